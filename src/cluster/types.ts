@@ -1,0 +1,143 @@
+// The vocabulary of the control plane: what is observed of a node, what is concluded about a cluster.
+// Facts are what a node said; a view is what we make of all nodes' facts together.
+import type { Flavor, NodeAddress } from '../messages/index.ts';
+
+/** One replication channel of a replica, in the words of both flavors' SHOW REPLICA STATUS. */
+export interface ReplicationFacts {
+  sourceHost: string;
+  sourcePort: number;
+  sourceUuid: string | null;
+  /** Receiver (I/O) thread. */
+  receiver: 'running' | 'connecting' | 'stopped';
+  receiverError: string | null;
+  /** Applier (SQL) thread. */
+  applier: 'running' | 'stopped';
+  applierError: string | null;
+  /** Deliberate delay (SOURCE_DELAY), seconds. */
+  delaySeconds: number;
+  lagMs: number | null;
+  /** GTIDs received, applied or not (MySQL: Retrieved ∪ executed; MariaDB: Gtid_IO_Pos). */
+  received: string;
+  /** Changes whenever the replica hears its source: heartbeats received, position read. Equal twice = silence. */
+  heard: string;
+  semiSyncActive: boolean;
+}
+
+export interface SemiSyncFacts {
+  sourceEnabled: boolean;
+  /** Status ON: commits do wait for an acknowledgement. */
+  sourceActive: boolean;
+  replicaEnabled: boolean;
+  /** Replicas that acknowledge, as the source counts them. */
+  clients: number;
+  waitForCount: number;
+  timeoutMs: number;
+}
+
+/** What a node said of itself in one probe. */
+export interface NodeFacts {
+  flavor: Flavor;
+  /** As in the greeting. */
+  version: string;
+  serverId: number;
+  /** MySQL: @@server_uuid. MariaDB: @@server_uid where there is one, else `server_id:` and the id. */
+  identity: string;
+  /** Changes with every start of the process. */
+  startedAtMs: number;
+  readOnly: boolean;
+  /** MySQL only; equals readOnly on MariaDB. */
+  superReadOnly: boolean;
+  /** Executed GTIDs. MySQL: @@gtid_executed. MariaDB: @@gtid_binlog_state (falls back to gtid_current_pos). */
+  gtidExecuted: string;
+  /** MariaDB: @@gtid_current_pos; MySQL: equals gtidExecuted. */
+  gtidPosition: string;
+  logBin: boolean;
+  logReplicaUpdates: boolean;
+  replication: ReplicationFacts | null;
+  semiSync: SemiSyncFacts | null;
+  /** Replicas attached now, as far as the node can tell their address (report_host, processlist). */
+  replicas: NodeAddress[];
+}
+
+/** How a probe ended. */
+export type Reach =
+  | { state: 'up'; rttMs: number }
+  /** ECONNREFUSED: the host answers, the process is gone. */
+  | { state: 'refused'; error: string }
+  /** No answer in time, or the network says unreachable. */
+  | { state: 'silent'; error: string }
+  /** The process answers but will not let us in: too many connections, wrong password, shutting down. It lives. */
+  | { state: 'denied'; errno: number; error: string };
+
+/** All that is known of one node at one time. */
+export interface NodeObservation {
+  node: NodeAddress;
+  /** Monotonic clock, ms, of the probe's end. */
+  at: number;
+  reach: Reach;
+  /** Of the last successful probe; null if there never was one. */
+  facts: NodeFacts | null;
+  factsAt: number | null;
+}
+
+export type NodeRole = 'primary' | 'replica' | 'unknown';
+
+export type NodeState =
+  | 'ok'
+  | 'unreachable'
+  | 'denied'
+  | 'read-only-primary' // the known primary, but it does not take writes
+  | 'second-writer' // writable, but not the primary
+  | 'replication-stopped'
+  | 'replication-broken' // stopped by an error
+  | 'replication-wrong-source'
+  | 'not-replicating'
+  | 'delayed'
+  | 'lagging'
+  | 'errant' // has transactions that the primary has not
+  | 'identity-changed'
+  | 'other-flavor'
+  | 'discovering';
+
+export interface NodeView {
+  node: NodeAddress;
+  role: NodeRole;
+  state: NodeState;
+  /** A sentence for a human: what is wrong and what mends it; empty when ok. */
+  detail: string;
+  lagMs: number | null;
+  gtid: string;
+  observation: NodeObservation;
+}
+
+/** What is wrong with a cluster, for `status`, events and metrics. */
+export interface Problem {
+  code:
+    | 'no-primary'
+    | 'two-writers'
+    | 'primary-unreachable'
+    | 'primary-suspect'
+    | 'primary-read-only'
+    | 'node-problem'
+    | 'semisync-degraded'
+    | 'recovery-refused'
+    | 'mixed-flavors';
+  node?: NodeAddress;
+  text: string;
+}
+
+export interface ClusterView {
+  cluster: string;
+  flavor: Flavor | null;
+  primary: NodeAddress | null;
+  nodes: NodeView[];
+  problems: Problem[];
+}
+
+/** The detector's word on the primary. */
+export type PrimaryHealth =
+  | { state: 'alive' }
+  /** Something speaks against it: hold, look again. */
+  | { state: 'suspect'; since: number; reason: string }
+  /** Enough and consistent evidence: recover. */
+  | { state: 'dead'; since: number; reason: string };

@@ -1,0 +1,173 @@
+// What passes between the control process and its workers, and nothing else does: routing tables,
+// accounts and orders go down; evidence, counters and reports go up. Both planes import this file;
+// neither imports the other. Everything here must survive JSON, so: plain data only.
+
+/** `host:port`, the identity of a node everywhere in this code base. An IPv6 host stands in brackets. */
+export type NodeAddress = string;
+
+export type Flavor = 'mysql' | 'mariadb';
+
+/** Why statements are being held. The same words are the log field, the metric label and the API value. */
+export type HoldReason =
+  | 'no-primary' // nothing discovered that takes writes
+  | 'connection-lost' // a server connection broke under a statement
+  | 'connect-failed' // the primary refuses connections
+  | 'read-only' // the primary answered 1290, 1836 or 1792
+  | 'shutdown' // the primary said that it is shutting down (1053, 1077, 1927, 4031 …)
+  | 'detector' // the control process suspects the primary
+  | 'switchover' // planned
+  | 'failover' // unplanned, running
+  | 'paused'; // an operator's `pause`
+
+/** Whether statements for the primary may pass. */
+export type Gate = { state: 'open' } | { state: 'closed'; reason: HoldReason; recovery?: string };
+
+/** One node as the data plane needs to know it. */
+export interface RouteNode {
+  node: NodeAddress;
+  role: 'primary' | 'replica' | 'unknown';
+  /** May serve reads: reachable, replicating, not delayed, not drained. The primary, too, while it is up. */
+  serving: boolean;
+  /** Replication lag; null where unknown, 0 on the primary. */
+  lagMs: number | null;
+}
+
+/** One cluster's part of the routing table. */
+export interface ClusterRoute {
+  cluster: string;
+  /** Grows by one with every change of primary. A worker never goes back to a smaller one. */
+  epoch: number;
+  flavor: Flavor;
+  /** As the primary greets clients, e.g. `9.7.4` or `10.11.19-MariaDB-0+deb12u1`. */
+  serverVersion: string;
+  /** Null while there is none; the gate is closed then. */
+  primary: NodeAddress | null;
+  gate: Gate;
+  nodes: RouteNode[];
+}
+
+/** An account row as the server keeps it (mysql.user, mysql.global_priv) or as the configuration lists it. */
+export interface Account {
+  user: string;
+  /** A host pattern as in `CREATE USER`: `%`, `10.0.%`, `192.168.0.0/255.255.0.0`, `localhost`, a name. */
+  host: string;
+  /** e.g. `mysql_native_password`, `caching_sha2_password`, `ed25519`. */
+  plugin: string;
+  /** The stored form (`authentication_string`), as latin1/base64url-safe text: see `encoding`. */
+  stored: string;
+  /** caching_sha2's stored form holds arbitrary bytes, so it travels as base64. */
+  encoding: 'text' | 'base64';
+  locked: boolean;
+  passwordExpired: boolean;
+  /** `REQUIRE SSL` or stricter. */
+  requireTls: boolean;
+  /** Set only for accounts from the configuration; never printed. */
+  password?: string;
+}
+
+export type EndpointRoute =
+  | { kind: 'primary' }
+  | { kind: 'replica'; maxLagMs: number | null; fallbackToPrimary: boolean }
+  | { kind: 'auto' }
+  | { kind: 'fixed'; nodes: NodeAddress[] };
+
+export interface EndpointSettings {
+  name: string;
+  cluster: string;
+  host: string;
+  port: number;
+  route: EndpointRoute;
+}
+
+export interface TlsSettings {
+  /** PEM. */
+  cert: string;
+  /** PEM; secret. */
+  key: string;
+  minVersion: 'TLSv1.2' | 'TLSv1.3';
+}
+
+export interface ServerTlsSettings {
+  mode: 'off' | 'preferred' | 'required' | 'verify-ca' | 'verify-identity';
+  /** PEM of the authorities to trust with the two verify modes. */
+  ca?: string;
+}
+
+/** Everything a worker must know to serve; sent once, before it listens. */
+export interface GatewaySettings {
+  endpoints: EndpointSettings[];
+  tls: TlsSettings;
+  /** PEM, RSA private key for caching_sha2_password's full exchange without TLS; shared by all workers. */
+  rsaKey: string;
+  serverTls: Record<string, ServerTlsSettings>; // by cluster
+  hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
+  pool: { maxPerNode: number; maxConnecting: number; connectTimeoutMs: number };
+  limits: {
+    maxClients: number; // over all endpoints of one worker
+    maxPacketBytes: number;
+    handshakeTimeoutMs: number;
+    /** Connections that have not logged in yet, one worker. */
+    maxUnauthenticated: number;
+    /** How much of one client's unread answer is buffered before its server connection is paused. */
+    clientBufferBytes: number;
+  };
+  /** How long a switchover waits for open transactions before it ends them. */
+  drainTimeoutMs: number;
+  logLevel: string;
+}
+
+/** What a worker saw that speaks against a node. */
+export type EvidenceKind = 'connection-lost' | 'connect-failed' | 'read-only' | 'shutdown' | 'idle-closed';
+
+export type ToWorker =
+  | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
+  | { type: 'routes'; version: number; clusters: ClusterRoute[] }
+  | { type: 'accounts'; cluster: string; accounts: Account[] }
+  /** After a closed gate was applied: wait for what is in flight, then end what is left. Answered by `drained`. */
+  | { type: 'drain'; id: number; cluster: string; drainMs: number }
+  /** The control process looked at the node because of `evidence`: is it fit to go on? */
+  | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
+  | { type: 'kill'; connectionId: number; queryOnly: boolean }
+  /** A recovery ended: send the clients' view of it (`impact`) and forget it. */
+  | { type: 'impact-report'; id: number; cluster: string; recovery: string }
+  /** Stop listening, let clients finish their transactions, close, exit 0. */
+  | { type: 'retire'; drainMs: number };
+
+export interface EndpointCounters {
+  endpoint: string;
+  clients: number;
+  held: number;
+  /** Since the worker started. */
+  statements: number;
+  errors: number;
+}
+
+/** What the clients of one cluster noticed of one recovery, one worker's share. */
+export interface Impact {
+  heldStatements: number;
+  longestStallMs: number;
+  clientErrors: number;
+}
+
+export interface WorkerCounters {
+  endpoints: EndpointCounters[];
+  /** Server connections by node. */
+  serverConnections: Record<NodeAddress, { open: number; inUse: number; connecting: number }>;
+  /** Counters by name and label value, e.g. `hold_ended{reason}`. Monotonic since the worker's start. */
+  events: { name: string; label: string; count: number }[];
+  cpuUs: number;
+  residentBytes: number;
+}
+
+export type FromWorker =
+  | { type: 'hello'; pid: number; worker: number | null }
+  | { type: 'listening' }
+  | { type: 'failed'; error: string }
+  | { type: 'routes-applied'; version: number }
+  | { type: 'drained'; id: number; cluster: string; endedTransactions: number }
+  | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }
+  | { type: 'refresh-accounts'; cluster: string; user: string }
+  | { type: 'kill'; connectionId: number; queryOnly: boolean }
+  | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }
+  | { type: 'counters'; counters: WorkerCounters }
+  | { type: 'retired' };
