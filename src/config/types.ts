@@ -1,0 +1,39 @@
+// The configuration after loading: every default filled in, every duration in milliseconds, every size in bytes.
+import type { EndpointSettings, ServerTlsSettings } from '../messages/index.ts';
+
+export interface ClusterConfig {
+  name: string;
+  /** `host:port`, at least one. */
+  seeds: string[];
+  admin: { user: string; password: string };
+  durability: 'none' | 'semisync' | 'detect';
+  recovery: 'automatic' | 'observe';
+  serverTls: ServerTlsSettings;
+  probe: { intervalMs: number; timeoutMs: number; silentAfterMs: number };
+  switchover: { drainTimeoutMs: number; catchUpTimeoutMs: number; maxLagMs: number };
+}
+
+export interface Config {
+  /** Path of the file, or null where URLs were given. */
+  file: string | null;
+  clusters: ClusterConfig[];
+  endpoints: EndpointSettings[];
+  users: 'cluster' | { name: string; password: string; hosts: string[] }[];
+  hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
+  pool: { maxPerNode: number; maxConnecting: number; connectTimeoutMs: number };
+  limits: {
+    maxClients: number;
+    maxPacketBytes: number;
+    handshakeTimeoutMs: number;
+    maxUnauthenticated: number;
+    clientBufferBytes: number;
+  };
+  workers: number;
+  http: { host: string; port: number; token: string | null };
+  tls: { cert: string; key: string; minVersion: 'TLSv1.2' | 'TLSv1.3' } | null;
+  stateDir: string;
+  store: 'embedded';
+  log: { level: 'debug' | 'info' | 'warn' | 'error' };
+  /** How long SIGTERM lets clients finish. */
+  shutdownTimeoutMs: number;
+}

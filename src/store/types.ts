@@ -1,0 +1,22 @@
+// What outlives the process: per cluster the epoch, the primary and the known nodes; and the history of recoveries.
+import type { NodeAddress } from '../messages/index.ts';
+import type { RecoveryRecord } from '../recovery/types.ts';
+
+export interface ClusterMemory {
+  cluster: string;
+  epoch: number;
+  primary: NodeAddress | null;
+  /** Every node ever discovered and not removed, so that a start needs no particular seed. */
+  nodes: { node: NodeAddress; identity: string }[];
+}
+
+export interface Store {
+  loadCluster(cluster: string): ClusterMemory | null;
+  saveCluster(memory: ClusterMemory): void;
+  /** Inserts, or replaces the entry with the same id (a recovery is saved at its start and at its end). */
+  saveRecovery(record: RecoveryRecord): void;
+  /** Newest first. */
+  history(options?: { cluster?: string; limit?: number }): RecoveryRecord[];
+  recovery(id: string): RecoveryRecord | null;
+  close(): void;
+}
