@@ -141,3 +141,23 @@ export type PrimaryHealth =
   | { state: 'suspect'; since: number; reason: string }
   /** Enough and consistent evidence: recover. */
   | { state: 'dead'; since: number; reason: string };
+
+/** What recovery may do to a node. Every call has a deadline and rejects with a NodeControlError past it. */
+export interface NodeControl {
+  /** Fresh facts, by a connection that is opened if need be. */
+  look(node: NodeAddress, timeoutMs: number): Promise<NodeFacts>;
+  setReadOnly(node: NodeAddress, timeoutMs: number): Promise<void>;
+  setWritable(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** Ends the connections of everyone but replication and ourselves. Returns how many. */
+  killClients(node: NodeAddress, timeoutMs: number): Promise<number>;
+  /** Waits until the node has applied `gtid` (a set or a MariaDB position). False where the time is not enough. */
+  waitForGtid(node: NodeAddress, gtid: string, timeoutMs: number): Promise<boolean>;
+  /** Stops the receiver and waits until everything received is applied. False where the time is not enough. */
+  applyAllReceived(node: NodeAddress, timeoutMs: number): Promise<boolean>;
+  /** Forgets the source for good (STOP REPLICA, RESET REPLICA ALL). */
+  detachFromSource(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** Makes `node` a replica of `source` with GTID auto-positioning and starts it; semi-sync roles follow. */
+  follow(node: NodeAddress, source: NodeAddress, timeoutMs: number): Promise<void>;
+  /** Sets semi-sync up for the role where `durability` asks for it; no-op where the plug-in is missing. */
+  setSemiSyncRole(node: NodeAddress, role: 'source' | 'replica', timeoutMs: number): Promise<void>;
+}
