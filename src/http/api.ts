@@ -1,0 +1,92 @@
+// What the HTTP interface needs of the control process, and the JSON shapes that go over it. The shapes
+// are public (design.md section 3): keys may be added, never renamed. `control` satisfies ControlApi by its
+// shape alone and does not import this file; src/cli/start.ts joins the two, where the compiler compares them.
+import type { NodeRole, NodeState, Problem } from '../cluster/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
+
+/** `holding`: clients wait. `recovering`: a switchover or failover runs. `degraded`: serves, with a problem. */
+export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
+
+export interface NodeStatus {
+  node: NodeAddress;
+  role: NodeRole;
+  state: NodeState;
+  /** Null where unknown; 0 on the primary. */
+  lagMs: number | null;
+  /** Executed GTIDs, in the flavor's own notation. */
+  gtid: string;
+  /** What is wrong and what mends it; empty when `state` is ok. */
+  detail: string;
+}
+
+export interface ClusterStatus {
+  name: string;
+  epoch: number;
+  state: ClusterState;
+  primary: NodeAddress | null;
+  flavor: 'mysql' | 'mariadb' | null;
+  durability: string;
+  recovery: 'automatic' | 'observe';
+  nodes: NodeStatus[];
+  problems: Problem[];
+}
+
+export interface EndpointStatus {
+  name: string;
+  cluster: string;
+  /** `host:port` */
+  listen: string;
+  /** `primary`, `replica`, `auto`, or the fixed nodes separated by commas. */
+  route: string;
+  /** Over all workers. */
+  clients: number;
+  held: number;
+}
+
+export interface StatusJson {
+  clusters: ClusterStatus[];
+  endpoints: EndpointStatus[];
+}
+
+/** One entry of `GET /api/v1/events`. Ids are given by the HTTP side. */
+export interface ControlEvent {
+  type: 'cluster-changed' | 'recovery-started' | 'recovery-step' | 'recovery-ended' | 'worker-changed';
+  /** ISO 8601, UTC. */
+  at: string;
+  /** Null where it concerns no cluster. */
+  cluster: string | null;
+  data:
+    | { kind: 'cluster'; status: ClusterStatus }
+    | { kind: 'recovery-started'; recovery: Pick<RecoveryRecord, 'id' | 'kind' | 'from' | 'to' | 'reason'> }
+    | { kind: 'recovery-step'; recovery: string; step: RecoveryStep }
+    | { kind: 'recovery-ended'; recovery: RecoveryRecord }
+    | { kind: 'worker'; worker: number; state: 'started' | 'listening' | 'exited'; detail: string };
+}
+
+/**
+ * Why an order was not carried out at all. `switchover` and `failover` reject with an Error that has one of
+ * these as `code`; a recovery that began and failed resolves, with `outcome` saying so.
+ */
+export type OrderErrorCode =
+  | 'unknown-cluster' // 404
+  | 'unknown-node' // 404
+  | 'busy' // 409: another recovery of this cluster runs
+  | 'refused'; // 422: checked and found unsafe or impossible; the message says why and what mends it
+
+export interface ControlApi {
+  status(): StatusJson;
+  /** Whether every endpoint would serve a client now; the reasons are sentences for a human, none if ready. */
+  ready(): { ready: boolean; reasons: string[] };
+  /** Newest first, at most `limit`. */
+  history(filter: { cluster?: string; limit: number }): RecoveryRecord[];
+  recovery(id: string): RecoveryRecord | null;
+  /** Resolves when it has ended, however it ended. Rejects with an OrderErrorCode where it did not begin. */
+  switchover(cluster: string, options: { to?: NodeAddress }): Promise<RecoveryRecord>;
+  /** As `switchover`. `force` promotes where durability would speak against it. */
+  failover(cluster: string, options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord>;
+  /** Prometheus text exposition format 0.0.4. */
+  metrics(): Promise<string>;
+  /** Calls `listener` (which does not throw) with everything that happens; returns the unsubscriber. */
+  subscribe(listener: (event: ControlEvent) => void): () => void;
+}
