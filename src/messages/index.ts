@@ -10,6 +10,7 @@ export type Flavor = 'mysql' | 'mariadb';
 /** Why statements are being held. The same words are the log field, the metric label and the API value. */
 export type HoldReason =
   | 'no-primary' // nothing discovered that takes writes
+  | 'no-replica' // a reader or fixed endpoint without a node that serves
   | 'connection-lost' // a server connection broke under a statement
   | 'connect-failed' // the primary refuses connections
   | 'read-only' // the primary answered 1290, 1836 or 1792
