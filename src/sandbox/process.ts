@@ -1,0 +1,100 @@
+// The processes of a sandbox: start one detached, know it again later by its pid file and command line, signal
+// it, wait for its end. A pid alone is never trusted: it may have been given to somebody else since.
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { SandboxError } from './errors.ts';
+import type { ServerProgram } from './servers.ts';
+
+/** `frozen` is a process that was stopped by SIGSTOP. */
+export type ProcessState = 'up' | 'frozen' | 'down';
+
+/** One node's process: everything is derived from its directory. */
+export function nodeFiles(nodeDir: string): Record<'options' | 'errorLog' | 'pid' | 'data', string> {
+  return {
+    options: join(nodeDir, 'my.cnf'),
+    errorLog: join(nodeDir, 'error.log'),
+    pid: join(nodeDir, 'pid'),
+    data: join(nodeDir, 'data'),
+  };
+}
+
+/** The running process of this node, or null. Synchronous, because it must work while a process exits. */
+export function processOf(nodeDir: string): { pid: number; state: 'up' | 'frozen' } | null {
+  const files = nodeFiles(nodeDir);
+  try {
+    const pid = Number(readFileSync(files.pid, 'utf8'));
+    if (!Number.isInteger(pid) || pid <= 1) return null;
+    // A zombie's command line is empty: it counts as gone.
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    if (!words.includes(`--defaults-file=${files.options}`)) return null;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+    if (state === 'Z' || state === 'X') return null;
+    return { pid, state: state === 'T' ? 'frozen' : 'up' };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Starts the node's server and returns its pid; it is not ready for connections yet.
+ * `bound` ties its life to this process, where the system can do so: for tests that may themselves be killed.
+ */
+export async function launch(
+  program: ServerProgram,
+  nodeDir: string,
+  extra: string[],
+  bound: boolean,
+): Promise<number> {
+  const files = nodeFiles(nodeDir);
+  const leash = bound ? pdeathsig() : [];
+  const [command = '', ...args] = [...leash, ...program.argv0, `--defaults-file=${files.options}`, ...extra];
+  const log = await open(files.errorLog, 'a');
+  try {
+    const child = spawn(command, args, { detached: true, stdio: ['ignore', log.fd, log.fd], cwd: nodeDir });
+    const pid = await new Promise<number>((resolve, reject) => {
+      child.once('error', (error) => reject(new SandboxError('start-failed', `${command}: ${error.message}`)));
+      child.once('spawn', () => resolve(child.pid ?? 0));
+    });
+    child.unref();
+    await writeFile(`${files.pid}.new`, `${pid}\n`);
+    await rename(`${files.pid}.new`, files.pid);
+    return pid;
+  } finally {
+    await log.close();
+  }
+}
+
+function pdeathsig(): string[] {
+  const setpriv = ['/usr/bin/setpriv', '/bin/setpriv'].find((file) => existsSync(file));
+  return setpriv === undefined ? [] : [setpriv, '--pdeathsig', 'KILL', '--'];
+}
+
+/** Sends a signal to this node's process; does nothing where it has none. */
+export function signalNode(nodeDir: string, signal: NodeJS.Signals): void {
+  const running = processOf(nodeDir);
+  if (running === null) return;
+  try {
+    process.kill(running.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** Resolves when the node's process is gone. */
+export async function gone(nodeDir: string, deadlineMs: number): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (processOf(nodeDir) !== null) {
+    if (performance.now() > end) throw new SandboxError('start-failed', `${nodeDir}: its process does not end`);
+    await delay(10);
+  }
+}
+
+/** The last lines of the node's error log. */
+export async function logTail(nodeDir: string, lines: number): Promise<string> {
+  const text = await readFile(nodeFiles(nodeDir).errorLog, 'utf8').catch(() => '');
+  return text.trimEnd().split('\n').slice(-lines).join('\n');
+}

@@ -1,0 +1,284 @@
+// A sandbox is a directory: sandbox.json (mode 0600; accounts, ports) and one directory a node. Nothing else is
+// remembered: which nodes run is asked of the system, which one is primary is asked of the nodes.
+// A node always starts read-only. Only the first start of a new sandbox makes node1 writable; later starts change
+// no role, so that a crashed primary that comes back cannot accept writes.
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { accountsSql, asAdmin, makePrimary, makeReplica, observe, ready } from './admin.ts';
+import { SandboxError } from './errors.ts';
+import { optionFile } from './options.ts';
+import { freePorts } from './ports.ts';
+import { gone, launch, logTail, nodeFiles, type ProcessState, processOf, signalNode } from './process.ts';
+import { findServer, type ServerProgram } from './servers.ts';
+import { newDataDir, templateOf } from './template.ts';
+import type { SandboxInfo, SandboxNode, SandboxOptions } from './types.ts';
+
+/** What sandbox.json holds. Pids and roles are not in it: they change. */
+interface Saved {
+  format: 'evenkeel-sandbox-1';
+  flavor: SandboxInfo['flavor'];
+  replication: SandboxInfo['replication'];
+  admin: SandboxInfo['admin'];
+  app: SandboxInfo['app'];
+  nodes: { name: string; host: string; port: number }[];
+}
+
+/** One node as it is now. `pid` is null where it is down; `role` is null where it does not answer. */
+export interface SandboxNodeStatus extends Omit<SandboxNode, 'pid' | 'role'> {
+  pid: number | null;
+  role: 'primary' | 'replica' | null;
+  state: ProcessState;
+}
+
+export interface SandboxStatus extends Omit<SandboxInfo, 'nodes'> {
+  nodes: SandboxNodeStatus[];
+}
+
+const START_DEADLINE_MS = 60_000;
+const STATE_FILE = 'sandbox.json';
+
+export interface StartExtras {
+  /** The servers die with this process, even when it is killed. */
+  bound?: boolean;
+}
+
+/**
+ * Makes a cluster in `options.dir` and resolves when it replicates. On an existing sandbox it starts the nodes that
+ * are down, unchanged; the options must agree with it. Throws SandboxError.
+ */
+export async function startSandbox(options: SandboxOptions, extras: StartExtras = {}): Promise<SandboxInfo> {
+  validate(options);
+  const dir = resolve(options.dir);
+  const progress = options.progress ?? (() => {});
+  const saved = await load(dir);
+  if (saved !== null) return resume(dir, saved, options, extras);
+  await claim(dir);
+  const program = await findServer(options.flavor, progress);
+  const template = await templateOf(program, progress);
+  progress(
+    `starting ${options.nodes} ${options.flavor} ${program.version} node${options.nodes > 1 ? 's' : ''} in ${dir}`,
+  );
+  const fresh = await plan(options);
+  try {
+    await save(dir, fresh);
+    await Promise.all(fresh.nodes.map((_, i) => create(dir, fresh, i, program, template, extras)));
+    progress('connecting the replicas');
+    await connect(fresh);
+    return await report(dir, fresh);
+  } catch (error) {
+    await stopSandbox(dir);
+    throw error;
+  }
+}
+
+/** Ends every process of the sandbox and removes its directory. Throws SandboxError `not-a-sandbox`. */
+export async function stopSandbox(dir: string): Promise<void> {
+  const at = resolve(dir);
+  const saved = await mustLoad(at);
+  for (const node of saved.nodes) signalNode(join(at, node.name), 'SIGKILL');
+  await Promise.all(saved.nodes.map((node) => gone(join(at, node.name), 30_000)));
+  await rm(at, { recursive: true, force: true, maxRetries: 5 });
+  // The default directory's parent is ours as well; it stays when anything else is in it.
+  if (basename(dirname(at)) === '.evenkeel') await rmdir(dirname(at)).catch(() => {});
+}
+
+/** Like `stopSandbox`, but synchronous and without waiting: for a process that is about to exit. */
+export function destroySandboxNow(dir: string, nodes: number): void {
+  for (let i = 1; i <= nodes; i += 1) signalNode(join(dir, `node${i}`), 'SIGKILL');
+  rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+}
+
+/** What runs, and who is primary now. Throws SandboxError `not-a-sandbox`. */
+export async function sandboxStatus(dir: string): Promise<SandboxStatus> {
+  const at = resolve(dir);
+  const saved = await mustLoad(at);
+  const nodes = saved.nodes.map(async (node): Promise<SandboxNodeStatus> => {
+    const running = processOf(join(at, node.name));
+    if (running === null) return { ...node, pid: null, role: null, state: 'down' };
+    const role = running.state === 'frozen' ? null : await observe(saved, node);
+    return { ...node, pid: running.pid, role, state: running.state };
+  });
+  const { flavor, replication, admin, app } = saved;
+  return { flavor, replication, dir: at, admin, app, nodes: await Promise.all(nodes) };
+}
+
+/** Starts one node that is down, read-only and otherwise unchanged, and resolves when it answers. Its pid. */
+export async function startNode(dir: string, name: string, extras: StartExtras = {}): Promise<number> {
+  const at = resolve(dir);
+  const saved = await mustLoad(at);
+  const node = named(saved, name);
+  const running = processOf(join(at, name));
+  if (running !== null) return running.pid;
+  const pid = await launch(await findServer(saved.flavor), join(at, name), [], extras.bound ?? false);
+  await answers(at, saved, node);
+  return pid;
+}
+
+/**
+ * Sends the signal to a node's server. With SIGKILL and SIGTERM it resolves when the process is gone.
+ * A node that is down already is left alone.
+ */
+export async function killNode(dir: string, name: string, signal: NodeJS.Signals): Promise<void> {
+  const at = resolve(dir);
+  named(await mustLoad(at), name);
+  signalNode(join(at, name), signal);
+  if (signal === 'SIGKILL' || signal === 'SIGTERM') await gone(join(at, name), START_DEADLINE_MS);
+}
+
+function validate(options: SandboxOptions): void {
+  const { flavor, replication, nodes } = options as { flavor: string; replication: string; nodes: number };
+  const wrong = (message: string): never => {
+    throw new SandboxError('usage', message);
+  };
+  if (process.platform !== 'linux') wrong('a sandbox needs Linux');
+  if (flavor !== 'mysql' && flavor !== 'mariadb') wrong(`unknown flavor '${flavor}': mariadb or mysql`);
+  if (replication === 'group' || replication === 'galera') wrong(`replication '${replication}' is not available yet`);
+  if (replication !== 'async' && replication !== 'semisync') {
+    wrong(`unknown replication '${replication}': async or semisync`);
+  }
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > 5) wrong(`a sandbox has 1 to 5 nodes, not ${nodes}`);
+  if (replication === 'semisync' && nodes < 2)
+    wrong('semisync needs 2 nodes or more: nobody could acknowledge a write');
+  if (options.dir === '') wrong('the sandbox needs a directory');
+  if (/[\r\n#]/.test(resolve(options.dir)))
+    wrong('a directory name with # or a line break cannot stand in an option file');
+}
+
+/** The directory is new or empty, and ours to write into. */
+async function claim(dir: string): Promise<void> {
+  let entries: string[];
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    entries = await readdir(dir);
+    await writeFile(join(dir, `.${STATE_FILE}`), '', { mode: 0o600 });
+    await rm(join(dir, `.${STATE_FILE}`));
+  } catch (error) {
+    throw new SandboxError('usage', `cannot use ${dir} for a sandbox: ${(error as Error).message}`);
+  }
+  if (entries.length > 0)
+    throw new SandboxError('usage', `${dir} is not empty and holds no sandbox; name another --dir`);
+}
+
+async function plan(options: SandboxOptions): Promise<Saved> {
+  const secret = (): string => randomBytes(18).toString('base64url');
+  const ports = await freePorts(options.nodes);
+  return {
+    format: 'evenkeel-sandbox-1',
+    flavor: options.flavor,
+    replication: options.replication,
+    admin: { user: 'evenkeel', password: secret() },
+    app: { user: 'app', password: secret(), database: 'app' },
+    nodes: ports.map((port, i) => ({ name: `node${i + 1}`, host: '127.0.0.1', port })),
+  };
+}
+
+async function create(
+  dir: string,
+  saved: Saved,
+  index: number,
+  program: ServerProgram,
+  template: string,
+  extras: StartExtras,
+): Promise<void> {
+  const node = saved.nodes[index];
+  if (node === undefined) throw new Error(`no node ${index} in the plan`);
+  const nodeDir = join(dir, node.name);
+  const files = nodeFiles(nodeDir);
+  await mkdir(nodeDir, { mode: 0o700 });
+  await newDataDir(template, files.data);
+  const settings = {
+    serverId: index + 1,
+    port: node.port,
+    dataDir: files.data,
+    errorLog: files.errorLog,
+    replication: saved.replication,
+  };
+  await writeFile(files.options, optionFile(program, settings), { mode: 0o600 });
+  const init = join(nodeDir, 'init.sql');
+  await writeFile(init, accountsSql(saved, randomBytes(18).toString('base64url')), { mode: 0o600 });
+  await launch(program, nodeDir, [`--init-file=${init}`], extras.bound ?? false);
+  await answers(dir, saved, node);
+  await rm(init);
+}
+
+async function connect(saved: Saved): Promise<void> {
+  const [first, ...others] = saved.nodes;
+  if (first === undefined) throw new Error('a sandbox without nodes');
+  await Promise.all(others.map((node) => asAdmin(saved, node, (ask) => makeReplica(ask, saved, first))));
+  await asAdmin(saved, first, (ask) => makePrimary(ask, saved));
+  await Promise.all(others.map((node) => asAdmin(saved, node, (ask) => ready(ask, saved))));
+}
+
+async function resume(dir: string, saved: Saved, options: SandboxOptions, extras: StartExtras): Promise<SandboxInfo> {
+  for (const key of ['flavor', 'replication'] as const) {
+    if (saved[key] !== options[key]) {
+      throw new SandboxError('usage', `${dir} holds a sandbox with ${key} ${saved[key]}, not ${options[key]}`);
+    }
+  }
+  if (saved.nodes.length !== options.nodes) {
+    throw new SandboxError('usage', `${dir} holds a sandbox of ${saved.nodes.length} nodes, not ${options.nodes}`);
+  }
+  options.progress?.(`starting the nodes of ${dir} that are down; no role changes`);
+  await Promise.all(saved.nodes.map((node) => startNode(dir, node.name, extras)));
+  return report(dir, saved);
+}
+
+async function report(dir: string, saved: Saved): Promise<SandboxInfo> {
+  const status = await sandboxStatus(dir);
+  const nodes = status.nodes.map(({ name, host, port, pid, role }): SandboxNode => {
+    if (pid === null) throw new SandboxError('start-failed', `${name} ended right after it had started`);
+    return { name, host, port, pid, role: role ?? 'replica' };
+  });
+  return { flavor: saved.flavor, replication: saved.replication, dir, admin: saved.admin, app: saved.app, nodes };
+}
+
+/** Resolves when the node takes the admin's connections; throws with the end of its log when it never will. */
+async function answers(dir: string, saved: Saved, node: Saved['nodes'][number]): Promise<void> {
+  const nodeDir = join(dir, node.name);
+  const end = performance.now() + START_DEADLINE_MS;
+  for (;;) {
+    if ((await observe(saved, node)) !== null) return;
+    const running = processOf(nodeDir) !== null;
+    if (running && performance.now() < end) continue;
+    const why = running ? 'does not answer' : 'ended while it was starting';
+    throw new SandboxError('start-failed', `${node.name} ${why}; the end of its log:\n${await logTail(nodeDir, 12)}`);
+  }
+}
+
+function named(saved: Saved, name: string): Saved['nodes'][number] {
+  const node = saved.nodes.find((candidate) => candidate.name === name);
+  if (node === undefined) throw new SandboxError('usage', `the sandbox has no node '${name}'`);
+  return node;
+}
+
+async function save(dir: string, saved: Saved): Promise<void> {
+  const file = join(dir, STATE_FILE);
+  await writeFile(`${file}.new`, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}
+
+async function load(dir: string): Promise<Saved | null> {
+  const text = await readFile(join(dir, STATE_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
+    throw new SandboxError('usage', `cannot read ${join(dir, STATE_FILE)}: ${error.message}`);
+  });
+  if (text === null) return null;
+  let saved: Partial<Saved> | null;
+  try {
+    saved = JSON.parse(text) as Partial<Saved> | null;
+  } catch {
+    saved = null;
+  }
+  if (saved?.format !== 'evenkeel-sandbox-1' || !Array.isArray(saved.nodes)) {
+    throw new SandboxError('not-a-sandbox', `${join(dir, STATE_FILE)} was not written by this version of evenkeel`);
+  }
+  return saved as Saved;
+}
+
+async function mustLoad(dir: string): Promise<Saved> {
+  const saved = await load(dir);
+  if (saved === null) throw new SandboxError('not-a-sandbox', `${dir} holds no sandbox`);
+  return saved;
+}
