@@ -1,0 +1,217 @@
+// What two settings say together: each rule is one function over what could be read, so that an error in one
+// entry hides no contradiction between two others. A rule names the later or narrower of the two places.
+import type { ClusterInput, EndpointInput, PartialSettings } from './schema.ts';
+import type { Path } from './source.ts';
+import { type Address, formatAddress, formatDuration, nearest } from './units.ts';
+
+/** The configuration as far as it could be read. */
+export interface Draft {
+  /** Of all clusters, also of those with errors. */
+  clusterNames: string[];
+  clusters: { name: string; input: ClusterInput }[];
+  /** Null where the file has none; `input` is undefined for an entry with errors. */
+  endpoints: { index: number; input: EndpointInput | undefined; raw: unknown }[] | null;
+  settings: PartialSettings;
+}
+
+export interface Contradiction {
+  path: Path;
+  text: string;
+}
+
+/** In the order of the rules; the caller sorts by place. */
+export function findContradictions(draft: Draft): Contradiction[] {
+  return [
+    ...endpointClusters(draft),
+    ...endpointNames(draft),
+    ...endpointAddresses(draft),
+    ...httpAddress(draft),
+    ...routeOptions(draft),
+    ...ownAddress(draft),
+    ...sharedSeeds(draft),
+    ...clusterTimes(draft),
+    ...serverTls(draft),
+    ...accounts(draft),
+  ];
+}
+
+interface KnownEndpoint {
+  index: number;
+  input: EndpointInput;
+}
+
+function known(draft: Draft): KnownEndpoint[] {
+  return (draft.endpoints ?? []).flatMap(({ index, input }) => (input === undefined ? [] : [{ index, input }]));
+}
+
+function endpointClusters(draft: Draft): Contradiction[] {
+  const names = draft.clusterNames;
+  if (draft.endpoints === null) {
+    if (names.length < 2) return [];
+    const text = 'there are several clusters and no endpoints; write `endpoints:`, each with its cluster';
+    return [{ path: ['clusters'], text }];
+  }
+  return draft.endpoints.flatMap(({ index, raw }): Contradiction[] => {
+    if (typeof raw !== 'object' || raw === null) return [];
+    const cluster: unknown = 'cluster' in raw ? raw.cluster : undefined;
+    if (cluster === undefined) {
+      if (names.length < 2) return [];
+      return [{ path: ['endpoints', index], text: `names no cluster; write cluster: ${names.join(' or ')}` }];
+    }
+    if (typeof cluster !== 'string' || names.includes(cluster) || names.length === 0) return [];
+    const near = nearest(cluster, names);
+    const mend = near === null ? `there are: ${names.join(', ')}` : `did you mean \`${near}\`?`;
+    return [{ path: ['endpoints', index, 'cluster'], text: `no cluster has this name; ${mend}` }];
+  });
+}
+
+function endpointNames(draft: Draft): Contradiction[] {
+  const seen = new Map<string, number>();
+  return known(draft).flatMap(({ index, input }) => {
+    const first = seen.get(input.name);
+    if (first === undefined) {
+      seen.set(input.name, index);
+      return [];
+    }
+    return [{ path: ['endpoints', index, 'name'], text: `endpoints[${first}] has this name too; rename one of them` }];
+  });
+}
+
+const WILDCARDS = ['0.0.0.0', '::'];
+
+function canonicalHost(host: string): string {
+  return host === 'localhost' ? '127.0.0.1' : host;
+}
+
+/** Whether both cannot be listened on, or a client of one could reach the other. */
+function overlap(a: Address, b: Address): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  return canonicalHost(a.host) === canonicalHost(b.host) || WILDCARDS.includes(a.host) || WILDCARDS.includes(b.host);
+}
+
+function endpointAddresses(draft: Draft): Contradiction[] {
+  const earlier: KnownEndpoint[] = [];
+  return known(draft).flatMap((endpoint) => {
+    const clash = earlier.find(({ input }) => overlap(input.listen, endpoint.input.listen));
+    earlier.push(endpoint);
+    if (clash === undefined) return [];
+    const text = `endpoint ${clash.input.name} listens on ${formatAddress(clash.input.listen)} already; choose another port`;
+    return [{ path: ['endpoints', endpoint.index, 'listen'], text }];
+  });
+}
+
+function httpAddress(draft: Draft): Contradiction[] {
+  const listen = draft.settings.http?.listen;
+  if (listen === undefined) return [];
+  const clash = known(draft).find(({ input }) => overlap(input.listen, listen));
+  if (clash === undefined) return [];
+  const text = `HTTP and endpoint ${clash.input.name} both want port ${listen.port}; choose another one for one of them`;
+  return [{ path: ['endpoints', clash.index, 'listen'], text }];
+}
+
+function routeOptions(draft: Draft): Contradiction[] {
+  return known(draft).flatMap(({ index, input }) => {
+    if (input.route === 'replica') return [];
+    return (['maxLag', 'fallbackToPrimary'] as const)
+      .filter((key) => input[key] !== undefined)
+      .map((key) => ({
+        path: ['endpoints', index, key],
+        text: 'means something only with `route: replica`; remove it, or change the route',
+      }));
+  });
+}
+
+function isLoopback(host: string): boolean {
+  return canonicalHost(host).startsWith('127.') || host === '::1';
+}
+
+/** A seed that is our own endpoint would make Evenkeel its own client. */
+function ownAddress(draft: Draft): Contradiction[] {
+  const addresses =
+    draft.endpoints === null
+      ? [6446, 6447].map((port) => ({ host: '127.0.0.1', port }))
+      : known(draft).map(({ input }) => input.listen);
+  return draft.clusters.flatMap(({ name, input }) =>
+    input.seeds.flatMap((seed, index) => {
+      const colon = seed.lastIndexOf(':');
+      const host = seed.slice(0, colon).replace(/^\[|\]$/g, '');
+      const own = addresses.some(
+        (listen) =>
+          listen.port === Number(seed.slice(colon + 1)) &&
+          (canonicalHost(listen.host) === canonicalHost(host) || (WILDCARDS.includes(listen.host) && isLoopback(host))),
+      );
+      if (!own) return [];
+      const text = 'an endpoint of this configuration listens here; name the server itself';
+      return [{ path: ['clusters', name, 'seeds', index], text }];
+    }),
+  );
+}
+
+function sharedSeeds(draft: Draft): Contradiction[] {
+  const owner = new Map<string, string>();
+  return draft.clusters.flatMap(({ name, input }) =>
+    input.seeds.flatMap((seed, index) => {
+      const first = owner.get(seed);
+      if (first === undefined) {
+        owner.set(seed, name);
+        return [];
+      }
+      const wrong = first === name ? 'stands in this list twice' : `is a seed of cluster ${first} too`;
+      return [{ path: ['clusters', name, 'seeds', index], text: `${wrong}; remove one of them` }];
+    }),
+  );
+}
+
+function clusterTimes(draft: Draft): Contradiction[] {
+  const hold = draft.settings.hold;
+  return draft.clusters.flatMap(({ name, input: { probe, switchover } }) => {
+    const found: Contradiction[] = [];
+    const at = (...path: string[]) => ['clusters', name, ...path];
+    const silent = formatDuration(probe.silentAfter);
+    if (probe.silentAfter <= probe.interval) {
+      const text = `is not longer than probe.interval (${formatDuration(probe.interval)}), so one missed probe would count as silence; make it several intervals`;
+      found.push({ path: at('probe', 'silentAfter'), text });
+    }
+    if (hold !== undefined && hold.timeout <= probe.silentAfter) {
+      const text = `is not longer than clusters.${name}.probe.silentAfter (${silent}), so statements would fail before a silent primary is known; make it longer`;
+      found.push({ path: ['hold', 'timeout'], text });
+    }
+    if (hold !== undefined && hold.timeout <= switchover.drainTimeout) {
+      const text = `is not longer than clusters.${name}.switchover.drainTimeout (${formatDuration(switchover.drainTimeout)}), so statements would fail during a switchover; make it longer`;
+      found.push({ path: ['hold', 'timeout'], text });
+    }
+    return found;
+  });
+}
+
+function serverTls(draft: Draft): Contradiction[] {
+  return draft.clusters.flatMap(({ name, input }) => {
+    const { mode, ca } = input.serverTls;
+    const path = ['clusters', name, 'serverTls'];
+    const verifies = mode === 'verify-ca' || mode === 'verify-identity';
+    if (mode === 'off' && ca !== undefined) {
+      return [{ path: [...path, 'ca'], text: 'means nothing with `mode: off`; remove it, or choose verify-ca' }];
+    }
+    if (!verifies && ca !== undefined) {
+      const text = `is not looked at with \`mode: ${mode}\`; remove it, or choose verify-ca or verify-identity`;
+      return [{ path: [...path, 'ca'], text }];
+    }
+    return [];
+  });
+}
+
+function accounts(draft: Draft): Contradiction[] {
+  const users = draft.settings.users;
+  if (users === undefined || users === 'cluster') return [];
+  const seen = new Map<string, number>();
+  return users.flatMap((user, index) =>
+    user.hosts.flatMap((host) => {
+      const key = JSON.stringify([user.name, host]);
+      const first = seen.get(key);
+      seen.set(key, first ?? index);
+      if (first === undefined) return [];
+      const text = `users[${first}] has this name and host ${JSON.stringify(host)} too; remove one of them`;
+      return [{ path: ['users', index, 'name'], text }];
+    }),
+  );
+}

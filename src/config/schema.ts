@@ -1,0 +1,181 @@
+// The keys of the file, their notations, ranges and defaults (design.md section 3). One setting at a time;
+// what two settings say together is judged in contradictions.ts. Keys are the file's; load.ts turns them into Config.
+import { z } from 'zod';
+import {
+  type Address,
+  Complaint,
+  formatAddress,
+  isWhat,
+  readAddress,
+  readCount,
+  readDuration,
+  readName,
+  readSecret,
+  readSize,
+  readText,
+} from './units.ts';
+
+/** Marks an issue whose message is a finished sentence of ours. */
+const OURS = { ours: true } as const;
+
+export function isOurs(params: unknown): boolean {
+  return typeof params === 'object' && params !== null && 'ours' in params;
+}
+
+/** A scalar that `read` understands or complains about. */
+function scalar<T>(read: (value: unknown) => T | Complaint) {
+  return z.unknown().transform((value, context): T => {
+    const result = read(value);
+    if (!(result instanceof Complaint)) return result;
+    context.addIssue({ code: 'custom', message: result.toString(), params: OURS });
+    return z.NEVER;
+  });
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+const duration = (min: number, max: number) => scalar((value) => readDuration(value, { min, max }));
+const size = (min: number, max: number) => scalar((value) => readSize(value, { min, max }));
+const count = (min: number, max: number) => scalar((value) => readCount(value, { min, max }));
+const secret = scalar(readSecret);
+const text = (what: string) => scalar((value) => readText(value, what));
+const name = scalar(readName);
+
+function word<const T extends string>(...words: T[]) {
+  return scalar((value): T | Complaint => {
+    const known = words.find((candidate) => candidate === value);
+    if (known !== undefined) return known;
+    const wrong = typeof value === 'string' ? `${JSON.stringify(value.slice(0, 40))} is not known here` : isWhat(value);
+    return new Complaint(wrong, `write ${words.join(' or ')}`);
+  });
+}
+
+const flag = scalar((value): boolean | Complaint => {
+  if (typeof value === 'boolean') return value;
+  if (value === 'true' || value === 'false') return value === 'true';
+  return new Complaint(isWhat(value), 'write true or false');
+});
+
+const node = scalar((value): string | Complaint => {
+  const address = readAddress(value, { defaultPort: 3306 });
+  return address instanceof Complaint ? address : formatAddress(address);
+});
+const listen = scalar((value): Address | Complaint => readAddress(value));
+const httpListen = scalar((value): Address | Complaint => readAddress(value, { anyPort: true }));
+
+export const clusterSchema = z.strictObject({
+  seeds: z.array(node).min(1).max(64),
+  admin: z.strictObject({ user: text('the account that Evenkeel itself uses'), password: secret }),
+  durability: word('none', 'semisync', 'detect').default('detect'),
+  recovery: word('automatic', 'observe').default('automatic'),
+  serverTls: z
+    .strictObject({
+      mode: word('off', 'preferred', 'required', 'verify-ca', 'verify-identity').default('preferred'),
+      ca: text('the path of a PEM file').optional(),
+    })
+    .default({ mode: 'preferred' }),
+  probe: z
+    .strictObject({
+      interval: duration(20, MINUTE).default(100),
+      timeout: duration(50, MINUTE).default(1 * SECOND),
+      silentAfter: duration(100, 10 * MINUTE).default(1500),
+    })
+    .prefault({}),
+  switchover: z
+    .strictObject({
+      drainTimeout: duration(0, 10 * MINUTE).default(5 * SECOND),
+      catchUpTimeout: duration(1 * SECOND, HOUR).default(MINUTE),
+      maxLag: duration(0, HOUR).default(10 * SECOND),
+    })
+    .prefault({}),
+});
+
+export type ClusterInput = z.output<typeof clusterSchema>;
+
+export const endpointSchema = z.strictObject({
+  name,
+  cluster: name.optional(),
+  listen,
+  // `auto` behaves like `primary` until reads are split from writes by statement.
+  route: z.union([z.array(node).min(1).max(64), word('primary', 'replica', 'auto')]),
+  maxLag: duration(0, HOUR).optional(),
+  fallbackToPrimary: flag.optional(),
+});
+
+export type EndpointInput = z.output<typeof endpointSchema>;
+
+const user = z.strictObject({
+  name: text('the name of the account'),
+  password: secret,
+  hosts: z.array(text('a host pattern as in CREATE USER, such as `%` or `10.0.%`')).min(1).max(1000).default(['%']),
+});
+
+/** Everything but `clusters` and `endpoints`, which load.ts takes apart itself so that one bad entry hides no other. */
+export const settingsSchemas = {
+  users: z.union([z.literal('cluster'), z.array(user).min(1).max(100_000)]).default('cluster'),
+  hold: z
+    .strictObject({
+      timeout: duration(100, HOUR).default(30 * SECOND),
+      maxStatements: count(1, 10_000_000).default(10_000),
+      maxBytes: size(64 * KIB, 64 * GIB).default(64 * MIB),
+    })
+    .prefault({}),
+  pool: z
+    .strictObject({
+      maxPerNode: count(1, 100_000).default(64),
+      maxConnecting: count(1, 10_000).default(8),
+      connectTimeout: duration(50, 10 * MINUTE).default(5 * SECOND),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      maxClients: count(1, 1_000_000).default(10_000),
+      // As large as the protocol's own limit: the servers' max_allowed_packet decides.
+      maxPacket: size(16 * KIB, GIB).default(GIB),
+      handshakeTimeout: duration(100, 10 * MINUTE).default(10 * SECOND),
+      maxUnauthenticated: count(1, 1_000_000).default(1000),
+      clientBuffer: size(16 * KIB, GIB).default(MIB),
+    })
+    .prefault({}),
+  workers: z.union([z.literal('auto'), count(1, 256)]).default('auto'),
+  http: z
+    .strictObject({
+      listen: httpListen.default({ host: '127.0.0.1', port: 6460 }),
+      token: secret.optional(),
+    })
+    .prefault({}),
+  tls: z
+    .strictObject({
+      cert: text('the path of a PEM file'),
+      key: text('the path of a PEM file'),
+      minVersion: word('TLSv1.2', 'TLSv1.3').default('TLSv1.2'),
+    })
+    .optional(),
+  stateDir: text('a directory').optional(),
+  store: z
+    .unknown()
+    .transform((value, context): 'embedded' => {
+      if (value === 'embedded') return 'embedded';
+      const etcd = typeof value === 'object' && value !== null && 'etcd' in value;
+      const message = etcd
+        ? 'the etcd store is not available yet; write `store: embedded` and run one Evenkeel'
+        : `${isWhat(value)}, not a known store; write embedded`;
+      context.addIssue({ code: 'custom', message, params: OURS });
+      return z.NEVER;
+    })
+    .default('embedded'),
+  log: z.strictObject({ level: word('debug', 'info', 'warn', 'error').default('info') }).prefault({}),
+  shutdownTimeout: duration(0, HOUR).default(30 * SECOND),
+};
+
+type Settings = { [K in keyof typeof settingsSchemas]: z.output<(typeof settingsSchemas)[K]> };
+
+/** Settings that could be read; a setting with an error is absent. */
+export type PartialSettings = { [K in keyof Settings]?: Settings[K] | undefined };
+
+export const TOP_KEYS = ['clusters', 'endpoints', ...Object.keys(settingsSchemas)];
