@@ -1,0 +1,263 @@
+// Every route as data: how it is called, what it answers, and what the OpenAPI document says of it. server.ts registers
+// this list and openapi.ts describes it, so neither can know of a route that the other does not.
+import type { Context } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import type { z } from 'zod';
+import type { RecoveryRecord } from '../recovery/types.ts';
+import type { ControlApi } from './api.ts';
+import type { EventStream } from './events.ts';
+import {
+  clusterSchema,
+  type ErrorCode,
+  failoverBody,
+  healthSchema,
+  readySchema,
+  recoverySchema,
+  statusSchema,
+  switchoverBody,
+} from './schemas.ts';
+
+/** An answer that is an error: `{ error: { code, message } }`. */
+export class HttpError extends Error {
+  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 503;
+  readonly code: ErrorCode;
+
+  constructor(status: HttpError['status'], code: ErrorCode, message: string) {
+    super(message);
+    this.name = 'HttpError';
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface Services {
+  api: ControlApi;
+  events: EventStream;
+  heartbeatMs: number;
+  openapi: () => object;
+}
+
+export interface Route {
+  method: 'GET' | 'POST';
+  /** `:name` marks a parameter. */
+  path: string;
+  /** `open`: to everyone, for health checks. `read`: open on loopback. `change`: with the token, everywhere. */
+  access: 'open' | 'read' | 'change';
+  summary: string;
+  query?: Record<string, string>;
+  body?: { name: string; schema: z.ZodType };
+  /** The successful answer; a string is a content type. */
+  answers: { name: string; schema: z.ZodType; list?: true } | string;
+  errors: HttpError['status'][];
+  handle: (context: Context, services: Services) => Response | Promise<Response>;
+}
+
+export const MAX_HISTORY = 1000;
+const DEFAULT_HISTORY = 100;
+
+async function readBody<T>(context: Context, schema: z.ZodType<T>): Promise<T> {
+  const text = await context.req.text();
+  if (text !== '' && !/^application\/json *(;|$)/i.test(context.req.header('content-type') ?? '')) {
+    throw new HttpError(415, 'unsupported-media-type', 'send the body as application/json');
+  }
+  let value: unknown;
+  try {
+    value = text === '' ? {} : JSON.parse(text);
+  } catch {
+    throw new HttpError(400, 'bad-request', 'the body is not JSON');
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [first] = result.error.issues;
+  const where = first?.path.join('.') ?? '';
+  throw new HttpError(
+    400,
+    'bad-request',
+    `the body does not fit: ${where === '' ? '' : `${where}: `}${first?.message}`,
+  );
+}
+
+const ORDER_STATUS = { 'unknown-cluster': 404, 'unknown-node': 404, busy: 409, refused: 422 } as const;
+
+/** Carries an order out; a rejection with an OrderErrorCode becomes its answer. */
+async function order(run: () => Promise<RecoveryRecord>): Promise<RecoveryRecord> {
+  try {
+    return await run();
+  } catch (error) {
+    const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (typeof code !== 'string' || !Object.hasOwn(ORDER_STATUS, code)) throw error;
+    const known = code as keyof typeof ORDER_STATUS;
+    throw new HttpError(ORDER_STATUS[known], known, (error as Error).message);
+  }
+}
+
+function clusterName(context: Context, api: ControlApi): string {
+  const name = context.req.param('name') ?? '';
+  if (api.status().clusters.some((cluster) => cluster.name === name)) return name;
+  throw new HttpError(404, 'unknown-cluster', 'there is no cluster of this name');
+}
+
+function historyLimit(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_HISTORY;
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= MAX_HISTORY) return limit;
+  throw new HttpError(400, 'bad-request', `limit is not a whole number from 1 to ${MAX_HISTORY}`);
+}
+
+function streamEvents(context: Context, { events, heartbeatMs }: Services): Response {
+  const subscription = events.subscribe(context.req.header('last-event-id') ?? null);
+  if (subscription === null) {
+    throw new HttpError(503, 'too-many-subscribers', 'too many subscribers to the events; close some');
+  }
+  return streamSSE(context, async (stream) => {
+    stream.onAbort(() => subscription.end());
+    // A comment at once, so that the subscriber's connection is known to be open before anything happens.
+    await stream.write(': evenkeel events\n\n');
+    if (subscription.gap) await stream.writeSSE({ event: 'reset', data: '{}' });
+    for (;;) {
+      const next = await subscription.next(heartbeatMs);
+      if (next.state === 'ended' || stream.aborted) break;
+      if (next.state === 'quiet') await stream.write(': heartbeat\n\n');
+      else {
+        const { id, event } = next.event;
+        await stream.writeSSE({ id, event: event.type, data: JSON.stringify(event) });
+      }
+    }
+    subscription.end();
+  });
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/healthz',
+    access: 'open',
+    summary: 'The process is alive',
+    answers: { name: 'Health', schema: healthSchema },
+    errors: [],
+    handle: (context) => context.json({ status: 'ok' }),
+  },
+  {
+    method: 'GET',
+    path: '/readyz',
+    access: 'open',
+    summary: 'Every endpoint would serve a client now (200), or would not, and why (503)',
+    answers: { name: 'Ready', schema: readySchema },
+    errors: [],
+    handle: (context, { api }) => {
+      const ready = api.ready();
+      return context.json(ready, ready.ready ? 200 : 503);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    access: 'read',
+    summary: 'Metrics for Prometheus',
+    answers: 'text/plain; version=0.0.4; charset=utf-8',
+    errors: [],
+    handle: async (context, { api }) =>
+      context.body(await api.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/clusters',
+    access: 'read',
+    summary: 'All clusters and endpoints, in the shape of `evenkeel status --json`',
+    answers: { name: 'Status', schema: statusSchema },
+    errors: [],
+    handle: (context, { api }) => context.json(api.status()),
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/clusters/:name',
+    access: 'read',
+    summary: 'One cluster',
+    answers: { name: 'Cluster', schema: clusterSchema },
+    errors: [404],
+    handle: (context, { api }) => {
+      const name = clusterName(context, api);
+      return context.json(api.status().clusters.find((cluster) => cluster.name === name));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/switchover',
+    access: 'change',
+    summary: 'Moves the primary, planned; answers when it has ended, however it ended',
+    body: { name: 'SwitchoverOrder', schema: switchoverBody },
+    answers: { name: 'Recovery', schema: recoverySchema },
+    errors: [400, 404, 409, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, switchoverBody);
+      return context.json(await order(() => api.switchover(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/failover',
+    access: 'change',
+    summary: 'Promotes a replica without the help of the primary; answers when it has ended',
+    body: { name: 'FailoverOrder', schema: failoverBody },
+    answers: { name: 'Recovery', schema: recoverySchema },
+    errors: [400, 404, 409, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, failoverBody);
+      return context.json(await order(() => api.failover(name, compact(body))));
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/history',
+    access: 'read',
+    summary: 'Recoveries, newest first',
+    query: { cluster: 'Only of this cluster', limit: `1 to ${MAX_HISTORY}; ${DEFAULT_HISTORY} if absent` },
+    answers: { name: 'Recovery', schema: recoverySchema, list: true },
+    errors: [400],
+    handle: (context, { api }) => {
+      const cluster = context.req.query('cluster');
+      const limit = historyLimit(context.req.query('limit'));
+      return context.json(api.history({ ...(cluster === undefined ? {} : { cluster }), limit }));
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/history/:id',
+    access: 'read',
+    summary: 'One recovery with its timeline',
+    answers: { name: 'Recovery', schema: recoverySchema },
+    errors: [404],
+    handle: (context, { api }) => {
+      const record = api.recovery(context.req.param('id') ?? '');
+      if (record === null) throw new HttpError(404, 'not-found', 'there is no recovery of this id');
+      return context.json(record);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/events',
+    access: 'read',
+    summary: 'Server-sent events (schema Event); `reset` says that events were missed and the state must be read anew',
+    answers: 'text/event-stream',
+    errors: [503],
+    handle: streamEvents,
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/openapi.json',
+    access: 'read',
+    summary: 'This document',
+    answers: 'application/json',
+    errors: [],
+    handle: (context, { openapi }) => context.json(openapi()),
+  },
+];
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/** Without the keys that are undefined. */
+function compact<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as Defined<T>;
+}

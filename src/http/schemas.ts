@@ -1,0 +1,138 @@
+// The JSON of the API as schemas: request bodies are checked with them, the OpenAPI document is made of them, and
+// the tests hold the answers against them. `satisfies` lets the compiler compare each with its type.
+import { z } from 'zod';
+import type { RecoveryRecord } from '../recovery/types.ts';
+import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, StatusJson } from './api.ts';
+
+const nodeAddress = z.string().describe('host:port');
+
+export const nodeSchema = z.object({
+  node: nodeAddress,
+  role: z.enum(['primary', 'replica', 'unknown']),
+  state: z.enum([
+    'ok',
+    'unreachable',
+    'denied',
+    'read-only-primary',
+    'second-writer',
+    'replication-stopped',
+    'replication-broken',
+    'replication-wrong-source',
+    'not-replicating',
+    'delayed',
+    'lagging',
+    'errant',
+    'identity-changed',
+    'other-flavor',
+    'discovering',
+  ]),
+  lagMs: z.number().nullable(),
+  gtid: z.string(),
+  detail: z.string().describe('What is wrong and what mends it; empty when the state is ok'),
+}) satisfies z.ZodType<NodeStatus>;
+
+export const problemSchema = z.object({
+  code: z.enum([
+    'no-primary',
+    'two-writers',
+    'primary-unreachable',
+    'primary-suspect',
+    'primary-read-only',
+    'node-problem',
+    'semisync-degraded',
+    'recovery-refused',
+    'mixed-flavors',
+  ]),
+  node: nodeAddress.optional(),
+  text: z.string(),
+});
+
+export const clusterSchema = z.object({
+  name: z.string(),
+  epoch: z.int().nonnegative().describe('Grows by one with every change of primary'),
+  state: z.enum(['healthy', 'holding', 'recovering', 'degraded', 'down']),
+  primary: nodeAddress.nullable(),
+  flavor: z.enum(['mysql', 'mariadb']).nullable(),
+  durability: z.string(),
+  recovery: z.enum(['automatic', 'observe']),
+  nodes: z.array(nodeSchema),
+  problems: z.array(problemSchema),
+}) satisfies z.ZodType<Omit<ClusterStatus, 'problems'>>;
+
+export const endpointSchema = z.object({
+  name: z.string(),
+  cluster: z.string(),
+  listen: z.string().describe('host:port'),
+  route: z.string(),
+  clients: z.int().nonnegative(),
+  held: z.int().nonnegative().describe('Statements that wait now'),
+}) satisfies z.ZodType<EndpointStatus>;
+
+export const statusSchema = z.object({
+  clusters: z.array(clusterSchema),
+  endpoints: z.array(endpointSchema),
+}) satisfies z.ZodType<Omit<StatusJson, 'clusters'>>;
+
+export const stepSchema = z.object({
+  name: z.string(),
+  startedMs: z.number().describe("Since the recovery's start"),
+  durationMs: z.number(),
+  detail: z.string(),
+});
+
+export const recoverySchema = z.object({
+  id: z.string(),
+  kind: z.enum(['switchover', 'failover', 'rejoin', 'follow', 'reinstate']),
+  cluster: z.string(),
+  from: nodeAddress.nullable(),
+  to: nodeAddress.nullable(),
+  epoch: z.int().nonnegative(),
+  outcome: z.enum(['done', 'failed', 'rolled-back']),
+  reason: z.string(),
+  startedAt: z.string().describe('ISO 8601, UTC'),
+  durationMs: z.number(),
+  longestStallMs: z.number().describe('The longest that a statement of a client waited because of it'),
+  clientErrors: z.number(),
+  steps: z.array(stepSchema),
+}) satisfies z.ZodType<RecoveryRecord>;
+
+export const readySchema = z.object({ ready: z.boolean(), reasons: z.array(z.string()) });
+export const healthSchema = z.object({ status: z.literal('ok') });
+
+export const eventSchema = z.object({
+  type: z.enum(['cluster-changed', 'recovery-started', 'recovery-step', 'recovery-ended', 'worker-changed']),
+  at: z.string().describe('ISO 8601, UTC'),
+  cluster: z.string().nullable(),
+  data: z.looseObject({ kind: z.string() }),
+}) satisfies z.ZodType<Omit<ControlEvent, 'data'>>;
+
+export const ERROR_CODES = [
+  'bad-request',
+  'unauthorized',
+  'forbidden',
+  'host-not-allowed',
+  'not-found',
+  'unknown-cluster',
+  'unknown-node',
+  'method-not-allowed',
+  'busy',
+  'body-too-large',
+  'unsupported-media-type',
+  'refused',
+  'too-many-subscribers',
+  'internal',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export const errorSchema = z.object({
+  error: z.object({ code: z.enum(ERROR_CODES), message: z.string() }),
+});
+
+const to = z.string().min(1).max(300).optional().describe('host:port of the new primary; absent: the best candidate');
+
+export const switchoverBody = z.strictObject({ to });
+export const failoverBody = z.strictObject({
+  to,
+  force: z.boolean().optional().describe('Promote even where acknowledged writes may be lost'),
+});
