@@ -7,14 +7,8 @@
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
 import { Capability, ServerStatus } from './capabilities.ts';
 import { HEADER_BYTES, MAX_FRAGMENT_BYTES, frame } from './packet.ts';
-import { type ErrPacket, type OkPacket, encodeOk, parseErr, parseOk } from './replies.ts';
-import {
-  type SessionChange,
-  defaultSessionState,
-  encodeEof,
-  okIsPlain,
-  parseSessionState,
-} from './session-state.ts';
+import { type ErrPacket, type OkPacket, encodeEof, encodeOk, parseErr, parseOk } from './response.ts';
+import { type SessionChange, defaultSessionState, parseSessionState } from './session-state.ts';
 
 /** What kind of answer a command has. */
 export type AnswerShape =
@@ -335,7 +329,7 @@ export class ResponseScanner {
   #tell(ok: OkPacket, payload: Buffer): boolean {
     const changes = ok.sessionState.length > 0 ? parseSessionState(ok.sessionState) : NO_CHANGES;
     (this.#sink as ScannerSink).ok(ok, changes);
-    if (okIsPlain(ok, payload.length)) return true;
+    if (ok.infoOffset === payload.length) return true;
     ok.sessionState = defaultSessionState(changes);
     return false;
   }

@@ -1,9 +1,7 @@
-// The session state that servers report in OK packets (session tracking), and the small answers that a proxy gives
-// by itself.
+// The session state that servers report in OK packets (session tracking).
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html#sect_protocol_basic_ok_packet_sessinfo
-import { ServerStatus, SessionTrack } from './capabilities.ts';
+import { SessionTrack } from './capabilities.ts';
 import { PayloadReader, PayloadWriter } from './payload.ts';
-import { type OkPacket, encodeOk } from './replies.ts';
 
 /** One thing that the server says changed in the session. */
 export type SessionChange =
@@ -79,26 +77,4 @@ export function defaultSessionState(changes: readonly SessionChange[]): Buffer {
     }
   }
   return writer.finish();
-}
-
-/** True where an OK packet carries nothing behind its warning count, so that every client reads it alike. */
-export function okIsPlain(ok: OkPacket, payloadBytes: number): boolean {
-  return payloadBytes === 1 + lenencSize(ok.affectedRows) + lenencSize(ok.insertId) + 4;
-}
-
-function lenencSize(value: number | bigint): number {
-  if (value < 0xfb) return 1;
-  if (value < 0x1_0000) return 3;
-  return value < 0x100_0000 ? 4 : 9;
-}
-
-/** An EOF packet, for clients without DEPRECATE_EOF. */
-export function encodeEof(status: number, warnings: number): Buffer {
-  const flags = status & 0xffff & ~ServerStatus.SESSION_STATE_CHANGED;
-  return new PayloadWriter().u8(0xfe).u16(warnings).u16(flags).finish();
-}
-
-/** An OK packet with nothing but status flags. */
-export function plainOk(status: number, capabilities: number): Buffer {
-  return encodeOk({ status }, capabilities);
 }

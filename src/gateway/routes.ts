@@ -1,0 +1,227 @@
+// The worker's routing table: which node an endpoint's statements go to now, or why they wait.
+//
+// A gate is closed by the control process (no primary, recovery, pause) or by this worker's own suspicion: the first
+// broken connection closes it, before anybody has decided anything, and the control process's look opens it again.
+import type {
+  ClusterRoute,
+  EndpointRoute,
+  EndpointSettings,
+  EvidenceKind,
+  HoldReason,
+  NodeAddress,
+  RouteNode,
+} from '../messages/index.ts';
+import { Hold, type HoldBudget, type HoldLimits } from './hold.ts';
+
+interface Suspicion {
+  kind: Exclude<EvidenceKind, 'idle-closed'>;
+  evidence: number;
+  sinceMs: number;
+  sentMs: number;
+  detail: string;
+  /** The control process has looked and is not content: only a newer route opens. */
+  confirmed: boolean;
+}
+
+export type Pick = { node: NodeAddress } | { closed: HoldReason };
+
+/** A way for statements: one for all that want a cluster's primary, one for each other endpoint. */
+export class Gate {
+  readonly hold: Hold;
+  readonly cluster: ClusterRouting;
+  #route: EndpointRoute;
+
+  constructor(cluster: ClusterRouting, route: EndpointRoute, hold: Hold) {
+    this.cluster = cluster;
+    this.#route = route;
+    this.hold = hold;
+  }
+
+  get wantsPrimary(): boolean {
+    return this.#route.kind === 'primary' || this.#route.kind === 'auto';
+  }
+
+  pick(): Pick {
+    const route = this.#route;
+    switch (route.kind) {
+      case 'primary':
+      case 'auto': // reads go to the primary, too, until they can be split safely
+        return this.cluster.pickPrimary();
+      case 'replica':
+        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary);
+      case 'fixed':
+        return this.cluster.pickAmong(route.nodes);
+    }
+  }
+
+  /** May a statement that already has a connection to `node` go on using it? */
+  admits(node: NodeAddress): boolean {
+    const route = this.#route;
+    switch (route.kind) {
+      case 'primary':
+      case 'auto':
+        return this.cluster.route?.primary === node;
+      case 'replica':
+        return this.cluster.serves(node, route.fallbackToPrimary, route.maxLagMs);
+      case 'fixed':
+        return route.nodes.includes(node) && this.cluster.serves(node, true, null);
+    }
+  }
+
+  /** Closes or opens the hold as the pick says. */
+  refresh(nowMs: number): void {
+    const pick = this.pick();
+    if ('closed' in pick) this.hold.close(pick.closed, nowMs);
+    else this.hold.open();
+  }
+}
+
+export interface EvidenceSink {
+  evidence(cluster: string, node: NodeAddress, kind: EvidenceKind, evidence: number, detail: string): void;
+  /** How many statements run on a node: readers go where there are fewest. */
+  load(node: NodeAddress): number;
+}
+
+/** One cluster's route and what this worker itself holds against its nodes. */
+export class ClusterRouting {
+  readonly cluster: string;
+  route: ClusterRoute | null = null;
+  readonly gates: Gate[] = [];
+  #suspicions = new Map<NodeAddress, Suspicion>();
+  #sink: EvidenceSink;
+  #evidence = 0;
+
+  constructor(cluster: string, sink: EvidenceSink) {
+    this.cluster = cluster;
+    this.#sink = sink;
+  }
+
+  /** Takes a newer route. One of an older epoch is refused: that would be a step back to a demoted primary. */
+  apply(route: ClusterRoute, nowMs: number): boolean {
+    if (this.route !== null && route.epoch < this.route.epoch) return false;
+    const newEpoch = this.route === null || route.epoch > this.route.epoch;
+    this.route = route;
+    for (const [node, suspicion] of this.#suspicions) {
+      if ((newEpoch && node === route.primary) || (suspicion.confirmed && this.#listedServing(node))) {
+        this.#suspicions.delete(node);
+      }
+    }
+    this.refresh(nowMs);
+    return true;
+  }
+
+  refresh(nowMs: number): void {
+    for (const gate of this.gates) gate.refresh(nowMs);
+  }
+
+  pickPrimary(): Pick {
+    const { route } = this;
+    if (route === null) return { closed: 'no-primary' };
+    if (route.gate.state === 'closed') return { closed: route.gate.reason };
+    if (route.primary === null) return { closed: 'no-primary' };
+    const suspicion = this.#suspicions.get(route.primary);
+    return suspicion === undefined ? { node: route.primary } : { closed: suspicion.kind };
+  }
+
+  pickReplica(maxLagMs: number | null, fallbackToPrimary: boolean): Pick {
+    const able = (this.route?.nodes ?? []).filter((each) => this.#able(each, false, maxLagMs));
+    if (able.length > 0) return this.#leastLoaded(able);
+    return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
+  }
+
+  pickAmong(nodes: readonly NodeAddress[]): Pick {
+    const able = (this.route?.nodes ?? []).filter((each) => nodes.includes(each.node) && this.#able(each, true, null));
+    return able.length > 0 ? this.#leastLoaded(able) : { closed: 'no-replica' };
+  }
+
+  serves(node: NodeAddress, primaryToo: boolean, maxLagMs: number | null): boolean {
+    const listed = this.route?.nodes.find((each) => each.node === node);
+    return listed !== undefined && this.#able(listed, primaryToo, maxLagMs);
+  }
+
+  /** Something speaks against a node. The first time, statements for it are held and the control process is told. */
+  suspect(node: NodeAddress, kind: EvidenceKind, detail: string, nowMs: number): void {
+    if (kind === 'idle-closed') {
+      this.#sink.evidence(this.cluster, node, kind, ++this.#evidence, detail);
+      return;
+    }
+    if (this.#suspicions.has(node)) return;
+    const evidence = ++this.#evidence;
+    this.#suspicions.set(node, { kind, evidence, sinceMs: nowMs, sentMs: nowMs, detail, confirmed: false });
+    this.#sink.evidence(this.cluster, node, kind, evidence, detail);
+    this.refresh(nowMs);
+  }
+
+  /** The control process looked. */
+  reviewed(evidence: number, healthy: boolean, nowMs: number): void {
+    for (const [node, suspicion] of this.#suspicions) {
+      if (suspicion.evidence > evidence) continue;
+      if (healthy) this.#suspicions.delete(node);
+      else suspicion.confirmed = true;
+    }
+    this.refresh(nowMs);
+  }
+
+  /**
+   * Keeps suspicions from staying for ever: an unanswered one is told again; without a control process the worker
+   * tries for itself.
+   */
+  tick(nowMs: number, controlled: boolean): void {
+    for (const [node, suspicion] of this.#suspicions) {
+      if (!controlled && nowMs - suspicion.sinceMs > 250) this.#suspicions.delete(node);
+      else if (controlled && nowMs - suspicion.sentMs > 1000) {
+        suspicion.sentMs = nowMs;
+        suspicion.confirmed = false;
+        this.#sink.evidence(this.cluster, node, suspicion.kind, suspicion.evidence, suspicion.detail);
+      }
+    }
+    this.refresh(nowMs);
+  }
+
+  #listedServing(node: NodeAddress): boolean {
+    if (node === this.route?.primary) return this.route.gate.state === 'open';
+    return this.route?.nodes.some((each) => each.node === node && each.serving) ?? false;
+  }
+
+  #able(node: RouteNode, primaryToo: boolean, maxLagMs: number | null): boolean {
+    if (!node.serving || this.#suspicions.has(node.node)) return false;
+    if (node.role === 'primary') return primaryToo;
+    if (node.role !== 'replica') return false;
+    return maxLagMs === null || (node.lagMs !== null && node.lagMs <= maxLagMs);
+  }
+
+  #leastLoaded(nodes: RouteNode[]): Pick {
+    let best = nodes[0] as RouteNode;
+    for (const node of nodes) if (this.#sink.load(node.node) < this.#sink.load(best.node)) best = node;
+    return { node: best.node };
+  }
+}
+
+/** All clusters of a worker, and the gates of its endpoints. */
+export class RoutingTable {
+  readonly clusters = new Map<string, ClusterRouting>();
+  readonly gates = new Map<string, Gate>(); // by endpoint
+  version = 0;
+
+  constructor(endpoints: EndpointSettings[], limits: HoldLimits, budget: HoldBudget, sink: EvidenceSink) {
+    for (const endpoint of endpoints) {
+      let cluster = this.clusters.get(endpoint.cluster);
+      if (cluster === undefined) {
+        cluster = new ClusterRouting(endpoint.cluster, sink);
+        this.clusters.set(endpoint.cluster, cluster);
+      }
+      const primary = endpoint.route.kind === 'primary' || endpoint.route.kind === 'auto';
+      let gate = primary ? cluster.gates.find((each) => each.wantsPrimary) : undefined;
+      if (gate === undefined) {
+        gate = new Gate(cluster, endpoint.route, new Hold(limits, budget));
+        cluster.gates.push(gate);
+      }
+      this.gates.set(endpoint.name, gate);
+    }
+  }
+
+  tick(nowMs: number, controlled: boolean): void {
+    for (const cluster of this.clusters.values()) cluster.tick(nowMs, controlled);
+    for (const gate of this.gates.values()) gate.hold.expire(nowMs);
+  }
+}

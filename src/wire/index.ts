@@ -1,0 +1,8 @@
+// The protocol of MySQL and MariaDB, without I/O: the folder's door.
+export * from './capabilities.ts';
+export { HEADER_BYTES, type Packet, PacketReader, commandPacket, frame } from './packet.ts';
+export { type AnswerShape, ResponseScanner, ScanError, type ScannerSink } from './scanner.ts';
+export { type SessionChange } from './session-state.ts';
+export * from './handshake.ts';
+export * from './response.ts';
+export { ProtocolError } from './payload.ts';
