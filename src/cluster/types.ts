@@ -20,6 +20,8 @@ export interface ReplicationFacts {
   received: string;
   /** Changes whenever the replica hears its source: heartbeats received, position read. Equal twice = silence. */
   heard: string;
+  /** How often an idle source lets itself be heard; absent where the replica does not tell. */
+  heartbeatMs?: number;
   semiSyncActive: boolean;
 }
 
@@ -44,6 +46,8 @@ export interface NodeFacts {
   identity: string;
   /** Changes with every start of the process. */
   startedAtMs: number;
+  /** `hostname:port` as the node itself knows them: tells two names of one node from two nodes. */
+  selfName?: string;
   readOnly: boolean;
   /** MySQL only; equals readOnly on MariaDB. */
   superReadOnly: boolean;
@@ -77,6 +81,7 @@ export interface NodeObservation {
   reach: Reach;
   /** Of the last successful probe; null if there never was one. */
   facts: NodeFacts | null;
+  /** Monotonic clock, ms, when the probe that brought the facts began: they are at least as new as that. */
   factsAt: number | null;
 }
 

@@ -1,0 +1,248 @@
+// One control connection to one node, for probes and recovery; never for clients' data. Every wait is bounded:
+// past its time a query rejects and the socket is destroyed, because an answer that comes late must not be
+// taken for the answer to something else. Errors carry the server's words, never a password.
+import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+import mysql from 'mysql2';
+import type { Connection, ConnectionOptions } from 'mysql2';
+import type { Reach } from './types.ts';
+
+/** One row; every value is a string or null. */
+export type Row = Record<string, string | null>;
+
+export interface ConnectSettings {
+  node: NodeAddress;
+  user: string;
+  password: string;
+  tls: ServerTlsSettings;
+}
+
+export type ConnectionErrorCode =
+  | 'timeout'
+  | 'refused'
+  | 'unreachable'
+  | 'lost'
+  /** The server answered with an error packet: see errno. */
+  | 'server'
+  /** TLS or the protocol failed. */
+  | 'protocol';
+
+/** Why a control connection could not be made, broke, or a statement on it failed. */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError';
+  readonly node: NodeAddress;
+  readonly code: ConnectionErrorCode;
+  /** The server's error number; 0 where it sent none. */
+  readonly errno: number;
+
+  constructor(node: NodeAddress, code: ConnectionErrorCode, errno: number, message: string) {
+    super(message);
+    this.node = node;
+    this.code = code;
+    this.errno = errno;
+  }
+}
+
+/** Host and port of `host:port` or `[v6]:port`; the port is 3306 where none is given. */
+export function splitAddress(node: NodeAddress): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d{1,5}))?$/.exec(node);
+  if (match === null) return { host: node, port: 3306 }; // a bare IPv6 address
+  return { host: match[1] ?? match[2] ?? '', port: Number(match[3] ?? 3306) };
+}
+
+/** The way back; IPv6 hosts get their brackets. */
+export function joinAddress(host: string, port: number): NodeAddress {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function describe(error: unknown): { code: string; errno: number; text: string } {
+  if (!(error instanceof Error)) return { code: '', errno: 0, text: String(error) };
+  const { code, errno } = error as { code?: unknown; errno?: unknown };
+  return {
+    code: typeof code === 'string' ? code : '',
+    errno: typeof errno === 'number' ? errno : 0,
+    // Node's AggregateError (several addresses of one name) has no text of its own.
+    text: error.message === '' && error instanceof AggregateError ? String(error.errors[0]) : error.message,
+  };
+}
+
+const UNREACHABLE = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN']);
+
+function toConnectionError(node: NodeAddress, error: unknown): ConnectionError {
+  if (error instanceof ConnectionError) return error;
+  const { code, errno, text } = describe(error);
+  const make = (kind: ConnectionErrorCode): ConnectionError => new ConnectionError(node, kind, 0, text);
+  if (code === 'ECONNREFUSED') return make('refused');
+  if (code === 'ETIMEDOUT') return make('timeout');
+  if (UNREACHABLE.has(code)) return make('unreachable');
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'PROTOCOL_CONNECTION_LOST') return make('lost');
+  // Numbers below 1000 and above 10000 are not the server's; negative ones are libuv's.
+  if (errno >= 1000 && errno < 20_000) return new ConnectionError(node, 'server', errno, text);
+  if (code.startsWith('ERR_') || code === 'HANDSHAKE_SSL_ERROR' || code === 'HANDSHAKE_NO_SSL_SUPPORT')
+    return make('protocol');
+  return make(/closed|lost|reset/i.test(text) ? 'lost' : 'protocol');
+}
+
+/** What a failed attempt says about the node. */
+export function reachOf(error: unknown): Exclude<Reach, { state: 'up' }> {
+  const known = error instanceof ConnectionError ? error : new ConnectionError('', 'protocol', 0, String(error));
+  if (known.code === 'refused') return { state: 'refused', error: known.message };
+  // With `protocol` it spoke, though nothing that we could use.
+  const spoke = known.code === 'server' || known.code === 'protocol';
+  return spoke
+    ? { state: 'denied', errno: known.errno, error: known.message }
+    : { state: 'silent', error: known.message };
+}
+
+function sslOptions(tls: ServerTlsSettings): ConnectionOptions['ssl'] {
+  if (tls.mode === 'off') return undefined;
+  if (tls.mode === 'preferred' || tls.mode === 'required') return { rejectUnauthorized: false };
+  return {
+    rejectUnauthorized: true,
+    verifyIdentity: tls.mode === 'verify-identity',
+    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+  };
+}
+
+/** An open connection. Statements run one after another in the order in which they were given. */
+export class ControlConnection {
+  readonly node: NodeAddress;
+  readonly #connection: Connection;
+  #closed: ConnectionError | null = null;
+  #onClose: ((error: ConnectionError) => void) | null = null;
+
+  private constructor(node: NodeAddress, connection: Connection) {
+    this.node = node;
+    this.#connection = connection;
+    connection.on('error', (error: unknown) => this.#end(toConnectionError(node, error)));
+    connection.on('end', () => this.#end(new ConnectionError(node, 'lost', 0, 'the server closed the connection')));
+  }
+
+  /**
+   * Connects and logs in within `timeoutMs`. Rejects with a ConnectionError. With TLS `preferred` a server that
+   * has none is asked again without.
+   */
+  static async open(settings: ConnectSettings, timeoutMs: number): Promise<ControlConnection> {
+    const startedAt = performance.now();
+    try {
+      return await ControlConnection.#attempt(settings, sslOptions(settings.tls), timeoutMs);
+    } catch (error) {
+      const noTls = settings.tls.mode === 'preferred' && error instanceof ConnectionError && error.code === 'protocol';
+      const left = timeoutMs - (performance.now() - startedAt);
+      if (!noTls || left <= 0) throw error;
+      return await ControlConnection.#attempt(settings, undefined, left);
+    }
+  }
+
+  static async #attempt(
+    settings: ConnectSettings,
+    ssl: ConnectionOptions['ssl'],
+    timeoutMs: number,
+  ): Promise<ControlConnection> {
+    const { host, port } = splitAddress(settings.node);
+    const connection = mysql.createConnection({
+      host,
+      port,
+      user: settings.user,
+      password: settings.password,
+      connectTimeout: timeoutMs,
+      enableKeepAlive: true,
+      multipleStatements: true,
+      trace: false,
+      // Everything as text, so that 64-bit numbers and timestamps stay what the server said.
+      typeCast: (field) => field.string(),
+      connectAttributes: { program_name: 'evenkeel' },
+      ...(ssl === undefined ? {} : { ssl }),
+    });
+    return await new Promise<ControlConnection>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        finish(new ConnectionError(settings.node, 'timeout', 0, `no connection within ${Math.round(timeoutMs)} ms`));
+      }, timeoutMs);
+      const finish = (error: unknown): void => {
+        clearTimeout(timer);
+        connection.removeAllListeners('error');
+        if (error === null) {
+          resolve(new ControlConnection(settings.node, connection));
+          return;
+        }
+        connection.on('error', () => {}); // what a destroyed socket still says
+        connection.destroy();
+        reject(toConnectionError(settings.node, error));
+      };
+      connection.once('error', finish);
+      connection.connect((error: unknown) => finish(error ?? null));
+    });
+  }
+
+  /** Null while it is usable. */
+  get closed(): ConnectionError | null {
+    return this.#closed;
+  }
+
+  /** The server's id of this connection. */
+  get id(): number {
+    return this.#connection.threadId;
+  }
+
+  /** Called once, when the connection breaks or is destroyed by a timeout; not after `close`. */
+  set onClose(callback: (error: ConnectionError) => void) {
+    this.#onClose = callback;
+  }
+
+  #end(error: ConnectionError): void {
+    if (this.#closed !== null) return;
+    this.#closed = error;
+    this.#connection.destroy();
+    const callback = this.#onClose;
+    this.#onClose = null;
+    callback?.(error);
+  }
+
+  close(): void {
+    this.#onClose = null;
+    this.#end(new ConnectionError(this.node, 'lost', 0, 'closed by us'));
+  }
+
+  /** Runs one statement, or several with `;` between, in one round trip: the rows of each. */
+  async queryAll(sql: string, timeoutMs: number): Promise<Row[][]> {
+    if (this.#closed !== null) throw this.#closed;
+    return await new Promise<Row[][]>((resolve, reject) => {
+      let settled = false;
+      const settle = (action: () => void): void => {
+        if (settled) return;
+        settled = true;
+        clearTimeout(timer);
+        action();
+      };
+      const timer = setTimeout(() => {
+        const error = new ConnectionError(this.node, 'timeout', 0, `no answer within ${Math.round(timeoutMs)} ms`);
+        settle(() => reject(error));
+        this.#end(error);
+      }, timeoutMs);
+      this.#connection.query(sql, (error: unknown, result: unknown) => {
+        if (error !== null && error !== undefined) {
+          settle(() => reject(toConnectionError(this.node, error)));
+          return;
+        }
+        settle(() => resolve(resultSets(result)));
+      });
+    });
+  }
+
+  /** The rows of one statement. */
+  async query(sql: string, timeoutMs: number): Promise<Row[]> {
+    return (await this.queryAll(sql, timeoutMs))[0] ?? [];
+  }
+
+  /** A value as an SQL literal. */
+  quote(value: string | number): string {
+    return mysql.escape(value);
+  }
+}
+
+/** mysql2 answers with rows for one statement, a list of rows or headers for several. */
+function resultSets(result: unknown): Row[][] {
+  if (!Array.isArray(result)) return [[]];
+  const several = result.some((part) => Array.isArray(part) || (part as object).constructor.name === 'ResultSetHeader');
+  if (!several) return [result as Row[]];
+  return result.map((part) => (Array.isArray(part) ? (part as Row[]) : []));
+}

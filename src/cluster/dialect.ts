@@ -1,0 +1,137 @@
+// What differs between MySQL and MariaDB, behind one shape: which statements bring a node's facts, and which
+// carry out a recovery's steps. Column and variable names are brought to one spelling (source, replica) first.
+import type { Account, Flavor, NodeAddress } from '../messages/index.ts';
+import type { ControlConnection, Row } from './connection.ts';
+import type { ReplicationFacts, SemiSyncFacts } from './types.ts';
+
+/** Parts of a probe. `state` is required; the others may be refused to us and are then left out. */
+export type ProbePart =
+  | 'state'
+  | 'replication'
+  | 'receiver' // what the replica hears
+  | 'applier' // lag with a finer grain than seconds
+  | 'heartbeat'
+  | 'semisync-variables'
+  | 'semisync-status'
+  | 'replicas'
+  | 'dump-threads';
+
+/** The rows of each part that was asked; a part that was refused is missing. */
+export type ProbeRows = Partial<Record<ProbePart, Row[]>>;
+
+/** What a source must be told about how to be reached, and by whom. */
+export interface FollowSettings {
+  host: string;
+  port: number;
+  /** Null: keep the user and password that the channel has. */
+  login: { user: string; password: string } | null;
+  tls: boolean;
+}
+
+export interface Dialect {
+  readonly flavor: Flavor;
+  /** Statement of each part; of the first list with every probe, of the second with a full one. */
+  readonly parts: Readonly<Partial<Record<ProbePart, string>>>;
+  readonly everyProbe: readonly ProbePart[];
+  /** Asked with every probe as long as the node has a source. */
+  readonly everyProbeOfReplicas: readonly ProbePart[];
+  readonly fullProbe: readonly ProbePart[];
+  executed(state: Row): { gtidExecuted: string; gtidPosition: string };
+  replication(rows: ProbeRows, gtidExecuted: string): ReplicationFacts | null;
+
+  /** Statements, in order. */
+  readOnly: readonly string[];
+  writable: readonly string[];
+  stopReceiver: string;
+  startApplier: string;
+  detach(connection: ControlConnection, timeoutMs: number): Promise<void>;
+  /** Whether the default channel has a replication user of its own. */
+  channelUser(connection: ControlConnection, timeoutMs: number): Promise<string | null>;
+  follow(connection: ControlConnection, settings: FollowSettings, timeoutMs: number): Promise<void>;
+  waitForGtid(connection: ControlConnection, gtid: string, waitMs: number, timeoutMs: number): Promise<boolean>;
+  accounts(connection: ControlConnection, timeoutMs: number): Promise<Account[]>;
+}
+
+/** A row with its keys in lower case and in today's words: `Master_Host` becomes `source_host`. */
+export function modern(row: Row): Row {
+  return Object.fromEntries(
+    Object.entries(row).map(([key, value]) => [
+      key.toLowerCase().replaceAll('master', 'source').replaceAll('slave', 'replica'),
+      value,
+    ]),
+  );
+}
+
+/** SHOW VARIABLES or SHOW STATUS as a map with modern names. */
+export function nameValues(rows: readonly Row[]): Map<string, string> {
+  const result = new Map<string, string>();
+  for (const row of rows) {
+    const [name, value] = Object.values(row);
+    if (name === null || name === undefined) continue;
+    const key = name.toLowerCase().replaceAll('master', 'source').replaceAll('slave', 'replica');
+    result.set(key, value ?? '');
+  }
+  return result;
+}
+
+/** ON, 1, YES. Unknown words (MariaDB 12's NO_LOCK of read_only) count as on. */
+export function isOn(value: string | null | undefined): boolean {
+  return value !== null && value !== undefined && !/^(?:|0|off|no|false)$/i.test(value);
+}
+
+export function toNumber(value: string | null | undefined, otherwise = 0): number {
+  if (value === null || value === undefined || value === '') return otherwise;
+  const result = Number(value);
+  return Number.isFinite(result) ? result : otherwise;
+}
+
+export function errorOrNull(errno: string | null | undefined, text: string | null | undefined): string | null {
+  return toNumber(errno) === 0 ? null : `${errno}: ${text ?? ''}`;
+}
+
+export function receiverState(value: string | null | undefined): ReplicationFacts['receiver'] {
+  if (/^yes$/i.test(value ?? '')) return 'running';
+  // MariaDB says `Preparing` between start and the first attempt.
+  return /^(?:connecting|preparing)$/i.test(value ?? '') ? 'connecting' : 'stopped';
+}
+
+/** Null where the plug-in is missing. */
+export function semiSync(rows: ProbeRows): SemiSyncFacts | null {
+  const variables = nameValues(rows['semisync-variables'] ?? []);
+  const status = nameValues(rows['semisync-status'] ?? []);
+  if (!variables.has('rpl_semi_sync_source_enabled') && !variables.has('rpl_semi_sync_replica_enabled')) return null;
+  return {
+    sourceEnabled: isOn(variables.get('rpl_semi_sync_source_enabled')),
+    sourceActive: isOn(status.get('rpl_semi_sync_source_status')),
+    replicaEnabled: isOn(variables.get('rpl_semi_sync_replica_enabled')),
+    clients: toNumber(status.get('rpl_semi_sync_source_clients')),
+    waitForCount: toNumber(variables.get('rpl_semi_sync_source_wait_for_replica_count'), 1),
+    timeoutMs: toNumber(variables.get('rpl_semi_sync_source_timeout')),
+  };
+}
+
+/** Whether the receiver registered for semi-sync. */
+export function semiSyncReplicaActive(rows: ProbeRows): boolean {
+  return isOn(nameValues(rows['semisync-status'] ?? []).get('rpl_semi_sync_replica_status'));
+}
+
+/**
+ * Addresses of attached replicas. One that does not report its host is looked for at the addresses of the
+ * dump threads: a guess, which a probe will confirm or not.
+ */
+export function replicaAddresses(rows: ProbeRows, join: (host: string, port: number) => NodeAddress): NodeAddress[] {
+  const found = new Set<NodeAddress>();
+  for (const row of rows['replicas'] ?? []) {
+    const { host, port } = modern(row);
+    const portNumber = toNumber(port, 3306);
+    if (host !== null && host !== undefined && host !== '') {
+      found.add(join(host, portNumber));
+      continue;
+    }
+    for (const thread of rows['dump-threads'] ?? []) {
+      const from = /^(.+):\d+$/.exec(Object.values(thread)[0] ?? '')?.[1];
+      if (from !== undefined) found.add(join(from, portNumber));
+    }
+  }
+  return [...found];
+}

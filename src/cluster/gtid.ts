@@ -1,0 +1,230 @@
+// GTID sets of both flavors, as pure values. MySQL's are what the server prints: uuid[:tag]:1-5:7,…
+// MariaDB keeps no sets; its binary log state ("domain-server-seq,…", the last one of each pair) is read
+// as the set of 1…seq of each domain and server. A MariaDB *position* holds one GTID per domain and is
+// compared by sequence number within the domain, whichever server wrote it.
+import type { Flavor } from '../messages/index.ts';
+
+/** First and last sequence number, both included. */
+export type Interval = readonly [first: number, last: number];
+
+/** By `uuid`, `uuid:tag` (MySQL) or `domain-server` (MariaDB): sorted, disjoint, not touching intervals. */
+export type GtidSet = ReadonlyMap<string, readonly Interval[]>;
+
+/** A GTID text that neither flavor would print. */
+export class GtidError extends Error {
+  override readonly name = 'GtidError';
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const TAG = /^[a-z_][a-z0-9_]{0,31}$/;
+
+function sequenceNumber(text: string, whole: string): number {
+  const value = /^\d{1,20}$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new GtidError(`not a sequence number: "${text}" in "${clip(whole)}"`);
+  return value;
+}
+
+function clip(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** Sorts and joins what overlaps or touches. */
+function normalized(intervals: Interval[]): Interval[] {
+  const sorted = intervals.toSorted((a, b) => a[0] - b[0]);
+  const result: Interval[] = [];
+  for (const interval of sorted) {
+    const last = result.at(-1);
+    if (last !== undefined && interval[0] <= last[1] + 1) {
+      result[result.length - 1] = [last[0], Math.max(last[1], interval[1])];
+    } else {
+      result.push(interval);
+    }
+  }
+  return result;
+}
+
+function collect(parts: Iterable<readonly [string, Interval]>): GtidSet {
+  const byKey = new Map<string, Interval[]>();
+  for (const [key, interval] of parts) {
+    const list = byKey.get(key);
+    if (list === undefined) byKey.set(key, [interval]);
+    else list.push(interval);
+  }
+  return new Map([...byKey].map(([key, list]) => [key, normalized(list)]));
+}
+
+function* mysqlParts(text: string): Generator<readonly [string, Interval]> {
+  for (const group of text.split(',')) {
+    const fields = group.replaceAll(/\s/g, '').toLowerCase().split(':');
+    const uuid = fields[0] ?? '';
+    if (uuid === '' && fields.length === 1) continue;
+    if (!UUID.test(uuid)) throw new GtidError(`not a MySQL GTID set: "${clip(text)}"`);
+    let key = uuid;
+    for (const field of fields.slice(1)) {
+      if (TAG.test(field)) {
+        key = `${uuid}:${field}`;
+        continue;
+      }
+      const [first = '', last = first, ...rest] = field.split('-');
+      const interval: Interval = [sequenceNumber(first, text), sequenceNumber(last, text)];
+      if (rest.length > 0 || interval[0] === 0) throw new GtidError(`not a GTID interval: "${clip(field)}"`);
+      // The server reads 5-3 as the empty interval, and so do we.
+      if (interval[0] <= interval[1]) yield [key, interval];
+    }
+  }
+}
+
+interface MariadbGtid {
+  domain: string;
+  server: string;
+  /** 1 unless the text is a difference. */
+  first: number;
+  seq: number;
+}
+
+function mariadbGtids(text: string): MariadbGtid[] {
+  const result: MariadbGtid[] = [];
+  for (const entry of text.split(',')) {
+    const trimmed = entry.trim();
+    if (trimmed === '') continue;
+    const match = /^(\d{1,10})-(\d{1,10})-(?:(\d{1,20})\.\.)?(\d{1,20})$/.exec(trimmed);
+    if (match === null) throw new GtidError(`not a MariaDB GTID: "${clip(trimmed)}"`);
+    const [, domain = '', server = '', first = '1', seq = ''] = match;
+    result.push({
+      domain: String(Number(domain)),
+      server: String(Number(server)),
+      first: sequenceNumber(first, text),
+      seq: sequenceNumber(seq, text),
+    });
+  }
+  return result;
+}
+
+/** Reads `@@gtid_executed` (MySQL) or `@@gtid_binlog_state` (MariaDB). Throws GtidError. */
+export function parseGtidSet(flavor: Flavor, text: string): GtidSet {
+  if (flavor === 'mysql') return collect(mysqlParts(text));
+  return collect(
+    mariadbGtids(text)
+      .filter((gtid) => gtid.seq > 0 && gtid.first <= gtid.seq)
+      .map((gtid) => [`${gtid.domain}-${gtid.server}`, [gtid.first, gtid.seq]] as const),
+  );
+}
+
+function formatInterval([first, last]: Interval): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
+
+/**
+ * The text of a set: canonical, so equal sets have equal texts. On MariaDB an interval that does not begin at 1
+ * (only a difference has such) is written `domain-server-first..last`: ours, no server reads it.
+ */
+export function formatGtidSet(flavor: Flavor, set: GtidSet): string {
+  const keys = [...set.keys()].sort();
+  return keys
+    .map((key) => {
+      const intervals = set.get(key) ?? [];
+      if (flavor === 'mysql') return `${key}:${intervals.map(formatInterval).join(':')}`;
+      return intervals.map(([first, last]) => `${key}-${first === 1 ? last : `${first}..${last}`}`).join(',');
+    })
+    .join(',');
+}
+
+export function isEmpty(set: GtidSet): boolean {
+  return set.size === 0;
+}
+
+/** How many transactions the set names. */
+export function countGtids(set: GtidSet): number {
+  let count = 0;
+  for (const intervals of set.values()) for (const [first, last] of intervals) count += last - first + 1;
+  return count;
+}
+
+export function union(a: GtidSet, b: GtidSet): GtidSet {
+  const result = new Map(a);
+  for (const [key, intervals] of b) result.set(key, normalized([...(result.get(key) ?? []), ...intervals]));
+  return result;
+}
+
+function subtractIntervals(from: readonly Interval[], take: readonly Interval[]): Interval[] {
+  let rest: Interval[] = [...from];
+  for (const [first, last] of take) {
+    rest = rest.flatMap(([low, high]): Interval[] => {
+      if (last < low || first > high) return [[low, high]];
+      const pieces: Interval[] = [];
+      if (low < first) pieces.push([low, first - 1]);
+      if (high > last) pieces.push([last + 1, high]);
+      return pieces;
+    });
+  }
+  return rest;
+}
+
+/** What is in `a` and not in `b`. */
+export function subtract(a: GtidSet, b: GtidSet): GtidSet {
+  const result = new Map<string, readonly Interval[]>();
+  for (const [key, intervals] of a) {
+    const rest = subtractIntervals(intervals, b.get(key) ?? []);
+    if (rest.length > 0) result.set(key, rest);
+  }
+  return result;
+}
+
+/** Whether every transaction of `subset` is in `set`. */
+export function contains(set: GtidSet, subset: GtidSet): boolean {
+  return isEmpty(subtract(subset, set));
+}
+
+/** A MariaDB position: the sequence number reached in each domain. */
+export type GtidPosition = ReadonlyMap<string, number>;
+
+/**
+ * Reads `gtid_current_pos`, `Gtid_IO_Pos` and the like; of several GTIDs in one domain (as in a binary log state)
+ * the greatest counts. Throws GtidError.
+ */
+export function parsePosition(text: string): GtidPosition {
+  const result = new Map<string, number>();
+  for (const { domain, seq } of mariadbGtids(text)) result.set(domain, Math.max(seq, result.get(domain) ?? 0));
+  return result;
+}
+
+/** Whether who stands at `have` has come at least as far as `want` in every domain. */
+export function reaches(have: GtidPosition, want: GtidPosition): boolean {
+  return [...want].every(([domain, seq]) => (have.get(domain) ?? 0) >= seq);
+}
+
+/** A text with one GTID per domain, the greatest, as MASTER_GTID_WAIT wants it. */
+export function formatPositionOf(text: string): string {
+  const greatest = new Map<string, MariadbGtid>();
+  for (const gtid of mariadbGtids(text)) {
+    if (gtid.seq > (greatest.get(gtid.domain)?.seq ?? -1)) greatest.set(gtid.domain, gtid);
+  }
+  return [...greatest.values()].map(({ domain, server, seq }) => `${domain}-${server}-${seq}`).join(',');
+}
+
+// The same on texts, as facts carry them. All throw GtidError on a text that no server prints.
+
+/** Whether every transaction in `want` is in `have`. */
+export function gtidContains(flavor: Flavor, have: string, want: string): boolean {
+  return contains(parseGtidSet(flavor, have), parseGtidSet(flavor, want));
+}
+
+/** What is in `a` and not in `b`. For errant transactions read the replica's first and the primary's after it. */
+export function gtidSubtract(flavor: Flavor, a: string, b: string): string {
+  return formatGtidSet(flavor, subtract(parseGtidSet(flavor, a), parseGtidSet(flavor, b)));
+}
+
+export function gtidUnion(flavor: Flavor, a: string, b: string): string {
+  return formatGtidSet(flavor, union(parseGtidSet(flavor, a), parseGtidSet(flavor, b)));
+}
+
+/** How many transactions the text names. */
+export function gtidCount(flavor: Flavor, text: string): number {
+  return countGtids(parseGtidSet(flavor, text));
+}
+
+/** Whether the text names no transaction. */
+export function gtidIsEmpty(text: string): boolean {
+  return text.trim() === '';
+}

@@ -1,0 +1,129 @@
+// Reads one node's facts over one control connection, in one round trip a probe. What never changes while the
+// server runs is read once, what changes slowly only in a full probe. A part that the server refuses to us
+// (a missing privilege, a plug-in that is not there) is left out for a while; the rest still counts.
+import { ConnectionError, type ControlConnection, joinAddress, type Row } from './connection.ts';
+import type { Dialect, ProbePart, ProbeRows } from './dialect.ts';
+import { isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialect.ts';
+import { mariadbDialect } from './mariadb.ts';
+import { mysqlDialect } from './mysql.ts';
+import type { NodeFacts } from './types.ts';
+
+/** A refused part is asked again after so many full probes: privileges may have been granted. */
+const ASK_AGAIN_AFTER = 30;
+
+type Constants = Pick<NodeFacts, 'version' | 'identity' | 'startedAtMs' | 'logBin' | 'logReplicaUpdates' | 'selfName'>;
+
+const CONSTANTS =
+  'SELECT VERSION() AS version, UNIX_TIMESTAMP() AS now;' +
+  " SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid', 'server_id', 'hostname', 'port'," +
+  " 'log_bin', 'log_replica_updates', 'log_slave_updates');" +
+  " SHOW GLOBAL STATUS LIKE 'Uptime'";
+
+function constantsOf([head, variableRows, statusRows]: Row[][]): Constants {
+  const variables = nameValues(variableRows ?? []);
+  const uptime = toNumber(nameValues(statusRows ?? []).get('uptime'));
+  const identity = variables.get('server_uuid') ?? variables.get('server_uid') ?? '';
+  return {
+    version: head?.[0]?.['version'] ?? '',
+    identity: identity === '' ? `server_id:${variables.get('server_id') ?? ''}` : identity,
+    startedAtMs: (toNumber(head?.[0]?.['now']) - uptime) * 1000,
+    logBin: isOn(variables.get('log_bin')),
+    logReplicaUpdates: isOn(variables.get('log_replica_updates')),
+    selfName: `${variables.get('hostname') ?? ''}:${variables.get('port') ?? ''}`,
+  };
+}
+
+export class Prober {
+  readonly connection: ControlConnection;
+  #constants: Constants | null = null;
+  #dialect: Dialect = mysqlDialect;
+  #slow: ProbeRows = {};
+  #refused = new Map<ProbePart, string>();
+  #fullProbes = 0;
+  #isReplica = true;
+
+  constructor(connection: ControlConnection) {
+    this.connection = connection;
+  }
+
+  /** Known after the first answer. */
+  get dialect(): Dialect {
+    return this.#dialect;
+  }
+
+  /** What could not be read, and the server's words why. */
+  get refused(): ReadonlyMap<ProbePart, string> {
+    return this.#refused;
+  }
+
+  /** Which server this is; the first round trip of a connection. */
+  async constants(timeoutMs: number): Promise<Constants> {
+    if (this.#constants === null) {
+      this.#constants = constantsOf(await this.connection.queryAll(CONSTANTS, timeoutMs));
+      this.#dialect = /mariadb/i.test(this.#constants.version) ? mariadbDialect : mysqlDialect;
+    }
+    return this.#constants;
+  }
+
+  /** One probe within `timeoutMs` (each of its round trips: one, or two on a new connection). Throws ConnectionError. */
+  async probe(full: boolean, timeoutMs: number): Promise<NodeFacts> {
+    const constants = await this.constants(timeoutMs);
+    const dialect = this.#dialect;
+    const isFull = full || this.#fullProbes === 0;
+    if (isFull && ++this.#fullProbes % ASK_AGAIN_AFTER === 0) this.#refused.clear();
+    const wanted: ProbePart[] = [...dialect.everyProbe];
+    if (this.#isReplica || isFull) wanted.push(...dialect.everyProbeOfReplicas);
+    if (isFull) wanted.push(...dialect.fullProbe);
+    const rows = await this.#ask(
+      wanted.filter((part) => !this.#refused.has(part)),
+      timeoutMs,
+    );
+    if (isFull) this.#slow = Object.fromEntries(dialect.fullProbe.map((part) => [part, rows[part] ?? []]));
+    const facts = factsOf(dialect, constants, { ...this.#slow, ...rows });
+    this.#isReplica = facts.replication !== null;
+    return facts;
+  }
+
+  async #ask(parts: ProbePart[], timeoutMs: number): Promise<ProbeRows> {
+    const sql = (part: ProbePart): string => this.#dialect.parts[part] ?? 'DO 0';
+    try {
+      const results = await this.connection.queryAll(parts.map(sql).join(';'), timeoutMs);
+      return Object.fromEntries(parts.map((part, index) => [part, results[index] ?? []]));
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || error.code !== 'server' || this.connection.closed !== null)
+        throw error;
+      return await this.#askOneByOne(parts, sql, timeoutMs);
+    }
+  }
+
+  /** A bundle stops at its first error and does not say where: find out. */
+  async #askOneByOne(parts: ProbePart[], sql: (part: ProbePart) => string, timeoutMs: number): Promise<ProbeRows> {
+    const rows: ProbeRows = {};
+    for (const part of parts) {
+      try {
+        rows[part] = await this.connection.query(sql(part), timeoutMs);
+      } catch (error) {
+        if (part === 'state' || !(error instanceof ConnectionError) || error.code !== 'server') throw error;
+        this.#refused.set(part, error.message);
+      }
+    }
+    return rows;
+  }
+}
+
+function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeFacts {
+  const state = rows['state']?.[0] ?? {};
+  const gtid = dialect.executed(state);
+  const readOnly = isOn(state['read_only']);
+  return {
+    ...constants,
+    ...gtid,
+    flavor: dialect.flavor,
+    serverId: toNumber(state['server_id']),
+    readOnly,
+    superReadOnly: dialect.flavor === 'mariadb' ? readOnly : isOn(state['super_read_only']),
+    replication: dialect.replication(rows, gtid.gtidExecuted),
+    semiSync: semiSync(rows),
+    replicas: replicaAddresses(rows, joinAddress),
+  };
+}
