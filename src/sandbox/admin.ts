@@ -115,8 +115,11 @@ export async function ready(ask: Ask, cluster: Cluster): Promise<void> {
       (await ask(`SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_${word}_status'`))['Value'] === 'ON';
     if (running && acknowledges) return;
     if (performance.now() > end) {
-      const why = String(row['Last_IO_Error'] || row['Last_SQL_Error'] || 'no error was told');
-      throw new SandboxError('start-failed', `a replica does not replicate: ${why}`);
+      const why = [row['Last_IO_Error'], row['Last_SQL_Error']].find((text) => typeof text === 'string' && text !== '');
+      throw new SandboxError(
+        'start-failed',
+        `a replica does not replicate: ${typeof why === 'string' ? why : 'no error was told'}`,
+      );
     }
     await delay(50);
   }

@@ -1,6 +1,7 @@
 // The door of the sandbox: local clusters of real servers, for `evenkeel sandbox`, the demo, the scenario tests and
 // the benchmarks. It stands alone: nothing of the proxy is imported here, so the proxy is tested from outside.
 export { SandboxError, type SandboxReason } from './errors.ts';
+export { freePorts } from './ports.ts';
 export {
   killNode,
   type SandboxNodeStatus,
@@ -11,6 +12,5 @@ export {
   stopSandbox,
 } from './sandbox.ts';
 export { findServer, findTool, type ServerProgram, type ToolName, type ToolProgram } from './servers.ts';
-export { freePorts } from './ports.ts';
 export { withSandbox } from './testing.ts';
 export type { SandboxInfo, SandboxNode, SandboxOptions } from './types.ts';

@@ -84,6 +84,6 @@ async function initialiseMariadb(program: ServerProgram, options: string[], work
 
 async function failed(program: ServerProgram, log: string, cause: unknown): Promise<SandboxError> {
   const tail = (await readFile(log, 'utf8').catch(() => '')).trim().split('\n').slice(-8).join('\n');
-  const why = tail === '' && cause !== null ? String(cause) : tail;
+  const why = tail === '' && cause instanceof Error ? cause.message : tail;
   return new SandboxError('start-failed', `${program.argv0.at(-1)} could not initialise a data directory:\n${why}`);
 }

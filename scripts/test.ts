@@ -1,0 +1,70 @@
+// `npm test`: static checks, the servers, unit tests, then the scenarios against real servers, one file at a time.
+// `npm test -- FILE…` runs these test files only. With CI set, a skipped test is a failed run.
+import { findServer } from '../src/sandbox/index.ts';
+import { command, staticChecks, step, testFiles } from './steps.ts';
+
+type Totals = Map<string, number>;
+
+const UNIT_DEADLINE_MS = 300_000;
+const SCENARIO_DEADLINE_MS = 900_000;
+
+async function suite(
+  name: string,
+  files: string[],
+  concurrency: number,
+  deadlineMs: number,
+): Promise<[boolean, Totals]> {
+  console.log(`\n— ${name}: ${files.length} files`);
+  const flags = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec'];
+  const argv = [process.execPath, ...flags, `--test-concurrency=${concurrency}`, ...files];
+  const begun = performance.now();
+  const { ok, output } = await command(argv, true, deadlineMs);
+  const totals: Totals = new Map();
+  for (const [, word, count] of output.matchAll(/^ℹ (tests|pass|fail|cancelled|skipped|todo) (\d+)$/gm)) {
+    totals.set(word ?? '', Number(count));
+  }
+  console.log(`${ok ? '✔' : '✖'} ${name} (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
+  return [ok && totals.has('tests'), totals];
+}
+
+async function provision(flavor: 'mysql' | 'mariadb'): Promise<{ ok: boolean; output: string }> {
+  try {
+    const program = await findServer(flavor, (line) => console.log(`  ${line}`));
+    console.log(`  ${flavor} ${program.version}: ${program.argv0.at(-1)}`);
+    return { ok: true, output: '' };
+  } catch (error) {
+    return { ok: false, output: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function everything(): Promise<boolean> {
+  const results: boolean[] = [await staticChecks()];
+  for (const flavor of ['mysql', 'mariadb'] as const)
+    results.push(await step(`${flavor} server`, () => provision(flavor)));
+  const files = await testFiles('test');
+  const scenarios = files.filter((file) => file.startsWith('test/scenarios/'));
+  const units = files.filter((file) => !scenarios.includes(file));
+  const [unitsOk, unitTotals] = await suite('unit tests', units, 2, UNIT_DEADLINE_MS);
+  const [scenariosOk, scenarioTotals] = await suite('scenarios', scenarios, 1, SCENARIO_DEADLINE_MS);
+  results.push(unitsOk, scenariosOk, summary([unitTotals, scenarioTotals]));
+  return results.every(Boolean);
+}
+
+/** Prints the sums over all suites; false where CI forbids what was skipped. */
+function summary(suites: Totals[]): boolean {
+  console.log('\n— all tests');
+  const sum = (word: string): number => suites.reduce((total, one) => total + (one.get(word) ?? 0), 0);
+  for (const word of ['tests', 'pass', 'fail', 'cancelled', 'skipped', 'todo']) console.log(`ℹ ${word} ${sum(word)}`);
+  const left = sum('skipped') + sum('todo');
+  if (left === 0 || !process.env['CI']) return true;
+  console.log(`✖ ${left} tests did not run; with CI set that is a failure`);
+  return false;
+}
+
+const begun = performance.now();
+const named = process.argv.slice(2);
+let ok: boolean;
+if (named.length > 0) [ok] = await suite('named tests', named, 1, SCENARIO_DEADLINE_MS);
+else ok = await everything();
+console.log(`\n${ok ? '✔ passed' : '✖ FAILED'} in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+process.exitCode = ok ? 0 : 1;
