@@ -1,6 +1,9 @@
 // What a recovery is: its plan as data, its record, and the hands it needs (ports). The recovery code
 // decides and orders; nodes are touched only through `NodeControl`, clients only through `ClientGate`.
+import type { ClusterView, NodeControl } from '../cluster/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
 import type { Impact, NodeAddress } from '../messages/index.ts';
+import type { Store } from '../store/types.ts';
 
 export type { NodeControl } from '../cluster/types.ts';
 
@@ -46,4 +49,37 @@ export interface ClientGate {
   reopen(recovery: string): Promise<void>;
   /** Asks the workers what clients noticed since `close`. */
   impact(recovery: string): Promise<Impact>;
+}
+
+/** Time, handed in so that a recovery can be simulated. */
+export interface RecoveryClock {
+  /** Monotonic, ms; the clock of `NodeObservation.at`. */
+  nowMs(): number;
+  /** Milliseconds since 1970, UTC. */
+  wallMs(): number;
+  /** Ends after `ms`, or at once when `signal` aborts (then it may reject). */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** A pino logger satisfies this. */
+export interface RecoveryLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** All that a recovery of one cluster works with. The caller runs one recovery of a cluster at a time. */
+export interface RecoveryContext {
+  cluster: string;
+  /** What is known now; asked again at every decision. */
+  view(): ClusterView;
+  nodes: NodeControl;
+  gate: ClientGate;
+  store: Store;
+  clock: RecoveryClock;
+  config: ClusterConfig;
+  log: RecoveryLog;
+  /** Called when the recovery has begun (`step` null) and after each step. Must not throw. */
+  onProgress?: (record: RecoveryRecord, step: RecoveryStep | null) => void;
+  /** In [0, 1), for the end of the id. */
+  random?: () => number;
 }

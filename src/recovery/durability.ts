@@ -1,0 +1,106 @@
+// Whether a write that a client was told is safe could be missing after a promotion, under semi-sync.
+//
+// An acknowledged write is in the relay logs of at least `waitForCount` of the replicas that could acknowledge
+// (the ackers). Replicas receive a prefix of the same binary log, so the most advanced of the reachable ackers has
+// every acknowledged write as soon as fewer than `waitForCount` ackers are out of reach: then at least one of
+// those that acknowledged it is within reach. Otherwise a write may live only on a node that cannot be asked.
+import type { NodeView } from '../cluster/types.ts';
+import type { Flavor, NodeAddress } from '../messages/index.ts';
+import type { Contender, FailoverInput } from './elect.ts';
+import { covers } from './gtids.ts';
+import { isReachable } from './look.ts';
+
+export interface Risk {
+  refusals: string[];
+  warnings: string[];
+}
+
+/** What speaks against promoting `candidate`, where acknowledged writes must not be lost. */
+export function acknowledgedWritesAtRisk(input: FailoverInput, flavor: Flavor, candidate: Contender): Risk {
+  const { primary, primaryFacts, primaryFactsAt, nowMs } = input;
+  if (primaryFacts === null || primaryFactsAt === null) {
+    return refuse(`${primary} was never observed, so whether its writes waited for a replica is unknown`);
+  }
+  const { semiSync } = primaryFacts;
+  if (semiSync === null || !semiSync.sourceEnabled) {
+    return refuse(`${primary} did not have semi-sync enabled, though the durability policy asks for it`);
+  }
+  if (!semiSync.sourceActive) {
+    return refuse(`${primary} had fallen back to asynchronous replication: acknowledged writes may be on no replica`);
+  }
+  const warnings: string[] = [];
+  const reach = input.view.nodes.find((view) => view.node === primary)?.observation.reach;
+  if (reach?.state !== 'refused' && nowMs - primaryFactsAt > semiSync.timeoutMs) {
+    warnings.push(
+      `${primary} was last observed longer ago than its semi-sync time-out of ${semiSync.timeoutMs} ms: clients that reach it past the proxy may have been acknowledged without a replica`,
+    );
+  }
+  const waitForCount = Math.max(1, semiSync.waitForCount);
+  const missing = ackersOutOfReach(input, flavor, candidate);
+  if (missing.count < waitForCount) return { refusals: [], warnings };
+  const names = missing.nodes.length > 0 ? ` (${missing.nodes.join(', ')})` : '';
+  return {
+    refusals: [
+      `${missing.count} replica(s) that could have acknowledged a write cannot be reached${names} and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them back`,
+    ],
+    warnings,
+  };
+}
+
+function refuse(text: string): Risk {
+  return { refusals: [text], warnings: [] };
+}
+
+interface Missing {
+  count: number;
+  nodes: NodeAddress[];
+}
+
+/** How many that could have acknowledged a write of the dead primary cannot be asked now. */
+function ackersOutOfReach(input: FailoverInput, flavor: Flavor, candidate: Contender): Missing {
+  const { primaryFacts } = input;
+  const clients = primaryFacts?.semiSync?.clients ?? 0;
+  const attached = new Set(primaryFacts?.replicas ?? []);
+  const unreachable: NodeAddress[] = [];
+  let possible = 0;
+  const known = new Set<NodeAddress>();
+  for (const view of input.view.nodes) {
+    known.add(view.node);
+    if (view.node === input.primary || !couldAcknowledge(view)) continue;
+    possible += 1;
+    if (isReachable(view, input.nowMs, input.maxAgeMs)) continue;
+    if (!knownGone(view, input, flavor, candidate, clients, attached)) unreachable.push(view.node);
+  }
+  const strangers = [...attached].filter((node) => !known.has(node) && node !== input.primary);
+  // The source counts connections; those of which nobody knows whose they are count as out of reach.
+  const uncounted = Math.max(0, clients - possible - strangers.length);
+  return { count: unreachable.length + strangers.length + uncounted, nodes: [...unreachable, ...strangers] };
+}
+
+/** Semi-sync as a replica, as far as anyone knows: a node that never told is believed to be. */
+function couldAcknowledge(view: NodeView): boolean {
+  const { facts } = view.observation;
+  if (facts === null) return true;
+  return (facts.semiSync?.replicaEnabled ?? false) || (facts.replication?.semiSyncActive ?? false);
+}
+
+/**
+ * A replica that was away already when the primary last told whom it had attached: all that it could have
+ * acknowledged before is in the position that the primary had then, so a candidate with that position has it too.
+ * Only where the primary could name every replica that it counted; else a stranger might be this one.
+ */
+function knownGone(
+  view: NodeView,
+  input: FailoverInput,
+  flavor: Flavor,
+  candidate: Contender,
+  clients: number,
+  attached: ReadonlySet<NodeAddress>,
+): boolean {
+  const { primaryFacts, primaryFactsAt } = input;
+  const { factsAt } = view.observation;
+  if (primaryFacts === null || primaryFactsAt === null) return false;
+  if (attached.has(view.node) || attached.size < clients) return false;
+  if (factsAt !== null && factsAt >= primaryFactsAt) return false;
+  return covers(flavor, candidate.received, primaryFacts.gtidPosition);
+}

@@ -1,0 +1,75 @@
+// The few questions that recovery asks of GTIDs, in both flavors' terms. MySQL's received and executed GTIDs are
+// sets. MariaDB's received GTIDs are a position: one number per domain, compared within it, whoever wrote it.
+import {
+  contains,
+  countGtids,
+  type GtidSet,
+  formatGtidSet,
+  parseGtidSet,
+  parsePosition,
+  reaches,
+  subtract,
+} from '../cluster/index.ts';
+import type { NodeFacts } from '../cluster/types.ts';
+import type { Flavor } from '../messages/index.ts';
+
+/** A text of GTIDs in a record is cut here; the count says how many there are. */
+const MAX_TEXT_CHARS = 300;
+
+export interface Missing {
+  count: number;
+  /** For people; empty where nothing is missing. */
+  text: string;
+}
+
+/** Whether a node that received `have` has everything up to `want` (both as `receivedBy` or `gtidPosition`). */
+export function covers(flavor: Flavor, have: string, want: string): boolean {
+  if (flavor === 'mysql') return contains(parseGtidSet(flavor, have), parseGtidSet(flavor, want));
+  return reaches(parsePosition(have), parsePosition(want));
+}
+
+/** What of `want` a node that received `have` has not. */
+export function missingFrom(flavor: Flavor, have: string, want: string): Missing {
+  if (flavor === 'mysql') {
+    const rest = subtract(parseGtidSet(flavor, want), parseGtidSet(flavor, have));
+    return { count: countGtids(rest), text: shorten(formatGtidSet(flavor, rest)) };
+  }
+  const from = parsePosition(have);
+  let count = 0;
+  const parts: string[] = [];
+  for (const [domain, seq] of parsePosition(want)) {
+    const first = (from.get(domain) ?? 0) + 1;
+    if (seq < first) continue;
+    count += seq - first + 1;
+    parts.push(first === seq ? `domain ${domain}: ${seq}` : `domain ${domain}: ${first}..${seq}`);
+  }
+  return { count, text: shorten(parts.join(', ')) };
+}
+
+/** All that a node has, applied or not. */
+export function receivedBy(facts: NodeFacts): string {
+  const received = facts.replication?.received ?? '';
+  // MariaDB forgets Gtid_IO_Pos when the receiver starts anew; what is applied was received all the same.
+  return received !== '' && covers(facts.flavor, received, facts.gtidPosition) ? received : facts.gtidPosition;
+}
+
+export function hasNothing(flavor: Flavor, gtids: string): boolean {
+  return flavor === 'mysql' ? parseGtidSet(flavor, gtids).size === 0 : parsePosition(gtids).size === 0;
+}
+
+/** Transactions that `node` executed and `primary` did not, and that the node wrote itself; empty text if none. */
+export function ownTransactionsBeyond(node: NodeFacts, primary: NodeFacts): Missing {
+  const { flavor } = node;
+  const extra = subtract(parseGtidSet(flavor, node.gtidExecuted), parseGtidSet(flavor, primary.gtidExecuted));
+  const own: GtidSet = new Map([...extra].filter(([key]) => isOwn(key, node)));
+  return { count: countGtids(own), text: shorten(formatGtidSet(flavor, own)) };
+}
+
+function isOwn(key: string, node: NodeFacts): boolean {
+  if (node.flavor === 'mariadb') return key.split('-')[1] === String(node.serverId);
+  return key.split(':')[0] === node.identity.toLowerCase();
+}
+
+function shorten(text: string): string {
+  return text.length > MAX_TEXT_CHARS ? `${text.slice(0, MAX_TEXT_CHARS)}…` : text;
+}

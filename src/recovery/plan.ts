@@ -1,0 +1,246 @@
+// Plans as data: who is touched, in which order, what may run side by side, how long each step may take, and what
+// undoes it. A plan decides nothing more and touches nothing; execute.ts carries it out.
+import type { NodeAddress } from '../messages/index.ts';
+
+/** One thing that is done to a node or to the clients. */
+export type Action =
+  | { do: 'close-gate'; reason: 'switchover' | 'failover' }
+  | { do: 'drain'; drainMs: number }
+  | { do: 'open-gate'; node: NodeAddress }
+  | { do: 'reopen-gate' }
+  | { do: 'set-read-only'; node: NodeAddress }
+  | { do: 'set-writable'; node: NodeAddress }
+  /** As set-writable, tried several times: for a primary that was writable a moment ago. */
+  | { do: 'restore-writable'; node: NodeAddress }
+  | { do: 'kill-clients'; node: NodeAddress }
+  /** Reads the position at which the (now read-only) node ended; the next wait-for-position waits for it. */
+  | { do: 'note-position'; node: NodeAddress }
+  | { do: 'wait-for-position'; node: NodeAddress }
+  | { do: 'apply-received'; node: NodeAddress }
+  | { do: 'detach'; node: NodeAddress }
+  | { do: 'semi-sync-role'; node: NodeAddress; role: 'source' | 'replica' }
+  | { do: 'follow'; node: NodeAddress; source: NodeAddress };
+
+export interface PlannedStep {
+  /** As it stands in the record: `read-only db1:3306`. */
+  name: string;
+  action: Action;
+  timeoutMs: number;
+  /** Where it fails, the plan fails; else the failure is recorded, and the next lane or stage goes on. */
+  required: boolean;
+}
+
+/** Lanes run side by side, the steps of a lane one after the other. A stage ends when all its lanes have. */
+export interface Stage {
+  lanes: PlannedStep[][];
+}
+
+/** How long each kind of step may take, ms. What runs while clients wait is short. */
+export const LIMITS = {
+  lookMs: 500,
+  gateMs: 2_000,
+  readOnlyMs: 3_000,
+  positionMs: 1_000,
+  detachMs: 3_000,
+  roleMs: 1_000,
+  writableMs: 3_000,
+  /** To make a primary writable again that was so a moment ago, several times if need be. */
+  restoreMs: 3_000,
+  followMs: 10_000,
+  killMs: 2_000,
+  /** An old primary that may be frozen or cut off: what does not succeed at once will not. */
+  fenceMs: 200,
+  /** Stopping the receivers of all replicas, so that what was received stands still. */
+  quiesceMs: 150,
+  applyReceivedMs: 30_000,
+} as const;
+
+function step(action: Action, timeoutMs: number, required = true): PlannedStep {
+  return { name: nameOf(action), action, timeoutMs, required };
+}
+
+function nameOf(action: Action): string {
+  switch (action.do) {
+    case 'close-gate':
+    case 'drain':
+    case 'reopen-gate':
+      return action.do;
+    case 'open-gate':
+    case 'set-read-only':
+    case 'set-writable':
+    case 'restore-writable':
+    case 'kill-clients':
+    case 'note-position':
+    case 'wait-for-position':
+    case 'apply-received':
+    case 'detach':
+      return `${action.do} ${action.node}`;
+    case 'semi-sync-role':
+      return `semi-sync-${action.role} ${action.node}`;
+    case 'follow':
+      return `follow ${action.node}`;
+  }
+}
+
+const one = (planned: PlannedStep): Stage => ({ lanes: [[planned]] });
+
+export interface SwitchoverPlanInput {
+  from: NodeAddress;
+  to: NodeAddress;
+  /** Other replicas that are to follow `to`. */
+  others: NodeAddress[];
+  semiSync: boolean;
+  drainMs: number;
+  /** How long the candidate may take, under the hold, to reach the old primary's last position. */
+  positionWaitMs: number;
+}
+
+export interface PromotionPlan {
+  /** Up to and with the candidate's being writable: each failure is undone. */
+  before: Stage[];
+  /** From then on there is a new primary, whatever fails. */
+  after: Stage[];
+}
+
+/** From the closing of the gate to the last repointed replica. Checks and catching up come before it. */
+export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
+  const { from, to } = input;
+  return {
+    before: [
+      one(step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs)),
+      one(step({ do: 'drain', drainMs: input.drainMs }, input.drainMs + LIMITS.gateMs)),
+      one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
+      one(step({ do: 'note-position', node: from }, LIMITS.positionMs)),
+      one(step({ do: 'wait-for-position', node: to }, input.positionWaitMs)),
+      ...promote(to, input.semiSync),
+    ],
+    after: [
+      {
+        lanes: [
+          [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
+          [
+            ...repoint(from, to, input.semiSync),
+            // Direct connections would go on reading an old primary as if it were the primary.
+            step({ do: 'kill-clients', node: from }, LIMITS.killMs, false),
+          ],
+          ...input.others.map((node) => repoint(node, to, input.semiSync)),
+        ],
+      },
+    ],
+  };
+}
+
+/** The semi-sync source role comes last: on a replica it would make the applier wait for acknowledgements. */
+function promote(to: NodeAddress, semiSync: boolean): Stage[] {
+  return [
+    one(step({ do: 'detach', node: to }, LIMITS.detachMs)),
+    ...(semiSync ? [one(step({ do: 'semi-sync-role', node: to, role: 'source' }, LIMITS.roleMs))] : []),
+    one(step({ do: 'set-writable', node: to }, LIMITS.writableMs)),
+  ];
+}
+
+/** The semi-sync replica role comes first: it counts when the receiver connects. */
+function repoint(node: NodeAddress, source: NodeAddress, semiSync: boolean): PlannedStep[] {
+  return [
+    ...(semiSync ? [step({ do: 'semi-sync-role', node, role: 'replica' }, LIMITS.roleMs, false)] : []),
+    step({ do: 'follow', node, source }, LIMITS.followMs, false),
+  ];
+}
+
+/** Before the decisive look of a failover: receivers stop everywhere, and the old primary is fenced if it can be. */
+export function planQuiesce(input: { replicas: NodeAddress[]; fence: NodeAddress | null; fenceMs: number }): Stage[] {
+  const lanes = input.replicas.map((node) => [step({ do: 'apply-received', node }, LIMITS.quiesceMs, false)]);
+  if (input.fence !== null) {
+    lanes.push([step({ do: 'set-read-only', node: input.fence }, input.fenceMs, false)]);
+    lanes.push([step({ do: 'kill-clients', node: input.fence }, input.fenceMs, false)]);
+  }
+  return lanes.length === 0 ? [] : [{ lanes }];
+}
+
+export interface FailoverPlanInput {
+  to: NodeAddress;
+  others: NodeAddress[];
+  semiSync: boolean;
+}
+
+/** From the elected candidate's last received transaction to the last repointed replica. */
+export function planFailover(input: FailoverPlanInput): PromotionPlan {
+  const { to } = input;
+  return {
+    before: [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs)), ...promote(to, input.semiSync)],
+    after: [
+      {
+        lanes: [
+          [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
+          ...input.others.map((node) => repoint(node, to, input.semiSync)),
+        ],
+      },
+    ],
+  };
+}
+
+/** A node that is not the primary becomes a replica of it. */
+export function planRejoin(input: { node: NodeAddress; primary: NodeAddress; semiSync: boolean }): Stage[] {
+  return [
+    {
+      lanes: [
+        repoint(input.node, input.primary, input.semiSync).map((planned) =>
+          planned.action.do === 'follow' ? { ...planned, required: true } : planned,
+        ),
+      ],
+    },
+  ];
+}
+
+/** The known primary takes writes again; replicas that lost it connect anew at once rather than at their next try. */
+export function planReinstate(input: {
+  primary: NodeAddress;
+  replicas: NodeAddress[];
+  semiSync: boolean;
+}): PromotionPlan {
+  const { primary } = input;
+  return {
+    before: [
+      one(step({ do: 'close-gate', reason: 'failover' }, LIMITS.gateMs)),
+      ...(input.semiSync
+        ? [one(step({ do: 'semi-sync-role', node: primary, role: 'source' }, LIMITS.roleMs, false))]
+        : []),
+      one(step({ do: 'set-writable', node: primary }, LIMITS.writableMs)),
+    ],
+    after: [
+      {
+        lanes: [
+          [step({ do: 'open-gate', node: primary }, LIMITS.gateMs)],
+          ...input.replicas.map((node) => repoint(node, primary, input.semiSync)),
+        ],
+      },
+    ],
+  };
+}
+
+export interface UndoInput {
+  /** In the order in which they began; a step that failed may have taken effect, so it counts. */
+  attempted: readonly PlannedStep[];
+  from: NodeAddress;
+  to: NodeAddress;
+}
+
+/**
+ * Back to `from` after a switchover that failed before its candidate was writable (the executor has made sure of
+ * that). Clients go on as soon as the old primary is writable; the candidate follows again beside that.
+ */
+export function planUndo(input: UndoInput): Stage[] {
+  const { attempted, from, to } = input;
+  const did = (action: Action['do'], node?: NodeAddress) =>
+    attempted.some((one) => one.action.do === action && (!('node' in one.action) || one.action.node === node));
+  const clients: PlannedStep[] = [];
+  if (did('set-read-only', from)) clients.push(step({ do: 'restore-writable', node: from }, LIMITS.restoreMs));
+  if (did('close-gate')) clients.push(step({ do: 'reopen-gate' }, LIMITS.gateMs));
+  const candidate: PlannedStep[] = [];
+  if (did('semi-sync-role', to)) {
+    candidate.push(step({ do: 'semi-sync-role', node: to, role: 'replica' }, LIMITS.roleMs, false));
+  }
+  if (did('detach', to)) candidate.push(step({ do: 'follow', node: to, source: from }, LIMITS.followMs, false));
+  const lanes = [clients, candidate].filter((lane) => lane.length > 0);
+  return lanes.length === 0 ? [] : [{ lanes }];
+}
