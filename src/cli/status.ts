@@ -1,0 +1,62 @@
+// `evenkeel status`: clusters, nodes, problems and endpoints of a running Evenkeel, once.
+import { Command } from 'commander';
+import type { ClusterStatus, StatusJson } from '../http/api.ts';
+import { type ApiOptions, addApiOptions, callApi, findApi } from './api-client.ts';
+import { type Output, printable, shorten, showLag, table, terminal } from './output.ts';
+
+const GTID_CHARS = 40;
+
+function clusterLines(cluster: ClusterStatus): string[] {
+  const facts = [
+    cluster.state,
+    cluster.flavor ?? 'flavor not known yet',
+    `epoch ${cluster.epoch}`,
+    `primary ${cluster.primary ?? 'none'}`,
+    `durability ${cluster.durability}`,
+    `recovery ${cluster.recovery}`,
+  ];
+  const rows = cluster.nodes.map((node) => [
+    node.node,
+    node.role,
+    node.state,
+    showLag(node.lagMs),
+    // The end of a set is what moves.
+    node.gtid.length > GTID_CHARS ? `…${printable(node.gtid).slice(1 - GTID_CHARS)}` : printable(node.gtid),
+    shorten(node.detail, 200),
+  ]);
+  return [
+    `cluster ${cluster.name}: ${facts.join(', ')}`,
+    ...table([['NODE', 'ROLE', 'STATE', 'LAG', 'GTID', 'DETAIL'], ...rows], '  '),
+    ...cluster.problems.map((problem) => `  problem ${problem.code}: ${printable(problem.text)}`),
+  ];
+}
+
+export function printStatus(status: StatusJson, output: Output): void {
+  for (const cluster of status.clusters) {
+    for (const line of clusterLines(cluster)) output.out(line);
+    output.out('');
+  }
+  const rows = status.endpoints.map((endpoint) => [
+    endpoint.name,
+    endpoint.cluster,
+    endpoint.listen,
+    endpoint.route,
+    String(endpoint.clients),
+    String(endpoint.held),
+  ]);
+  for (const line of table([['ENDPOINT', 'CLUSTER', 'LISTEN', 'ROUTE', 'CLIENTS', 'HELD'], ...rows])) output.out(line);
+}
+
+export function statusCommand(): Command {
+  const command = new Command('status')
+    .description('nodes, roles, lag, endpoints, clients and held statements of a running Evenkeel')
+    .option('--json', 'as JSON');
+  return addApiOptions(command)
+    .addHelpText('after', '\nExample:\n  evenkeel status --config /etc/evenkeel.yaml')
+    .action(async (options: ApiOptions & { json?: true }) => {
+      const target = await findApi(options, process.env, process.cwd());
+      const status = await callApi<StatusJson>(target, '/api/v1/clusters');
+      if (options.json) terminal.out(JSON.stringify(status, null, 2));
+      else printStatus(status, terminal);
+    });
+}
