@@ -1,0 +1,195 @@
+// One cluster's control: its monitor, its route, its incidents, its evidence and its accounts, joined. Every change
+// of what is known comes through `#changed`, which does the same things in the same order each time.
+import type { ClusterView } from '../cluster/types.ts';
+import type { ClusterConfig, Config } from '../config/types.ts';
+import type { Account, FromWorker, NodeAddress, ToWorker } from '../messages/index.ts';
+import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
+import type { ClusterMemory, Store } from '../store/types.ts';
+import { AccountFeed } from './accounts.ts';
+import { ClusterGate, type GateFleet } from './gate.ts';
+import { Incidents, type Recoveries } from './incidents.ts';
+import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
+import { Reviews } from './reviews.ts';
+import { ClusterRouting, type RouteTable } from './routing.ts';
+import { type ClusterStatus, clusterStatus } from './status.ts';
+
+/** Stories have time limits, which no change announces. */
+const tickMs = 250;
+
+export interface ClusterControlOptions {
+  config: ClusterConfig;
+  users: Config['users'];
+  memory: ClusterMemory;
+  monitor: Monitor;
+  store: Store;
+  table: RouteTable;
+  fleet: GateFleet & { setAccounts(cluster: string, accounts: Account[]): void };
+  recoveries: Recoveries;
+  clock: Clock;
+  log: Log;
+  onStarted: (record: RecoveryRecord) => void;
+  onStep: (record: RecoveryRecord, step: RecoveryStep) => void;
+  onEnded: (record: RecoveryRecord) => void;
+  onStatus: (status: ClusterStatus) => void;
+}
+
+/** A worker that brought evidence. */
+export interface EvidenceSource {
+  send(message: ToWorker): boolean;
+}
+
+export class ClusterControl {
+  readonly name: string;
+  readonly incidents: Incidents;
+  readonly #options: ClusterControlOptions;
+  readonly #routing: ClusterRouting;
+  readonly #reviews: Reviews<EvidenceSource>;
+  readonly #accounts: AccountFeed;
+  #unsubscribe: () => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #toldStatus = '';
+  #changing = false;
+  #changedMeanwhile = false;
+
+  constructor(options: ClusterControlOptions) {
+    const { clock, config, log, memory, monitor, store, table } = options;
+    this.#options = options;
+    this.name = config.name;
+    const source = {
+      view: () => monitor.view(),
+      health: () => monitor.primaryHealth(),
+      serverVersion: () => monitor.greetingVersion(),
+    };
+    this.#routing = new ClusterRouting({ memory, source, store, clock });
+    table.add(this.#routing);
+    const setPrimary = (node: NodeAddress) => monitor.setPrimary(node);
+    const gate = new ClusterGate({ routing: this.#routing, table, fleet: options.fleet, onPrimary: setPrimary });
+    this.incidents = new Incidents({
+      routing: this.#routing,
+      recoveries: options.recoveries,
+      context: { cluster: config.name, view: source.view, nodes: monitor.nodeControl, gate, store, clock, config, log },
+      automatic: config.recovery === 'automatic',
+      view: source.view,
+      health: source.health,
+      setPrimary,
+      clock,
+      log,
+      onStarted: options.onStarted,
+      onStep: options.onStep,
+      onEnded: options.onEnded,
+      onChanged: () => this.#changed(),
+    });
+    this.#reviews = new Reviews({
+      evidence: (kind, node, detail) => monitor.evidence(kind, node, detail),
+      look: (node) => monitor.lookNow(node),
+      fit: (node) => this.#fit(node),
+    });
+    this.#accounts = new AccountFeed({
+      cluster: config.name,
+      users: options.users,
+      monitor,
+      clock,
+      log,
+      onAccounts: (accounts) => options.fleet.setAccounts(config.name, accounts),
+    });
+  }
+
+  get routing(): ClusterRouting {
+    return this.#routing;
+  }
+
+  view(): ClusterView {
+    return this.#options.monitor.view();
+  }
+
+  /** Begins to watch. Nothing is done about what is seen before `act`. */
+  start(): void {
+    this.#unsubscribe = this.#options.monitor.onChange(() => this.#changed());
+    this.#options.monitor.start();
+    this.#accounts.start();
+    this.#timer = setInterval(() => this.#changed(), tickMs);
+    this.#changed();
+  }
+
+  /** Ends what runs, then watching. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#accounts.stop();
+    await this.incidents.stop();
+    this.#unsubscribe();
+    await this.#options.monitor.stop();
+  }
+
+  /** True once enough is known for a route that would not make a sound cluster's clients wait. */
+  settled(): boolean {
+    return this.#routing.route().gate.state === 'open' && this.#options.monitor.greetingVersion() !== null;
+  }
+
+  evidence(source: EvidenceSource, message: FromWorker & { type: 'evidence' }): void {
+    this.#reviews.take(source, message, (evidence, healthy) => {
+      source.send({ type: 'reviewed', cluster: this.name, evidence, healthy });
+    });
+  }
+
+  workerLeft(source: EvidenceSource): void {
+    this.#reviews.forget(source);
+  }
+
+  refreshAccounts(): void {
+    this.#accounts.refresh();
+  }
+
+  status(): ClusterStatus {
+    const { config, monitor, table } = this.#options;
+    return clusterStatus({
+      config,
+      route: table.routeOf(this.#routing),
+      view: monitor.view(),
+      health: monitor.primaryHealth(),
+      running: this.incidents.running?.kind ?? null,
+      problems: this.incidents.problems(),
+    });
+  }
+
+  #fit(node: NodeAddress): boolean {
+    const { monitor } = this.#options;
+    const seen = monitor.view().nodes.find((each) => each.node === node)?.observation;
+    if (seen?.reach.state !== 'up') return false;
+    if (node !== this.#routing.memory.primary) return true;
+    return this.#routing.route().gate.state === 'open' && seen.facts?.readOnly === false;
+  }
+
+  /** Not entered twice: what happens in it may itself be a change. */
+  #changed(): void {
+    if (this.#changing) {
+      this.#changedMeanwhile = true;
+      return;
+    }
+    this.#changing = true;
+    try {
+      do {
+        this.#changedMeanwhile = false;
+        // Routes first: a hold must not wait for anything. Then what to do about it, then who asked.
+        this.#options.table.refresh();
+        this.incidents.evaluate();
+        this.#reviews.settle();
+        this.#routing.rememberMembers();
+        this.#tellStatus();
+      } while (this.#changedMeanwhile);
+    } catch (error) {
+      // The next tick tries again; a store that cannot be written must not end the control process.
+      this.#options.log.error({ cluster: this.name, error: errorText(error) }, 'a change could not be handled');
+    } finally {
+      this.#changing = false;
+    }
+  }
+
+  /** Lag and GTIDs change with every probe: they are no news. */
+  #tellStatus(): void {
+    const status = this.status();
+    const news = JSON.stringify({ ...status, nodes: status.nodes.map(({ node, role, state }) => [node, role, state]) });
+    if (news === this.#toldStatus) return;
+    this.#toldStatus = news;
+    this.#options.onStatus(status);
+  }
+}

@@ -1,0 +1,84 @@
+// The workers' counters as one. What a worker counted since its start is lost with the worker; so that sums never go
+// back, the last counters of a dead one stay in the sum. Gauges (clients, connections) die with it.
+import type { NodeAddress, WorkerCounters } from '../messages/index.ts';
+
+/** Different counters that one worker may name; more are ignored, so that a mistake there does no harm here. */
+const maxEventSeries = 2000;
+
+export interface EndpointTotals {
+  clients: number;
+  held: number;
+  statements: number;
+  errors: number;
+}
+
+export interface Totals {
+  endpoints: Map<string, EndpointTotals>;
+  serverConnections: Map<NodeAddress, { open: number; inUse: number; connecting: number }>;
+  /** By name, then by label value. */
+  events: Map<string, Map<string, number>>;
+  cpuUs: number;
+  residentBytes: number;
+}
+
+function emptyTotals(): Totals {
+  return { endpoints: new Map(), serverConnections: new Map(), events: new Map(), cpuUs: 0, residentBytes: 0 };
+}
+
+/** Adds what only grows. */
+function addSums(totals: Totals, counters: WorkerCounters): void {
+  for (const { endpoint, statements, errors } of counters.endpoints) {
+    const sum = totals.endpoints.get(endpoint) ?? { clients: 0, held: 0, statements: 0, errors: 0 };
+    sum.statements += statements;
+    sum.errors += errors;
+    totals.endpoints.set(endpoint, sum);
+  }
+  for (const { name, label, count } of counters.events.slice(0, maxEventSeries)) {
+    const labels = totals.events.get(name) ?? new Map<string, number>();
+    labels.set(label, (labels.get(label) ?? 0) + count);
+    totals.events.set(name, labels);
+  }
+  totals.cpuUs += counters.cpuUs;
+}
+
+function addGauges(totals: Totals, counters: WorkerCounters): void {
+  for (const { endpoint, clients, held } of counters.endpoints) {
+    const sum = totals.endpoints.get(endpoint);
+    if (!sum) continue;
+    sum.clients += clients;
+    sum.held += held;
+  }
+  for (const [node, { open, inUse, connecting }] of Object.entries(counters.serverConnections)) {
+    const sum = totals.serverConnections.get(node) ?? { open: 0, inUse: 0, connecting: 0 };
+    sum.open += open;
+    sum.inUse += inUse;
+    sum.connecting += connecting;
+    totals.serverConnections.set(node, sum);
+  }
+  totals.residentBytes += counters.residentBytes;
+}
+
+/** `K` is one worker process, not one worker number: each starts to count from zero. */
+export class CounterBook<K> {
+  readonly #dead = emptyTotals();
+  readonly #live = new Map<K, WorkerCounters>();
+
+  update(worker: K, counters: WorkerCounters): void {
+    this.#live.set(worker, counters);
+  }
+
+  ended(worker: K): void {
+    const last = this.#live.get(worker);
+    if (last) addSums(this.#dead, last);
+    this.#live.delete(worker);
+  }
+
+  totals(): Totals {
+    const totals = structuredClone(this.#dead);
+    for (const counters of this.#live.values()) {
+      addSums(totals, counters);
+      addGauges(totals, counters);
+    }
+    return totals;
+  }
+}

@@ -1,0 +1,187 @@
+// What to do about what is seen: a pure function from the view, the detector's word and the stories of the nodes to
+// one action. It is deliberately slow to touch what an operator may have done on purpose (a read-only primary,
+// a stopped replica), and fast where a crash is the only explanation: a node whose process started anew.
+import type { ClusterView, NodeState, NodeView, PrimaryHealth } from '../cluster/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+
+/** What was seen of one node over time. */
+export interface NodeStory {
+  state: NodeState;
+  /** Since when it is in `state`, ms. */
+  since: number;
+  startedAtMs: number | null;
+  /** Its process started anew, or it was away, since it was last in order. */
+  restarted: boolean;
+  /** In order at least once since we run. */
+  wasOk: boolean;
+  attempts: number;
+  /** No attempt to mend it before this. */
+  notBefore: number;
+}
+
+export type Stories = ReadonlyMap<NodeAddress, NodeStory>;
+
+/** The failovers of the present incident. */
+export interface FailoverStory {
+  /** When attempts began, of the last `windowMs`. */
+  attempts: readonly number[];
+  /** The view's fingerprint when the last one was refused. */
+  refusedView: string | null;
+}
+
+export const noFailovers: FailoverStory = { attempts: [], refusedView: null };
+
+export interface Situation {
+  now: number;
+  view: ClusterView;
+  health: PrimaryHealth;
+  epoch: number;
+  primary: NodeAddress | null;
+  /** Nodes that were a sound part of this cluster once. */
+  members: ReadonlySet<NodeAddress>;
+  /** Nodes that were primary under an earlier epoch. */
+  formerPrimaries: ReadonlySet<NodeAddress>;
+  stories: Stories;
+  failovers: FailoverStory;
+  /** Since when a recovery that ended holds the clients; null where none does. */
+  heldSince: number | null;
+}
+
+export type Action =
+  | { do: 'nothing' }
+  /** The first primary of a cluster that nobody remembers. */
+  | { do: 'begin'; primary: NodeAddress }
+  | { do: 'follow'; primary: NodeAddress; reason: string }
+  | { do: 'failover'; reason: string }
+  | { do: 'reinstate'; node: NodeAddress; reason: string }
+  | { do: 'rejoin'; node: NodeAddress; reason: string }
+  /** A recovery ended badly and left its hold; the primary proved fit since. */
+  | { do: 'release' };
+
+/** A refused failover is tried again at the earliest after this where the view changed … */
+export const retryChangedMs = 1000;
+/** … and after this where it did not. */
+export const retrySameMs = 10_000;
+export const failoverWindowMs = 600_000;
+export const maxFailoversPerWindow = 30;
+/** How long a member may be writable without a restart to explain it: someone may be at work. */
+export const secondWriterGraceMs = 3000;
+/** The same for a node that replicates from nobody, or from a wrong node. */
+export const notReplicatingGraceMs = 2000;
+/** A primary that was read-only when we first saw it. */
+export const readOnlyGraceMs = 5000;
+export const mendBackoffMs = 2000;
+export const mendBackoffMaxMs = 60_000;
+
+/** The stories after `view` was seen at `now`. Nodes that the view no longer names are forgotten. */
+export function observe(before: Stories, view: ClusterView, now: number): Stories {
+  const after = new Map<NodeAddress, NodeStory>();
+  for (const { node, state, observation } of view.nodes) {
+    const old = before.get(node);
+    const startedAtMs = observation.facts?.startedAtMs ?? old?.startedAtMs ?? null;
+    const ok = state === 'ok' || state === 'lagging';
+    // startedAtMs is computed from an uptime in whole seconds on some servers: it wobbles.
+    const anew =
+      old?.startedAtMs !== null && old !== undefined && startedAtMs !== null && startedAtMs - old.startedAtMs > 2500;
+    const away = observation.reach.state === 'refused' || observation.reach.state === 'silent';
+    after.set(node, {
+      state,
+      since: old?.state === state ? old.since : now,
+      startedAtMs,
+      restarted: !ok && ((old?.restarted ?? false) || anew || (away && old !== undefined)),
+      wasOk: ok || (old?.wasOk ?? false),
+      attempts: ok ? 0 : (old?.attempts ?? 0),
+      notBefore: ok ? now : (old?.notBefore ?? now),
+    });
+  }
+  return after;
+}
+
+/** The story of a node after an attempt to mend it. */
+export function attempted(story: NodeStory, now: number): NodeStory {
+  const backoffMs = Math.min(mendBackoffMs * 2 ** story.attempts, mendBackoffMaxMs);
+  return { ...story, attempts: story.attempts + 1, notBefore: now + backoffMs };
+}
+
+/** Equal twice: nothing happened that could change an election. */
+export function fingerprint(view: ClusterView): string {
+  return JSON.stringify([
+    view.primary,
+    view.nodes.map((node) => [node.node, node.state, node.observation.reach.state, node.gtid]),
+  ]);
+}
+
+function mayFailOver({ failovers, now, view }: Situation): boolean {
+  const recent = failovers.attempts.filter((at) => now - at < failoverWindowMs);
+  if (recent.length >= maxFailoversPerWindow) return false;
+  const last = recent.at(-1);
+  if (last === undefined) return true;
+  const changed = failovers.refusedView !== fingerprint(view);
+  return now - last >= (changed ? retryChangedMs : retrySameMs);
+}
+
+function isWritable(node: NodeView): boolean {
+  return node.observation.reach.state === 'up' && node.observation.facts?.readOnly === false;
+}
+
+function reinstateReason(situation: Situation, primary: NodeView): string | null {
+  if (primary.observation.reach.state !== 'up' || primary.observation.facts?.readOnly !== true) return null;
+  if (situation.health.state === 'dead') return null;
+  if (situation.view.nodes.some((node) => node.node !== primary.node && isWritable(node))) return null;
+  const story = situation.stories.get(primary.node);
+  if (!story || situation.now < story.notBefore) return null;
+  if (story.restarted) return 'the primary came back read-only and nobody was promoted';
+  // It became read-only under our eyes and its process is the same: an operator's act, not ours to undo.
+  if (story.wasOk) return null;
+  if (situation.now - story.since < readOnlyGraceMs) return null;
+  return 'the remembered primary is read-only and no node takes writes';
+}
+
+function rejoinReason(situation: Situation, node: NodeView): string | null {
+  const story = situation.stories.get(node.node);
+  if (!story || situation.now < story.notBefore || node.observation.reach.state !== 'up') return null;
+  if (!situation.members.has(node.node)) return null;
+  const ageMs = situation.now - story.since;
+  const former = situation.formerPrimaries.has(node.node);
+  if (isWritable(node)) {
+    if (former) return 'a former primary is back and takes writes';
+    if (story.restarted) return 'a replica came back and takes writes';
+    return ageMs >= secondWriterGraceMs ? 'a second node takes writes' : null;
+  }
+  if (node.state === 'not-replicating' || node.state === 'replication-wrong-source') {
+    if (former || story.restarted || ageMs >= notReplicatingGraceMs) {
+      return node.state === 'not-replicating' ? 'it replicates from no node' : 'it does not follow the primary';
+    }
+  }
+  return null;
+}
+
+/** The one thing to do now. The caller runs nothing else of this cluster meanwhile. */
+export function decide(situation: Situation): Action {
+  const { view, health, primary } = situation;
+  if (primary === null) return view.primary === null ? { do: 'nothing' } : { do: 'begin', primary: view.primary };
+  if (view.primary !== null && view.primary !== primary) {
+    return { do: 'follow', primary: view.primary, reason: 'someone else made it the primary' };
+  }
+  if (health.state === 'dead') {
+    return mayFailOver(situation) ? { do: 'failover', reason: health.reason } : { do: 'nothing' };
+  }
+  const primaryView = view.nodes.find((node) => node.node === primary);
+  if (primaryView) {
+    const reason = reinstateReason(situation, primaryView);
+    if (reason !== null) return { do: 'reinstate', node: primary, reason };
+  }
+  // A node joins a primary that is there.
+  if (health.state !== 'alive' || primaryView === undefined || !isWritable(primaryView)) return { do: 'nothing' };
+  const otherWriter = view.nodes.some((node) => node.node !== primary && isWritable(node));
+  if (situation.heldSince !== null && !otherWriter && (primaryView.observation.factsAt ?? 0) > situation.heldSince) {
+    return { do: 'release' };
+  }
+  const writersFirst = view.nodes.toSorted((a, b) => Number(isWritable(b)) - Number(isWritable(a)));
+  for (const node of writersFirst) {
+    if (node.node === primary) continue;
+    const reason = rejoinReason(situation, node);
+    if (reason !== null) return { do: 'rejoin', node: node.node, reason };
+  }
+  return { do: 'nothing' };
+}

@@ -1,0 +1,162 @@
+// All workers as one: publishes routing tables, asks questions and waits until every worker has answered. A
+// worker that does not answer what must be answered is killed: one that cannot be told that a route is closed must
+// not go on sending. What is awaited here is what a switchover relies on, so an answer is never assumed.
+import type { Account, ClusterRoute, FromWorker, ToWorker } from '../messages/index.ts';
+import type { Log } from './ports.ts';
+
+/** One worker process that has said hello. */
+export interface Member {
+  readonly index: number;
+  readonly pid: number;
+  /** False where it cannot be reached now; it may come back, and is then greeted anew. */
+  send(message: ToWorker): boolean;
+  /** Kills the process. `left` follows when it is gone. */
+  kill(reason: string): void;
+}
+
+interface Wait {
+  pending: Set<Member>;
+  /** The worker's answer, or null where the message is none. */
+  accept: (message: FromWorker) => boolean;
+  replies: FromWorker[];
+  settle: () => void;
+}
+
+/** A killed process that is still there after this long is beyond our reach. */
+const deathDeadlineMs = 5000;
+
+export interface FleetOptions {
+  log: Log;
+  /** How long a worker may take to apply a route that must be applied. */
+  applyTimeoutMs: number;
+  /** Table versions start here; above those of an earlier run, for the workers that outlived it. */
+  firstVersion: number;
+}
+
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #members = new Set<Member>();
+  readonly #waits = new Set<Wait>();
+  readonly #accounts = new Map<string, Account[]>();
+  #version: number;
+  #table: ClusterRoute[] | null = null;
+  #nextId = 1;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#version = options.firstVersion;
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** A worker said hello, for the first time or again. It gets all that it must know. */
+  joined(member: Member): void {
+    this.#members.add(member);
+    for (const [cluster, accounts] of this.#accounts) member.send({ type: 'accounts', cluster, accounts });
+    if (this.#table) member.send({ type: 'routes', version: this.#version, clusters: this.#table });
+  }
+
+  /** The process is gone: it can do no harm, so nobody waits for it. */
+  left(member: Member): void {
+    this.#members.delete(member);
+    for (const wait of this.#waits) this.#answered(wait, member);
+  }
+
+  message(member: Member, message: FromWorker): void {
+    for (const wait of this.#waits) {
+      if (!wait.pending.has(member) || !wait.accept(message)) continue;
+      wait.replies.push(message);
+      this.#answered(wait, member);
+    }
+  }
+
+  broadcast(message: ToWorker, except?: Member): void {
+    for (const member of this.#members) if (member !== except) member.send(message);
+  }
+
+  /** Tells all workers, and every worker that comes later. */
+  setAccounts(cluster: string, accounts: Account[]): void {
+    this.#accounts.set(cluster, accounts);
+    this.broadcast({ type: 'accounts', cluster, accounts });
+  }
+
+  /** Publishes without waiting. */
+  publish(clusters: ClusterRoute[]): void {
+    this.#version += 1;
+    this.#table = clusters;
+    this.broadcast({ type: 'routes', version: this.#version, clusters });
+  }
+
+  /** Publishes, and resolves when every worker has applied the table or is dead. Rejects where one is neither. */
+  async publishAndWait(clusters: ClusterRoute[]): Promise<void> {
+    this.publish(clusters);
+    const version = this.#version;
+    const applied = (message: FromWorker) => message.type === 'routes-applied' && message.version >= version;
+    await this.#wait(applied, this.#options.applyTimeoutMs, 'did not apply a route in time');
+  }
+
+  /** Every worker ends what is in flight. Returns how many transactions were ended. */
+  async drain(cluster: string, drainMs: number): Promise<number> {
+    const id = this.#nextId++;
+    this.broadcast({ type: 'drain', id, cluster, drainMs });
+    const replies = await this.#wait(
+      (message) => message.type === 'drained' && message.id === id,
+      drainMs + 2 * this.#options.applyTimeoutMs,
+      'did not drain in time',
+    );
+    return replies.reduce((sum, reply) => sum + (reply.type === 'drained' ? reply.endedTransactions : 0), 0);
+  }
+
+  /** What clients noticed of a recovery. Workers that do not answer in time are left out. */
+  async impact(cluster: string, recovery: string) {
+    const id = this.#nextId++;
+    this.broadcast({ type: 'impact-report', id, cluster, recovery });
+    const replies = await this.#wait(
+      (message) => message.type === 'impact' && message.id === id,
+      this.#options.applyTimeoutMs,
+      null,
+    );
+    const total = { heldStatements: 0, longestStallMs: 0, clientErrors: 0 };
+    for (const reply of replies) {
+      if (reply.type !== 'impact') continue;
+      total.heldStatements += reply.impact.heldStatements;
+      total.clientErrors += reply.impact.clientErrors;
+      total.longestStallMs = Math.max(total.longestStallMs, reply.impact.longestStallMs);
+    }
+    return total;
+  }
+
+  #answered(wait: Wait, member: Member): void {
+    if (wait.pending.delete(member) && wait.pending.size === 0) wait.settle();
+  }
+
+  /** Waits for one accepted message of every present member; `lateReason` null lets the late ones live. */
+  #wait(accept: Wait['accept'], timeoutMs: number, lateReason: string | null): Promise<FromWorker[]> {
+    const pending = new Set(this.#members);
+    if (pending.size === 0) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout;
+      const finish = () => {
+        clearTimeout(timer);
+        this.#waits.delete(wait);
+        resolve(wait.replies);
+      };
+      const wait: Wait = { pending, accept, replies: [], settle: finish };
+      const late = () => {
+        if (lateReason === null) return finish();
+        for (const member of wait.pending) {
+          this.#options.log.error({ worker: member.index, pid: member.pid, reason: lateReason }, 'worker is killed');
+          member.kill(lateReason);
+        }
+        timer = setTimeout(() => {
+          this.#waits.delete(wait);
+          reject(new Error(`${wait.pending.size} worker(s) neither answered nor died: ${lateReason}`));
+        }, deathDeadlineMs);
+      };
+      timer = setTimeout(late, timeoutMs);
+      this.#waits.add(wait);
+    });
+  }
+}

@@ -1,0 +1,104 @@
+// Following a change of primary that someone else made: by hand, or by another tool. Nothing is promoted; clients
+// are held, the old primary is made read-only if it still takes writes and we may, and writes go to the new one.
+import type { NodeFacts } from '../cluster/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import type { RecoveryContext, RecoveryRecord, RecoveryStep } from '../recovery/index.ts';
+import { errorText } from './ports.ts';
+
+const lookTimeoutMs = 1000;
+const readOnlyTimeoutMs = 2000;
+/** Writes to the old primary fail already: there is little to wait for. */
+const drainMs = 500;
+
+export interface FollowOptions {
+  from: NodeAddress | null;
+  to: NodeAddress;
+  epoch: number;
+  reason: string;
+  /** False with `recovery: observe`: then nothing is changed on any node. */
+  mayFence: boolean;
+}
+
+/** Resolves with the record, however it ended. */
+export async function runFollow(context: RecoveryContext, options: FollowOptions): Promise<RecoveryRecord> {
+  const { clock, gate, nodes, store } = context;
+  const began = clock.nowMs();
+  const wall = new Date(clock.wallMs());
+  const random = Math.floor((context.random ?? Math.random)() * 0x10000);
+  const record: RecoveryRecord = {
+    id: `${wall.toISOString().replace(/[-:.]/g, '')}-${random.toString(16).padStart(4, '0')}`,
+    kind: 'follow',
+    cluster: context.cluster,
+    from: options.from,
+    to: options.to,
+    epoch: options.epoch,
+    outcome: 'failed',
+    reason: options.reason,
+    startedAt: wall.toISOString(),
+    durationMs: 0,
+    longestStallMs: 0,
+    clientErrors: 0,
+    steps: [],
+  };
+  context.onProgress?.(record, null);
+
+  const step = async (name: string, work: () => Promise<string>): Promise<void> => {
+    const startedMs = clock.nowMs() - began;
+    const entry: RecoveryStep = { name, startedMs, durationMs: 0, detail: '' };
+    record.steps.push(entry);
+    try {
+      entry.detail = await work();
+    } catch (error) {
+      entry.detail = errorText(error);
+      throw error;
+    } finally {
+      entry.durationMs = clock.nowMs() - began - startedMs;
+      context.onProgress?.(record, entry);
+    }
+  };
+
+  try {
+    await step('hold', async () => {
+      await gate.close('switchover', record.id);
+      return 'statements are held';
+    });
+    await step('look at the new primary', async () => {
+      const facts = await nodes.look(options.to, lookTimeoutMs);
+      if (facts.readOnly) throw new Error(`${options.to} does not take writes`);
+      return `${options.to} takes writes`;
+    });
+    await step('end what is in flight', async () => `${await gate.drain(drainMs)} transactions ended`);
+    if (options.from !== null) await step('old primary read-only', () => fence(context, options));
+    await step('open', async () => {
+      record.epoch = await gate.open(options.to, record.id);
+      return `epoch ${record.epoch}`;
+    });
+    record.outcome = 'done';
+  } catch (error) {
+    context.log.warn({ recovery: record.id, error: errorText(error) }, 'a change of primary could not be followed');
+    await gate.reopen(record.id).catch(() => undefined);
+    record.outcome = 'rolled-back';
+  }
+  const impact = await gate.impact(record.id).catch(() => null);
+  record.longestStallMs = impact?.longestStallMs ?? 0;
+  record.clientErrors = impact?.clientErrors ?? 0;
+  record.durationMs = clock.nowMs() - began;
+  store.saveRecovery(record);
+  return record;
+}
+
+/** Rejects where the old primary still takes writes: then two would, and we must not choose. */
+async function fence(context: RecoveryContext, options: FollowOptions): Promise<string> {
+  const from = options.from;
+  if (from === null) return 'there is none';
+  let facts: NodeFacts;
+  try {
+    facts = await context.nodes.look(from, lookTimeoutMs);
+  } catch (error) {
+    return `${from} is not reachable: ${errorText(error)}`;
+  }
+  if (facts.readOnly) return `${from} is read-only`;
+  if (!options.mayFence) throw new Error(`${from} still takes writes, and observing we change nothing`);
+  await context.nodes.setReadOnly(from, readOnlyTimeoutMs);
+  return `${from} made read-only`;
+}

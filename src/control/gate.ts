@@ -1,0 +1,53 @@
+// The clients of one cluster, as a recovery sees them: a gate that it closes, drains and opens. Each call is a
+// message to all workers and the wait for their answers; the promise is what the recovery builds on.
+import type { Impact, NodeAddress } from '../messages/index.ts';
+import type { ClientGate } from '../recovery/types.ts';
+import type { ClusterRouting, RouteTable } from './routing.ts';
+
+/** The part of Fleet that a gate uses. */
+export interface GateFleet {
+  drain(cluster: string, drainMs: number): Promise<number>;
+  impact(cluster: string, recovery: string): Promise<Impact>;
+}
+
+export interface GateOptions {
+  routing: ClusterRouting;
+  table: RouteTable;
+  fleet: GateFleet;
+  /** Told of the new primary before it is opened, so that its health is judged from then on. */
+  onPrimary: (primary: NodeAddress) => void;
+}
+
+export class ClusterGate implements ClientGate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  async close(reason: 'switchover' | 'failover', recovery: string): Promise<void> {
+    this.#options.routing.hold({ reason, recovery });
+    await this.#options.table.apply();
+  }
+
+  drain(drainMs: number): Promise<number> {
+    return this.#options.fleet.drain(this.#options.routing.cluster, drainMs);
+  }
+
+  async open(primary: NodeAddress, recovery: string): Promise<number> {
+    const { routing, table, onPrimary } = this.#options;
+    const epoch = routing.promote(primary, recovery);
+    onPrimary(primary);
+    await table.apply();
+    return epoch;
+  }
+
+  async reopen(): Promise<void> {
+    this.#options.routing.release();
+    await this.#options.table.apply();
+  }
+
+  impact(recovery: string): Promise<Impact> {
+    return this.#options.fleet.impact(this.#options.routing.cluster, recovery);
+  }
+}

@@ -1,0 +1,327 @@
+// Carries out what `decide` says, for one cluster: one recovery at a time, each at most as often as its story allows.
+// Between two recoveries it looks again; nothing is remembered here that a restart of this process would miss,
+// except how often something was tried.
+import type { ClusterView, NodeFacts, PrimaryHealth, Problem } from '../cluster/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import type {
+  RecoveryContext,
+  RecoveryRecord,
+  RecoveryStep,
+  reinstate,
+  runFailover,
+  runRejoin,
+  runSwitchover,
+} from '../recovery/index.ts';
+import {
+  type Action,
+  attempted,
+  decide,
+  type FailoverStory,
+  failoverWindowMs,
+  fingerprint,
+  noFailovers,
+  observe,
+  type Stories,
+} from './decide.ts';
+import { runFollow } from './follow.ts';
+import { type Clock, errorText, type Log } from './ports.ts';
+import type { ClusterRouting } from './routing.ts';
+
+/** The recoveries themselves, as src/recovery carries them out. None rejects: see the record's outcome. */
+export interface Recoveries {
+  switchover: typeof runSwitchover;
+  failover: typeof runFailover;
+  rejoin: typeof runRejoin;
+  reinstate: typeof reinstate;
+}
+
+export type OrderErrorCode = 'unknown-cluster' | 'unknown-node' | 'busy' | 'refused';
+
+/** Why an operator's order did not begin. */
+export class OrderError extends Error {
+  readonly code: OrderErrorCode;
+  constructor(code: OrderErrorCode, message: string) {
+    super(message);
+    this.name = 'OrderError';
+    this.code = code;
+  }
+}
+
+/** What runs now. */
+export interface Running {
+  kind: RecoveryRecord['kind'];
+  done: Promise<unknown>;
+}
+
+export interface IncidentsOptions {
+  routing: ClusterRouting;
+  recoveries: Recoveries;
+  /** With `onProgress` left to us. */
+  context: RecoveryContext;
+  automatic: boolean;
+  view: () => ClusterView;
+  health: () => PrimaryHealth;
+  setPrimary: (node: NodeAddress) => void;
+  clock: Clock;
+  log: Log;
+  onStarted: (record: RecoveryRecord) => void;
+  onStep: (record: RecoveryRecord, step: RecoveryStep) => void;
+  onEnded: (record: RecoveryRecord) => void;
+  /** Something that routes or the status follow from has changed. */
+  onChanged: () => void;
+}
+
+/** How long an operator's order waits for a node's rejoin that runs. */
+const upkeepWaitMs = 10_000;
+
+export class Incidents {
+  readonly #options: IncidentsOptions;
+  #stories: Stories = new Map();
+  #failovers: FailoverStory = noFailovers;
+  #running: Running | null = null;
+  #former: Set<NodeAddress>;
+  /** What the primary said when it last took writes. */
+  #lastWritable: { node: NodeAddress; facts: NodeFacts } | null = null;
+  /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
+  readonly #refusals = new Map<string, Problem>();
+  #stopped = false;
+
+  constructor(options: IncidentsOptions) {
+    this.#options = options;
+    const { cluster } = options.routing;
+    this.#former = new Set();
+    for (const record of options.context.store.history({ cluster, limit: 200 })) this.#learn(record);
+  }
+
+  get running(): Running | null {
+    return this.#running;
+  }
+
+  /** Problems that only this manager knows of. */
+  problems(): Problem[] {
+    return [...this.#refusals.values()];
+  }
+
+  /** Looks at what is seen now and starts what follows from it. Call it after every change, and every while. */
+  evaluate(): void {
+    const { clock, health, routing, view } = this.#options;
+    const now = clock.nowMs();
+    this.#stories = observe(this.#stories, view(), now);
+    this.#calm(health());
+    this.#rememberWritable();
+    if (this.#running || this.#stopped) return;
+    const { epoch, nodes, primary } = routing.memory;
+    const action = decide({
+      now,
+      view: view(),
+      health: health(),
+      epoch,
+      primary,
+      members: new Set(nodes.map(({ node }) => node)),
+      formerPrimaries: this.#former,
+      stories: this.#stories,
+      failovers: this.#failovers,
+      heldSince: routing.heldByRecoverySince,
+    });
+    this.#act(action);
+  }
+
+  /** An operator's switchover. Rejects with an OrderError where it does not begin. */
+  async switchover(options: { to?: NodeAddress }): Promise<RecoveryRecord> {
+    await this.#free(options.to);
+    return this.#order('switchover', (context) => this.#options.recoveries.switchover(context, options));
+  }
+
+  /** An operator's failover. Rejects with an OrderError where it does not begin. */
+  async failover(options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord> {
+    await this.#free(options.to);
+    const all = { ...options, reason: 'ordered by the operator', operator: true };
+    return this.#order('failover', (context) => this.#options.recoveries.failover(context, all));
+  }
+
+  async #order(
+    kind: Running['kind'],
+    work: (context: RecoveryContext) => Promise<RecoveryRecord>,
+  ): Promise<RecoveryRecord> {
+    const { begun, record } = await this.#run(kind, work);
+    if (!begun) throw new OrderError('refused', record.reason.replace(/^refused: /, ''));
+    return record;
+  }
+
+  /** Starts nothing any more; resolves when what runs has ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running?.done.catch(() => undefined);
+  }
+
+  async #free(to: NodeAddress | undefined): Promise<void> {
+    const { clock, routing, view } = this.#options;
+    const deadline = clock.nowMs() + upkeepWaitMs;
+    while (this.#running?.kind === 'rejoin' && clock.nowMs() < deadline) {
+      const { done } = this.#running;
+      await Promise.race([done.catch(() => undefined), this.#options.context.clock.sleep(deadline - clock.nowMs())]);
+    }
+    if (this.#running) throw new OrderError('busy', `a ${this.#running.kind} of ${routing.cluster} is running`);
+    if (this.#stopped) throw new OrderError('busy', 'the control process is stopping');
+    if (to !== undefined && !view().nodes.some((node) => node.node === to)) {
+      throw new OrderError('unknown-node', `${routing.cluster} has no node ${to}`);
+    }
+  }
+
+  /** Forgets what no longer stands. */
+  #calm(health: PrimaryHealth): void {
+    if (health.state === 'alive') {
+      this.#failovers = noFailovers;
+      this.#refusals.delete('failover');
+    }
+    for (const key of this.#refusals.keys()) {
+      const story = this.#stories.get(key);
+      if (key !== 'failover' && (!story || story.state === 'ok' || story.state === 'lagging'))
+        this.#refusals.delete(key);
+    }
+  }
+
+  #act(action: Action): void {
+    const { automatic, onChanged, recoveries, routing, setPrimary } = this.#options;
+    switch (action.do) {
+      case 'nothing':
+        return;
+      case 'begin':
+        routing.promote(action.primary, 'first');
+        setPrimary(action.primary);
+        onChanged();
+        return;
+      case 'follow': {
+        const options = {
+          from: routing.memory.primary,
+          to: action.primary,
+          epoch: routing.memory.epoch,
+          reason: action.reason,
+          mayFence: automatic,
+        };
+        if (!this.#mayMend(action.primary)) return;
+        this.#start('follow', (context) => runFollow(context, options));
+        return;
+      }
+      case 'failover':
+        if (!automatic) return this.#wouldHave(action);
+        this.#countFailover();
+        this.#start('failover', (context) => recoveries.failover(context, { reason: action.reason }));
+        return;
+      case 'reinstate':
+        if (!automatic) return this.#wouldHave(action);
+        if (!this.#mayMend(action.node)) return;
+        this.#start('reinstate', (context) =>
+          recoveries.reinstate(context, { lastKnown: this.#lastKnown(action.node) }),
+        );
+        return;
+      case 'rejoin':
+        if (!automatic) return this.#wouldHave(action);
+        if (!this.#mayMend(action.node)) return;
+        this.#start('rejoin', (context) => recoveries.rejoin(context, action.node));
+        return;
+      case 'release':
+        this.#options.log.info({ cluster: routing.cluster }, 'the primary is fit again: the hold of a recovery ends');
+        routing.release();
+        onChanged();
+    }
+  }
+
+  /** Counts the attempt; false where it is too early for one. */
+  #mayMend(node: NodeAddress): boolean {
+    const story = this.#stories.get(node);
+    const now = this.#options.clock.nowMs();
+    if (!story || now < story.notBefore) return false;
+    this.#stories = new Map(this.#stories).set(node, attempted(story, now));
+    return true;
+  }
+
+  #countFailover(): void {
+    const now = this.#options.clock.nowMs();
+    const recent = this.#failovers.attempts.filter((at) => now - at < failoverWindowMs);
+    this.#failovers = { attempts: [...recent, now], refusedView: fingerprint(this.#options.view()) };
+  }
+
+  #rememberWritable(): void {
+    const { routing, view } = this.#options;
+    const { primary } = routing.memory;
+    const seen = view().nodes.find(({ node }) => node === primary)?.observation;
+    if (primary !== null && seen?.facts?.readOnly === false) this.#lastWritable = { node: primary, facts: seen.facts };
+  }
+
+  #lastKnown(node: NodeAddress): NodeFacts | null {
+    return this.#lastWritable?.node === node ? this.#lastWritable.facts : null;
+  }
+
+  #start(kind: Running['kind'], work: (context: RecoveryContext) => Promise<RecoveryRecord>): void {
+    this.#run(kind, work).catch((error: unknown) => {
+      this.#options.log.error({ cluster: this.#options.routing.cluster, kind, error: errorText(error) }, 'not begun');
+    });
+  }
+
+  /** Runs `work` as the only one of this cluster. `begun` is false where it was refused before anything was touched. */
+  async #run(
+    kind: Running['kind'],
+    work: (context: RecoveryContext) => Promise<RecoveryRecord>,
+  ): Promise<{ begun: boolean; record: RecoveryRecord }> {
+    const { onChanged, onEnded, onStarted, onStep } = this.#options;
+    let begun = false;
+    const context: RecoveryContext = {
+      ...this.#options.context,
+      onProgress: (record, step) => {
+        if (step) {
+          if (begun) onStep(record, step);
+          return;
+        }
+        // What was looked at before it began is told now: a refusal that repeats itself is no news at all.
+        begun = true;
+        onStarted(record);
+        for (const earlier of record.steps) onStep(record, earlier);
+      },
+    };
+    // The route that it leaves behind is looked at before anyone acts on its end.
+    const done = Promise.resolve().then(() => work(context));
+    this.#running = { kind, done };
+    onChanged();
+    try {
+      const record = await done;
+      this.#learn(record);
+      if (this.#judge(record) || begun) onEnded(record);
+      return { begun, record };
+    } finally {
+      this.#running = null;
+      onChanged();
+    }
+  }
+
+  #learn(record: RecoveryRecord): void {
+    if (record.outcome !== 'done') return;
+    if (record.kind !== 'switchover' && record.kind !== 'failover' && record.kind !== 'follow') return;
+    for (const node of [record.from, record.to]) if (node !== null) this.#former.add(node);
+  }
+
+  /** Whether its end is news: false where it repeats a refusal that stands. */
+  #judge(record: RecoveryRecord): boolean {
+    if (record.kind === 'switchover') return true;
+    const node = record.kind === 'failover' ? null : record.to;
+    const key = node ?? 'failover';
+    if (record.outcome === 'done') {
+      this.#refusals.delete(key);
+      return true;
+    }
+    const text = `${record.kind}: ${record.reason.replace(/^refused: /, '')}`;
+    if (this.#refusals.get(key)?.text === text) return false;
+    this.#refusals.set(key, { code: 'recovery-refused', ...(node === null ? {} : { node }), text });
+    return true;
+  }
+
+  #wouldHave(action: Action & { reason: string }): void {
+    const node = 'node' in action ? action.node : null;
+    const text = `recovery is set to observe; it would have done: ${action.do}${node === null ? '' : ` of ${node}`}`;
+    const key = node ?? 'failover';
+    if (this.#refusals.get(key)?.text === text) return;
+    this.#refusals.set(key, { code: 'recovery-refused', ...(node === null ? {} : { node }), text });
+    this.#options.log.warn({ cluster: this.#options.routing.cluster, action: action.do, reason: action.reason }, text);
+    this.#options.onChanged();
+  }
+}

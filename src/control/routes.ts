@@ -1,0 +1,89 @@
+// From what is known of a cluster to the route that its workers follow. Pure: the same input gives the same
+// route. It never names another primary than the remembered one: who is primary is changed by a recovery, which
+// saves the new epoch first; this file only decides whether statements may pass, and which nodes may serve reads.
+import type { ClusterView, NodeState, NodeView, PrimaryHealth } from '../cluster/types.ts';
+import type { ClusterRoute, Flavor, Gate, HoldReason, NodeAddress, RouteNode } from '../messages/index.ts';
+
+/** An order to hold, by a recovery or an operator. It outweighs everything that was observed. */
+export interface HoldOrder {
+  reason: HoldReason;
+  recovery?: string;
+}
+
+export interface RouteInput {
+  cluster: string;
+  epoch: number;
+  primary: NodeAddress | null;
+  hold: HoldOrder | null;
+  view: ClusterView;
+  health: PrimaryHealth;
+  serverVersion: string | null;
+  /**
+   * When `primary` was last opened, on the monitor's clock: what was seen of it before says nothing against it,
+   * because the recovery that opened it looked for itself.
+   */
+  openedAt: number;
+}
+
+const fallbackVersion: Record<Flavor, string> = { mysql: '8.0.0', mariadb: '10.11.0-MariaDB' };
+
+/** The states in which a node's data is what a reader may expect. A delayed replica is behind on purpose. */
+const readableStates: ReadonlySet<NodeState> = new Set<NodeState>(['ok', 'lagging']);
+
+function mayServeReads(node: NodeView): boolean {
+  return node.observation.reach.state === 'up' && readableStates.has(node.state);
+}
+
+function gateOf(input: RouteInput): Gate {
+  if (input.hold) {
+    const { reason, recovery } = input.hold;
+    return recovery === undefined ? { state: 'closed', reason } : { state: 'closed', reason, recovery };
+  }
+  if (input.primary === null) return { state: 'closed', reason: 'no-primary' };
+  // What the monitor thinks of another node than the one that we send writes to is no reason to hold.
+  if (input.health.state !== 'alive' && input.view.primary === input.primary && input.health.since >= input.openedAt) {
+    return { state: 'closed', reason: 'detector' };
+  }
+  const seen = input.view.nodes.find((node) => node.node === input.primary)?.observation;
+  const fresh = seen?.factsAt !== undefined && seen.factsAt !== null && seen.factsAt >= input.openedAt;
+  if (fresh && seen.facts?.readOnly) return { state: 'closed', reason: 'read-only' };
+  return { state: 'open' };
+}
+
+function routeNode(node: NodeView, primary: NodeAddress | null): RouteNode {
+  const isPrimary = node.node === primary;
+  return {
+    node: node.node,
+    role: isPrimary ? 'primary' : node.role === 'replica' ? 'replica' : 'unknown',
+    serving: isPrimary ? node.observation.reach.state === 'up' : mayServeReads(node),
+    lagMs: isPrimary ? 0 : node.lagMs,
+  };
+}
+
+/** The route that follows from `input`. */
+export function routeOf(input: RouteInput): ClusterRoute {
+  const flavor = input.view.flavor ?? 'mysql';
+  const nodes = input.view.nodes.map((node) => routeNode(node, input.primary));
+  if (input.primary !== null && !nodes.some((node) => node.node === input.primary)) {
+    nodes.push({ node: input.primary, role: 'primary', serving: false, lagMs: 0 });
+  }
+  nodes.sort((a, b) => (a.node < b.node ? -1 : 1));
+  return {
+    cluster: input.cluster,
+    epoch: input.epoch,
+    flavor,
+    serverVersion: input.serverVersion ?? fallbackVersion[flavor],
+    primary: input.primary,
+    gate: gateOf(input),
+    nodes,
+  };
+}
+
+/** What changed between two routes: lag alone may wait for company, everything else is told at once. */
+export function routeChange(before: ClusterRoute | undefined, after: ClusterRoute): 'none' | 'lag' | 'route' {
+  if (!before) return 'route';
+  const withoutLag = (route: ClusterRoute) =>
+    JSON.stringify({ ...route, nodes: route.nodes.map((node) => ({ ...node, lagMs: node.lagMs === null })) });
+  if (withoutLag(before) !== withoutLag(after)) return 'route';
+  return before.nodes.every((node, i) => node.lagMs === after.nodes[i]?.lagMs) ? 'none' : 'lag';
+}

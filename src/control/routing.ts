@@ -1,0 +1,161 @@
+// Who is primary, under which epoch, and what holds: the one place that changes it, and the table that goes to the
+// workers. A new epoch is saved before any worker hears of it, so that no restart can give it out a second time.
+import type { ClusterView, PrimaryHealth } from '../cluster/types.ts';
+import type { ClusterRoute, NodeAddress } from '../messages/index.ts';
+import type { ClusterMemory, Store } from '../store/types.ts';
+import type { Clock } from './ports.ts';
+import { type HoldOrder, routeChange, routeOf } from './routes.ts';
+
+/** Lag alone changes with every probe; workers hear of it this often. */
+const lagIntervalMs = 250;
+
+/** What the monitor of a cluster says now. */
+export interface ClusterSource {
+  view(): ClusterView;
+  health(): PrimaryHealth;
+  serverVersion(): string | null;
+}
+
+/** One cluster's epoch, primary and hold. */
+export class ClusterRouting {
+  readonly cluster: string;
+  readonly #source: ClusterSource;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  #memory: ClusterMemory;
+  #openedAt: number;
+  #promotedBy: string | null = null;
+  #hold: (HoldOrder & { since: number }) | null = null;
+
+  constructor(options: { memory: ClusterMemory; source: ClusterSource; store: Store; clock: Clock }) {
+    this.cluster = options.memory.cluster;
+    this.#memory = options.memory;
+    this.#source = options.source;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#openedAt = options.clock.nowMs();
+  }
+
+  /** Makes statements wait until `promote`, or `release`. */
+  hold(order: HoldOrder): void {
+    this.#hold = { ...order, since: this.#clock.nowMs() };
+  }
+
+  /** Ends the hold of a recovery. */
+  release(): void {
+    this.#hold = null;
+  }
+
+  /** Since when a recovery holds; null where none does. */
+  get heldByRecoverySince(): number | null {
+    return this.#hold?.since ?? null;
+  }
+
+  get memory(): Readonly<ClusterMemory> {
+    return this.#memory;
+  }
+
+  /**
+   * Makes `primary` the one that gets the writes, under the next epoch, and saves that. Throws where it cannot.
+   * Repeated for the same recovery it changes nothing.
+   */
+  promote(primary: NodeAddress, recovery: string): number {
+    if (this.#promotedBy === recovery && this.#memory.primary === primary) return this.#memory.epoch;
+    const memory = { ...this.#memory, epoch: this.#memory.epoch + 1, primary };
+    this.#store.saveCluster(memory);
+    this.#memory = memory;
+    this.#hold = null;
+    this.#promotedBy = recovery;
+    this.#openedAt = this.#clock.nowMs();
+    return memory.epoch;
+  }
+
+  /** Keeps the nodes that were seen as a sound part of this cluster: a start then needs no particular seed. */
+  rememberMembers(): void {
+    const nodes = new Map(this.#memory.nodes.map(({ node, identity }) => [node, identity]));
+    let changed = false;
+    for (const { node, role, state, observation } of this.#source.view().nodes) {
+      const sound = state === 'ok' || state === 'lagging' || state === 'delayed';
+      const identity = observation.facts?.identity;
+      if (role === 'unknown' || !sound || identity === undefined || nodes.get(node) === identity) continue;
+      nodes.set(node, identity);
+      changed = true;
+    }
+    if (!changed) return;
+    const memory = { ...this.#memory, nodes: [...nodes].map(([node, identity]) => ({ node, identity })) };
+    this.#store.saveCluster(memory);
+    this.#memory = memory;
+  }
+
+  route(): ClusterRoute {
+    return routeOf({
+      cluster: this.cluster,
+      epoch: this.#memory.epoch,
+      primary: this.#memory.primary,
+      hold: this.#hold,
+      view: this.#source.view(),
+      health: this.#source.health(),
+      serverVersion: this.#source.serverVersion(),
+      openedAt: this.#openedAt,
+    });
+  }
+}
+
+/** The part of Fleet that publishes. */
+export interface RoutePublisher {
+  publish(clusters: ClusterRoute[]): void;
+  publishAndWait(clusters: ClusterRoute[]): Promise<void>;
+}
+
+/** All clusters' routes, published when they change. */
+export class RouteTable {
+  readonly #clusters: ClusterRouting[] = [];
+  readonly #publisher: RoutePublisher;
+  readonly #clock: Clock;
+  #published = new Map<string, ClusterRoute>();
+  #publishedAt = Number.NEGATIVE_INFINITY;
+  #started = false;
+
+  constructor(publisher: RoutePublisher, clock: Clock) {
+    this.#publisher = publisher;
+    this.#clock = clock;
+  }
+
+  add(cluster: ClusterRouting): void {
+    this.#clusters.push(cluster);
+  }
+
+  /** The route that workers were told last; what it is now where nothing was told yet. */
+  routeOf(cluster: ClusterRouting): ClusterRoute {
+    return this.#published.get(cluster.cluster) ?? cluster.route();
+  }
+
+  /** From here on changes are published; the first table at once. */
+  start(): void {
+    this.#started = true;
+    this.refresh();
+  }
+
+  /** Publishes what changed, without waiting. Call it after every change of what routes follow from. */
+  refresh(): void {
+    if (!this.#started) return;
+    const routes = this.#clusters.map((cluster) => cluster.route());
+    const changes = routes.map((route) => routeChange(this.#published.get(route.cluster), route));
+    const lagDue = this.#clock.nowMs() - this.#publishedAt >= lagIntervalMs;
+    if (!changes.includes('route') && !(changes.includes('lag') && lagDue)) return;
+    this.#remember(routes);
+    this.#publisher.publish(routes);
+  }
+
+  /** Publishes, and resolves when every worker follows the table or is dead. */
+  async apply(): Promise<void> {
+    const routes = this.#clusters.map((cluster) => cluster.route());
+    this.#remember(routes);
+    await this.#publisher.publishAndWait(routes);
+  }
+
+  #remember(routes: ClusterRoute[]): void {
+    this.#published = new Map(routes.map((route) => [route.cluster, route]));
+    this.#publishedAt = this.#clock.nowMs();
+  }
+}

@@ -1,0 +1,110 @@
+// The state of everything in the shape of `status --json` (design.md section 3), made from what the other parts
+// know. Pure: no part of it is kept anywhere. Keys may be added, never renamed.
+import type { ClusterView, NodeRole, NodeState, PrimaryHealth, Problem } from '../cluster/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
+import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress } from '../messages/index.ts';
+import type { RecoveryKind } from '../recovery/types.ts';
+
+export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
+
+export interface NodeStatus {
+  node: NodeAddress;
+  role: NodeRole;
+  state: NodeState;
+  lagMs: number | null;
+  gtid: string;
+  detail: string;
+}
+
+export interface ClusterStatus {
+  name: string;
+  epoch: number;
+  state: ClusterState;
+  primary: NodeAddress | null;
+  flavor: 'mysql' | 'mariadb' | null;
+  durability: string;
+  recovery: 'automatic' | 'observe';
+  nodes: NodeStatus[];
+  problems: Problem[];
+}
+
+export interface EndpointStatus {
+  name: string;
+  cluster: string;
+  listen: string;
+  route: string;
+  clients: number;
+  held: number;
+}
+
+export interface StatusJson {
+  clusters: ClusterStatus[];
+  endpoints: EndpointStatus[];
+}
+
+export interface ClusterStatusInput {
+  config: Pick<ClusterConfig, 'name' | 'durability' | 'recovery'>;
+  route: ClusterRoute;
+  view: ClusterView;
+  health: PrimaryHealth;
+  /** What runs now. */
+  running: RecoveryKind | null;
+  /** Beyond those of the view. */
+  problems: Problem[];
+}
+
+function stateOf(input: ClusterStatusInput, problems: Problem[]): ClusterState {
+  // A node's rejoin leaves the clients alone: it is no state of the cluster.
+  if (input.running !== null && input.running !== 'rejoin') return 'recovering';
+  if (input.route.primary === null || input.health.state === 'dead') return 'down';
+  if (input.route.gate.state === 'closed') return 'holding';
+  return problems.length > 0 ? 'degraded' : 'healthy';
+}
+
+export function clusterStatus(input: ClusterStatusInput): ClusterStatus {
+  const { config, route, view } = input;
+  const problems = [...view.problems, ...input.problems];
+  return {
+    name: config.name,
+    epoch: route.epoch,
+    state: stateOf(input, problems),
+    primary: route.primary,
+    flavor: view.flavor,
+    durability: config.durability,
+    recovery: config.recovery,
+    nodes: view.nodes.map(({ node, role, state, lagMs, gtid, detail }) => ({ node, role, state, lagMs, gtid, detail })),
+    problems,
+  };
+}
+
+function routeText(route: EndpointRoute): string {
+  return route.kind === 'fixed' ? route.nodes.join(',') : route.kind;
+}
+
+/** `counted` holds the sums over all workers, by endpoint. */
+export function endpointStatus(
+  settings: EndpointSettings,
+  counted: ReadonlyMap<string, { clients: number; held: number }>,
+): EndpointStatus {
+  const { name, cluster, host, port, route } = settings;
+  const { clients, held } = counted.get(name) ?? { clients: 0, held: 0 };
+  const listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return { name, cluster, listen, route: routeText(route), clients, held };
+}
+
+function notServing({ route: wanted }: EndpointSettings, route: ClusterRoute): string | null {
+  const held = route.gate.state === 'closed' ? `statements are held (${route.gate.reason})` : null;
+  if (wanted.kind === 'primary' || wanted.kind === 'auto') return held;
+  if (wanted.kind === 'replica') {
+    const replicaServes = route.nodes.some((node) => node.role === 'replica' && node.serving);
+    return replicaServes || (wanted.fallbackToPrimary && held === null) ? null : 'no replica serves reads';
+  }
+  const oneServes = route.nodes.some((node) => node.serving && wanted.nodes.includes(node.node));
+  return oneServes ? null : 'none of its nodes serves';
+}
+
+/** What keeps an endpoint from serving a client now, as a sentence; null where nothing does. */
+export function notReadyReason(settings: EndpointSettings, route: ClusterRoute | undefined): string | null {
+  const reason = route ? notServing(settings, route) : `nothing is known of cluster ${settings.cluster}`;
+  return reason === null ? null : `endpoint ${settings.name}: ${reason}`;
+}
