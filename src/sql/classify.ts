@@ -1,0 +1,127 @@
+// From a text to its classification: walks over the statements of a text, joins what was noted and hands out the result.
+// Results without variables or a KILL are shared, so that the hot path makes no object.
+import { Cursor, F } from './cursor.ts';
+import { T, type Dialect } from './lexer.ts';
+import { statement } from './statements.ts';
+import type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
+
+const FLAG_NAMES: readonly (keyof StatementFlags & keyof typeof F)[] = [
+  'temporaryTable',
+  'namedLock',
+  'setsUserVariable',
+  'usesUserVariable',
+  'asksPrevious',
+  'calcFoundRows',
+  'unknownFunction',
+  'chain',
+  'release',
+  'readOnly',
+  'setsLastInsertId',
+  'implicitCommit',
+  'setsOneShotTransaction',
+  'globalScope',
+  'touchesSessionTracking',
+];
+const FLAG_BITS = F.locking - 1;
+
+/** A read with one of these must not be run a second time. */
+const NOT_AGAIN =
+  F.temporaryTable |
+  F.namedLock |
+  F.setsUserVariable |
+  F.asksPrevious |
+  F.unknownFunction |
+  F.setsLastInsertId |
+  F.locking |
+  F.writes |
+  F.into |
+  F.notAgain;
+
+const KINDS: readonly StatementKind[] = [
+  ...(['read', 'locking-read', 'write', 'begin', 'commit', 'rollback', 'savepoint', 'set', 'use', 'kill'] as const),
+  ...(['call', 'prepare', 'lock', 'unlock', 'xa', 'admin', 'multi', 'empty', 'unknown'] as const),
+];
+const KIND_NUMBERS = new Map(KINDS.map((kind, at) => [kind, at]));
+
+/** Shared results by kind, flags and rerunnable. Texts made to fill it up only lose the sharing. */
+const MAX_SHARED = 1024;
+const shared = new Map<number, Classification>();
+const NO_VARIABLES: readonly string[] = Object.freeze([]);
+
+const cursor = new Cursor();
+const dialect: Dialect = { mariadb: false, ansiQuotes: false, noBackslashEscapes: false };
+
+/**
+ * Tells what a statement's text does, in one pass. Never throws, never guesses: a text that servers could read in more
+ * than one way is `unknown` and not rerunnable. What a view, a trigger or a prepared text hides is not seen.
+ */
+export function classify(text: Buffer | Uint8Array | string, options: ClassifyOptions): Classification {
+  if (options.multiByteUnsafe === true) return result('unknown', 0, false);
+  dialect.mariadb = options.flavor === 'mariadb';
+  dialect.ansiQuotes = options.sqlMode?.ansiQuotes ?? false;
+  dialect.noBackslashEscapes = options.sqlMode?.noBackslashEscapes ?? false;
+  cursor.open(typeof text === 'string' ? Buffer.from(text) : text, dialect);
+  try {
+    return statements();
+  } finally {
+    cursor.lexer.close();
+  }
+}
+
+function statements(): Classification {
+  let kind: StatementKind = 'empty';
+  let count = 0;
+  let noted = 0;
+  let doubtful = false;
+  cursor.next();
+  while (cursor.token !== T.end) {
+    // The server drops semicolons at the end of a text, and refuses an empty statement in front of another one.
+    if (cursor.token === T.semicolon) {
+      if (count === 0) doubtful = true;
+    } else {
+      // In a comment that may not run, the verb itself is in doubt.
+      const verbInDoubt = cursor.lexer.mayRunSeen;
+      count++;
+      kind = oneStatement();
+      noted |= cursor.noted;
+      cursor.noted = 0;
+      doubtful ||= kind === 'unknown' || verbInDoubt;
+      if (cursor.token === T.end) break;
+    }
+    cursor.startStatement();
+    cursor.next();
+  }
+  noted |= cursor.noted;
+  if (cursor.lexer.broken || cursor.doubtful || doubtful) return result('unknown', noted, false);
+  if (count > 1) return result('multi', noted, false);
+  return result(kind, noted, kind === 'read' && (noted & NOT_AGAIN) === 0 && !cursor.lexer.mayRunSeen);
+}
+
+function oneStatement(): StatementKind {
+  const kind = statement(cursor);
+  if (!cursor.lexer.mayRunSeen || kind === 'unknown') return kind;
+  // Part of the statement runs on some servers only. A write of rows or a definition stays one; of others little is sure.
+  return kind === 'write' && (cursor.noted & F.temporaryTable) === 0 ? kind : 'unknown';
+}
+
+function result(kind: StatementKind, noted: number, rerunnable: boolean): Classification {
+  const bits = noted & FLAG_BITS;
+  if (cursor.written.length > 0 && (bits & F.setsUserVariable) !== 0) return build(kind, bits, rerunnable);
+  if (kind === 'kill' && cursor.kill !== undefined) return build(kind, bits, rerunnable);
+  const key = (bits * KINDS.length + (KIND_NUMBERS.get(kind) ?? 0)) * 2 + (rerunnable ? 1 : 0);
+  const known = shared.get(key);
+  if (known !== undefined) return known;
+  const fresh = build(kind, bits, rerunnable);
+  if (shared.size < MAX_SHARED) shared.set(key, fresh);
+  return fresh;
+}
+
+function build(kind: StatementKind, bits: number, rerunnable: boolean): Classification {
+  const flags = Object.fromEntries(
+    FLAG_NAMES.map((name) => [name, (bits & F[name]) !== 0]),
+  ) as unknown as StatementFlags;
+  const userVariables = (bits & F.setsUserVariable) === 0 ? NO_VARIABLES : Object.freeze(cursor.written);
+  const plain = { kind, rerunnable, flags: Object.freeze(flags), userVariables };
+  const kill = kind === 'kill' ? cursor.kill : undefined;
+  return Object.freeze(kill === undefined ? plain : { ...plain, kill });
+}

@@ -1,0 +1,302 @@
+// Walks over a statement's tokens and notes, whatever the statement is, what matters anywhere in it: user and system
+// variables, calls, locking clauses, INTO. The handlers of single verbs (statements.ts, set.ts) only steer it.
+import { variableName } from './names.ts';
+import { Lexer, T, type Dialect } from './lexer.ts';
+import { traitsOf, TRAIT, W } from './words.ts';
+
+/** What was noted, as bits; the first ones are the flags of a classification in FLAG_NAMES' order. */
+export const F = {
+  temporaryTable: 1,
+  namedLock: 2,
+  setsUserVariable: 4,
+  usesUserVariable: 8,
+  asksPrevious: 16,
+  calcFoundRows: 32,
+  unknownFunction: 64,
+  chain: 128,
+  release: 256,
+  readOnly: 512,
+  setsLastInsertId: 1024,
+  implicitCommit: 2048,
+  setsOneShotTransaction: 4096,
+  globalScope: 8192,
+  touchesSessionTracking: 16384,
+  // Not flags of the classification:
+  /** FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. */
+  locking: 32768,
+  /** INTO OUTFILE, INTO DUMPFILE; a sequence's next value. */
+  writes: 65536,
+  /** INTO of anything else. */
+  into: 131072,
+  /** Something that keeps a read from being run again, without a flag of its own. */
+  notAgain: 262144,
+} as const;
+
+/** More user variables than this in one text are not followed: the statement is `unknown`. */
+export const MAX_USER_VARIABLES = 256;
+
+/** The state of one classification. One is used again and again; it holds nothing between two. */
+export class Cursor {
+  readonly lexer = new Lexer();
+  mariadb = false;
+  /** Bits of F. */
+  noted = 0;
+  /** The current token's kind. */
+  token = 0;
+  /** Depth of parentheses behind the current token, within the statement. */
+  depth = 0;
+  /** Names of the user variables that are written. */
+  written: string[] = [];
+  /** What KILL with a literal names. */
+  kill: { connectionId: number; queryOnly: boolean } | undefined;
+  /** The meaning is in doubt for a reason other than the lexer's. */
+  doubtful = false;
+
+  /** Every user variable that is mentioned counts as written (CALL, EXECUTE … USING, GET DIAGNOSTICS). */
+  variablesAreWritten = false;
+  /** `x@y` is an account's name (GRANT, CREATE USER …). */
+  accounts = false;
+  /** In the list of a WITH, or in CREATE INDEX … ON: a name in front of a parenthesis at depth 0 is not called. */
+  declaresNames = false;
+
+  #previous = 0;
+  #previousWord = 0;
+  #previousStop = 0;
+  #variableStart = 0;
+  #variableStop = 0;
+  #chainDeclares = false;
+  #chainDotted = false;
+  #inSystemVariable = false;
+  #intoList = false;
+  #openedLastInsertId = false;
+
+  open(text: Uint8Array, dialect: Dialect): void {
+    this.lexer.open(text, dialect);
+    this.mariadb = dialect.mariadb;
+    this.noted = 0;
+    this.written = [];
+    this.doubtful = false;
+    this.kill = undefined;
+    this.startStatement();
+  }
+
+  /** Forgets what belongs to the statement before, not what was noted. */
+  startStatement(): void {
+    this.token = T.semicolon;
+    this.depth = 0;
+    this.variablesAreWritten = false;
+    this.accounts = false;
+    this.declaresNames = false;
+    this.#previous = T.semicolon;
+    this.#previousWord = 0;
+    this.#inSystemVariable = false;
+    this.#intoList = false;
+    this.#openedLastInsertId = false;
+  }
+
+  /** The number of the current token if it is a word, else 0; a name behind a dot is no word. */
+  get word(): number {
+    return this.token === T.word && this.#previous !== T.dot ? this.lexer.word : 0;
+  }
+
+  /** The kind of the token before the current one. */
+  get previous(): number {
+    return this.#previous;
+  }
+
+  /** The word before the current token, 0 where it was none. */
+  get previousWord(): number {
+    return this.#previousWord;
+  }
+
+  /** The statement ends here. */
+  get ended(): boolean {
+    return this.token === T.end || this.token === T.semicolon;
+  }
+
+  /** Steps to the next token, noting what it means. Does not step over the statement's end. */
+  next(): number {
+    const before = this.token;
+    this.#previousWord = this.word;
+    this.#previous = before;
+    this.#previousStop = this.lexer.stop;
+    const token = this.lexer.next();
+    this.token = token;
+    switch (token) {
+      case T.word:
+      case T.quoted:
+        this.#onName(token === T.word);
+        break;
+      case T.open:
+        this.depth++;
+        if (before === T.word || before === T.quoted) this.#onOpen();
+        break;
+      case T.close:
+        this.depth--;
+        break;
+      case T.userVariable:
+        this.#onUserVariable();
+        break;
+      case T.systemVariable:
+        this.#inSystemVariable = true;
+        this.#onSystemVariable();
+        break;
+      case T.assign:
+        if (before === T.userVariable) this.#write();
+        break;
+      default:
+        break;
+    }
+    if (this.#previousWord === W.into && token !== T.userVariable && (this.noted & F.writes) === 0)
+      this.noted |= F.into;
+    if (this.#openedLastInsertId && !(token === T.open && this.#previousWord === W.last_insert_id)) {
+      this.noted |= token === T.close ? F.asksPrevious : F.setsLastInsertId;
+      this.#openedLastInsertId = false;
+    }
+    if (token !== T.comma && token !== T.userVariable && !(token === T.word && this.lexer.word === W.into)) {
+      this.#intoList = false;
+    }
+    return token;
+  }
+
+  /** Steps to the statement's end. */
+  rest(): void {
+    while (!this.ended) this.next();
+  }
+
+  /** Notes that the user variable of the current or the last token is written. */
+  writesVariable(): void {
+    this.#write();
+  }
+
+  #onName(unquoted: boolean): void {
+    const dotted = this.#previous === T.dot;
+    const traits = unquoted && !dotted ? traitsOf(this.lexer.word) : 0;
+    if (dotted) {
+      this.#chainDotted = true;
+      if (this.#inSystemVariable && unquoted) this.#onSystemVariable();
+      if (unquoted && this.mariadb) this.#onSequenceName();
+      return;
+    }
+    this.#chainDotted = false;
+    this.#inSystemVariable = false;
+    this.#chainDeclares =
+      this.#previous === T.close || (this.#previous === T.word && (traitsOf(this.#previousWord) & TRAIT.namer) !== 0);
+    if ((traits & TRAIT.action) !== 0) this.#onAction();
+  }
+
+  #onAction(): void {
+    const before = this.#previousWord;
+    switch (this.lexer.word) {
+      case W.update:
+        if (before === W.for) this.noted |= F.locking;
+        else if (this.#previous === T.open) this.doubtful = true;
+        break;
+      case W.delete:
+        if (this.#previous === T.open) this.doubtful = true;
+        break;
+      case W.share:
+        if (before === W.for || before === W.in) this.noted |= F.locking;
+        break;
+      case W.into:
+        this.#intoList = true;
+        break;
+      case W.outfile:
+      case W.dumpfile:
+        if (before === W.into) this.noted |= F.writes;
+        break;
+      case W.procedure:
+        this.noted |= F.notAgain;
+        break;
+      case W.sql_calc_found_rows:
+        this.noted |= F.calcFoundRows;
+        break;
+      case W.value:
+        // NEXT VALUE FOR s, PREVIOUS VALUE FOR s.
+        if (!this.mariadb) break;
+        if (before === W.next) this.noted |= F.writes;
+        else if (before === W.previous) this.noted |= F.asksPrevious;
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** `s.NEXTVAL` and `s.CURRVAL` of MariaDB's Oracle mode. */
+  #onSequenceName(): void {
+    if (this.lexer.word === W.nextval) this.noted |= F.writes;
+    else if (this.lexer.word === W.currval) this.noted |= F.asksPrevious;
+  }
+
+  /** A parenthesis behind a name: is something called, and what? */
+  #onOpen(): void {
+    if (this.#chainDeclares || (this.declaresNames && this.depth === 1)) return;
+    if (this.#chainDotted || this.#previous === T.quoted) {
+      this.noted |= F.unknownFunction;
+      return;
+    }
+    const word = this.#previousWord;
+    const traits = traitsOf(word);
+    const native = this.mariadb ? TRAIT.mariadbFunction : TRAIT.mysqlFunction;
+    if ((traits & native) !== 0) {
+      const adjacent = this.mariadb ? TRAIT.mariadbAdjacent : TRAIT.mysqlAdjacent;
+      if ((traits & adjacent) !== 0 && this.#previousStop !== this.lexer.start) this.noted |= F.unknownFunction;
+      return;
+    }
+    if ((traits & TRAIT.keyword) === 0) this.#onSpecialCall(word);
+  }
+
+  #onSpecialCall(word: number): void {
+    switch (word) {
+      case W.get_lock:
+      case W.release_lock:
+      case W.release_all_locks:
+      case W.is_free_lock:
+      case W.is_used_lock:
+        this.noted |= F.namedLock;
+        return;
+      case W.last_insert_id:
+        this.#openedLastInsertId = true;
+        return;
+      case W.found_rows:
+      case W.row_count:
+        this.noted |= F.asksPrevious;
+        return;
+      case W.nextval:
+      case W.setval:
+        this.noted |= this.mariadb ? F.writes : F.unknownFunction;
+        return;
+      case W.lastval:
+      case W.wsrep_last_seen_gtid:
+      case W.wsrep_last_written_gtid:
+        this.noted |= this.mariadb ? F.asksPrevious : F.unknownFunction;
+        return;
+      default:
+        this.noted |= F.unknownFunction;
+    }
+  }
+
+  #onSystemVariable(): void {
+    if ((traitsOf(this.lexer.word) & TRAIT.asksPrevious) !== 0) this.noted |= F.asksPrevious;
+  }
+
+  #onUserVariable(): void {
+    this.#variableStart = this.lexer.start;
+    this.#variableStop = this.lexer.stop;
+    if (this.accounts && this.#followsAccountName()) return;
+    this.noted |= F.usesUserVariable;
+    if (this.variablesAreWritten || this.#intoList) this.#write();
+  }
+
+  #followsAccountName(): boolean {
+    if (this.#previous === T.string || this.#previous === T.quoted) return true;
+    return this.#previous === T.word && (traitsOf(this.#previousWord) & TRAIT.keyword) === 0;
+  }
+
+  #write(): void {
+    this.noted |= F.setsUserVariable;
+    const name = variableName(this.lexer, this.#variableStart, this.#variableStop);
+    if (name === undefined || this.written.length >= MAX_USER_VARIABLES) this.doubtful = true;
+    else if (!this.written.includes(name)) this.written.push(name);
+  }
+}

@@ -1,0 +1,15 @@
+// The door of sql/: statement classification. Everything here is a pure function of a text and the session's dialect.
+import { classify } from './classify.ts';
+import type { ClassifyOptions } from './types.ts';
+
+export { classify } from './classify.ts';
+export { literalUserVariableSet, type LiteralAssignment } from './literals.ts';
+export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
+
+/** Whether a text sets a session_track_* variable, on which the data plane itself relies. */
+export function touchesSessionTracking(
+  text: Buffer | Uint8Array | string,
+  options: ClassifyOptions = { flavor: 'mysql' },
+): boolean {
+  return classify(text, options).flags.touchesSessionTracking;
+}
