@@ -12,8 +12,7 @@ export const terminal: Output = {
 
 /** Control characters from a server's text must not reach the terminal. */
 export function printable(text: string): string {
-  // oxlint-disable-next-line eslint/no-control-regex -- these are what it removes
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  return text.replace(/\p{Cc}/gu, ' ');
 }
 
 export function shorten(text: string, length: number): string {

@@ -77,6 +77,12 @@ function endpointNames(draft: Draft): Contradiction[] {
   });
 }
 
+/** Where the endpoints listen that there are if the file has none: the writer, the reader. */
+export const DEFAULT_LISTEN: readonly [Address, Address] = [
+  { host: '127.0.0.1', port: 6446 },
+  { host: '127.0.0.1', port: 6447 },
+];
+
 const WILDCARDS = ['0.0.0.0', '::'];
 
 function canonicalHost(host: string): string {
@@ -104,6 +110,10 @@ function httpAddress(draft: Draft): Contradiction[] {
   const listen = draft.settings.http?.listen;
   if (listen === undefined) return [];
   const clash = known(draft).find(({ input }) => overlap(input.listen, listen));
+  if (draft.endpoints === null && DEFAULT_LISTEN.some((address) => overlap(address, listen))) {
+    const text = `is the address of a default endpoint; choose another port, or write \`endpoints:\``;
+    return [{ path: ['http', 'listen'], text }];
+  }
   if (clash === undefined) return [];
   const text = `HTTP and endpoint ${clash.input.name} both want port ${listen.port}; choose another one for one of them`;
   return [{ path: ['endpoints', clash.index, 'listen'], text }];
@@ -127,10 +137,7 @@ function isLoopback(host: string): boolean {
 
 /** A seed that is our own endpoint would make Evenkeel its own client. */
 function ownAddress(draft: Draft): Contradiction[] {
-  const addresses =
-    draft.endpoints === null
-      ? [6446, 6447].map((port) => ({ host: '127.0.0.1', port }))
-      : known(draft).map(({ input }) => input.listen);
+  const addresses = draft.endpoints === null ? DEFAULT_LISTEN : known(draft).map(({ input }) => input.listen);
   return draft.clusters.flatMap(({ name, input }) =>
     input.seeds.flatMap((seed, index) => {
       const colon = seed.lastIndexOf(':');

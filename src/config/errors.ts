@@ -18,7 +18,9 @@ export interface ConfigIssue {
 export function formatIssue(issue: ConfigIssue): string {
   let place = issue.file === undefined ? '' : `${issue.file}: `;
   if (issue.file !== undefined && issue.line > 0) place = `${issue.file}:${issue.line}:${issue.column}: `;
-  return place + (issue.path === '' ? '' : `${issue.path}: `) + issue.text;
+  const line = place + (issue.path === '' ? '' : `${issue.path}: `) + issue.text;
+  // Keys are the file's, and may hold anything: an issue stays one line, and nothing steers the terminal.
+  return line.replace(/\p{Cc}/gu, ' ');
 }
 
 /** Nothing may start: exit status 2. The message is all issues, one a line, in the order of the file. */

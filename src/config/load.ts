@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { z } from 'zod';
 import type { EndpointRoute, EndpointSettings } from '../messages/index.ts';
-import { type Draft, findContradictions } from './contradictions.ts';
+import { DEFAULT_LISTEN, type Draft, findContradictions } from './contradictions.ts';
 import { ConfigError, type ConfigIssue } from './errors.ts';
 import {
   type ClusterInput,
@@ -39,17 +39,37 @@ export function loadConfig(options: LoadOptions): Config {
   }
   if (options.file === undefined) return loadUrls(options);
   const file = resolve(options.cwd, options.file);
-  let text: string;
+  const source = openSource({ file: options.file, env: options.env, cwd: options.cwd });
+  return new Loader(source, { shown: options.file, file, directory: dirname(file) }).load();
+}
+
+/** What a client of a running Evenkeel needs to know of its configuration. */
+export interface ApiAddress {
+  host: string;
+  port: number;
+  /** From `http.token`; null where it is not there or its variable is not set. */
+  token: string | null;
+  stateDir: string;
+}
+
+/**
+ * Reads only `http` and `stateDir`, and minds only their errors: an operator who asks for the status need not have the
+ * variables with the cluster's passwords set. Throws ConfigError.
+ */
+export function loadApiAddress(options: { file: string } & Pick<LoadOptions, 'env' | 'cwd'>): ApiAddress {
+  const source = openSource(options);
+  const file = resolve(options.cwd, options.file);
+  return new Loader(source, { shown: options.file, file, directory: dirname(file) }).loadApiAddress();
+}
+
+function openSource(options: { file: string } & Pick<LoadOptions, 'env' | 'cwd'>): Source {
   try {
-    text = readFileSync(file, 'utf8');
+    return readSource(options.file, readFileSync(resolve(options.cwd, options.file), 'utf8'), options.env);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new ConfigError([
-      bare(`the configuration cannot be read (${code}); check the path and its permissions`, file),
-    ]);
+    const text = `the configuration cannot be read (${code}); check the path and its permissions`;
+    throw new ConfigError([bare(text, options.file)]);
   }
-  const source = readSource(options.file, text, options.env);
-  return new Loader(source, { shown: options.file, file, directory: dirname(file) }).load();
 }
 
 function bare(text: string, file?: string): ConfigIssue {
@@ -103,6 +123,16 @@ class Loader {
     const clusters = draft.clusters.map((entry) => this.#cluster(entry.name, entry.input));
     if (this.#issues.length > 0) throw new ConfigError(this.#issues);
     return build(draft, clusters, tls, this.#place);
+  }
+
+  loadApiAddress(): ApiAddress {
+    const { data } = this.#source;
+    if (!isMapping(data)) throw new ConfigError(this.#issues);
+    const { http, stateDir } = this.#settings({ http: data['http'], stateDir: data['stateDir'] });
+    const about = this.#issues.filter(({ path }) => /^(http|stateDir)\b/.test(path) && path !== 'http.token');
+    if (about.length > 0 || http === undefined) throw new ConfigError(about);
+    const { host, port } = http.listen;
+    return { host, port, token: http.token || null, stateDir: stateDirOf(stateDir, this.#place) };
   }
 
   #complain(path: Path, text: string, at: 'key' | 'value' = 'value'): void {
@@ -337,8 +367,8 @@ function endpointsOf(draft: Draft): EndpointSettings[] {
   if (draft.endpoints === null) {
     const reader: EndpointRoute = { kind: 'replica', maxLagMs: null, fallbackToPrimary: true };
     return [
-      { name: 'writer', cluster: only, host: '127.0.0.1', port: 6446, route: { kind: 'primary' } },
-      { name: 'reader', cluster: only, host: '127.0.0.1', port: 6447, route: reader },
+      { name: 'writer', cluster: only, ...DEFAULT_LISTEN[0], route: { kind: 'primary' } },
+      { name: 'reader', cluster: only, ...DEFAULT_LISTEN[1], route: reader },
     ];
   }
   return draft.endpoints.flatMap(({ input }) => {
@@ -346,6 +376,10 @@ function endpointsOf(draft: Draft): EndpointSettings[] {
     const { host, port } = input.listen;
     return [{ name: input.name, cluster: input.cluster ?? only, host, port, route: routeOf(input) }];
   });
+}
+
+function stateDirOf(stateDir: string | undefined, place: Place): string {
+  return stateDir === undefined ? join(place.directory, '.evenkeel') : resolve(place.directory, stateDir);
 }
 
 /** Only called when there is no issue, so that every setting is there. */
@@ -372,7 +406,7 @@ function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], plac
     workers: workers === 'auto' ? availableParallelism() : workers,
     http: { host: http.listen.host, port: http.listen.port, token: http.token ?? null },
     tls,
-    stateDir: stateDir === undefined ? join(place.directory, '.evenkeel') : resolve(place.directory, stateDir),
+    stateDir: stateDirOf(stateDir, place),
     store,
     log,
     shutdownTimeoutMs: shutdownTimeout,

@@ -1,7 +1,19 @@
 // A YAML text as plain data, with the place of every key and value kept, and `${VARIABLES}` put in. Variables are
 // masked before YAML sees the text, so that they may stand unquoted between braces and so that no value from the
 // environment is ever read as YAML. Nothing here repeats the text itself in an error: it may hold passwords.
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type Scalar,
+  visit,
+  type YAMLError,
+} from 'yaml';
 import type { ConfigIssue } from './errors.ts';
 
 export type Path = readonly (string | number)[];
@@ -82,10 +94,11 @@ export function readSource(file: string, text: string, env: Record<string, strin
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   for (const error of [...document.errors, ...document.warnings]) {
-    issues.push({ file, ...place(error.pos[0]), path: '', text: syntaxText(error) });
+    const issue = { file, ...place(error.pos[0]), path: '', text: syntaxText(error) };
+    if (!issues.some((known) => known.line === issue.line && known.text === issue.text)) issues.push(issue);
   }
 
-  const fill = (value: string, offset: number) =>
+  const fill = (value: string, offset: number, path: string) =>
     value.replace(PLACEHOLDER, (whole: string, index: string) => {
       const variable = variables[index.charCodeAt(0) - FIRST_INDEX];
       if (variable === undefined) return whole;
@@ -97,14 +110,20 @@ export function readSource(file: string, text: string, env: Record<string, strin
       issues.push({
         file,
         ...place(offset),
-        path: '',
+        path,
         text: `the environment variable ${variable.name} is not set; ${mend}`,
       });
       return '';
     });
   visit(document, {
-    Scalar(_key, node) {
-      if (typeof node.value === 'string') node.value = fill(node.value, node.range?.[0] ?? 0);
+    Alias(_key, node) {
+      if (node.resolve(document) !== undefined) return;
+      const text = 'a value that begins with `*` is taken for a YAML alias; put it in quotes';
+      issues.push({ file, ...place(node.range?.[0] ?? 0), path: '', text });
+    },
+    Scalar(_key, node, ancestors) {
+      if (typeof node.value !== 'string') return;
+      node.value = fill(node.value, node.range?.[0] ?? 0, formatPath(pathOf(node, ancestors)));
     },
   });
 
@@ -140,10 +159,23 @@ export function readSource(file: string, text: string, env: Record<string, strin
     try {
       data = document.toJS({ maxAliasCount: 100 });
     } catch {
-      issues.push({ file, line: 1, column: 1, path: '', text: 'its aliases unfold without end; write them out' });
+      // Of an alias that stands for nothing was complained already.
+      if (issues.length === 0) {
+        issues.push({ file, line: 1, column: 1, path: '', text: 'its aliases unfold without end; write them out' });
+      }
     }
   }
   return { data, issues, valueAt: (path) => place(offsetOf(walk(path))), keyAt };
+}
+
+/** The path of a scalar by what `visit` tells of what is around it. */
+function pathOf(scalar: Scalar, ancestors: readonly unknown[]): Path {
+  const path: (string | number)[] = [];
+  for (const [depth, ancestor] of ancestors.entries()) {
+    if (isPair(ancestor)) path.push(String(isScalar(ancestor.key) ? ancestor.key.value : ancestor.key));
+    else if (isSeq(ancestor)) path.push(ancestor.items.indexOf(ancestors[depth + 1] ?? scalar));
+  }
+  return path;
 }
 
 /** `clusters.shop.seeds[0]` */
