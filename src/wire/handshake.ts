@@ -138,7 +138,10 @@ function writeHead(head: Omit<ClientHead, 'mariadbCapabilities'> & { mariadbCapa
   return new PayloadWriter().u32(capabilities).u32(head.maxPacketBytes).u8(head.collation).zeros(19).u32(extended);
 }
 
-/** Exactly the head, with CLIENT_SSL: the TLS handshake follows, and after it the full response. */
+/**
+ * Exactly the head, with CLIENT_SSL: the TLS handshake follows, and after it the full response. Ask only of a client's
+ * first packet: caching_sha2_password's answers are 32 bytes long, too, and any of them may look like one.
+ */
 export function isSslRequest(payload: Buffer): boolean {
   return payload.length === 32 && has(payload.readUInt16LE(0), Capability.SSL);
 }

@@ -80,6 +80,10 @@ export class ServerLogin {
   /** Begins with the server's default plugin where the credential is enough for it: that saves a round trip. */
   start(): LoginStart {
     const { authPlugin, credential } = this.#options;
+    if (credential.kind === 'proof-only') {
+      this.#plugin = authPlugin;
+      return this.#failure(this.#insufficient());
+    }
     const fallback = credential.kind === 'sha256' ? 'caching_sha2_password' : 'mysql_native_password';
     // A signature or a clear password needs the server's own question first.
     const direct = authPlugin !== 'client_ed25519' && authPlugin !== 'mysql_clear_password';
@@ -198,7 +202,7 @@ export class ServerLogin {
 
   #insufficient(): CannotAnswer {
     const known = KNOWN_AS[this.#options.credential.kind];
-    const wants = `the server wants ${this.#plugin}, and of the password we know ${known}`;
+    const wants = `the server wants ${printable(this.#plugin)}, and of the password we know ${known}`;
     return new CannotAnswer('credential-insufficient', `${this.#who()}: ${wants}`);
   }
 

@@ -152,12 +152,13 @@ async function* runSha256(context: ExchangeContext, first: Buffer): Exchange {
 
 // oxlint-disable-next-line eslint/require-yield -- as above: one answer decides
 async function* runEd25519({ account, nonce }: ExchangeContext, first: Buffer): Exchange {
-  if (first.length === 0) return checkEmpty(account);
+  if (isEmptyAnswer(first)) return account.password === '' ? passed({ kind: 'none' }) : denied('wrong-password', false);
   if (first.length !== 64) return denied('malformed');
   const password = configured(account);
   if (password !== null) {
     return ed25519VerifyPassword(password, nonce, first) ? passed(plaintext(password)) : denied('wrong-password');
   }
+  // MariaDB keeps an empty string for an empty password, and then lets nobody in, with or without one.
   if (hasNoPassword(account)) return denied('wrong-password');
   const publicKey = parseEd25519Stored(account.stored);
   if (publicKey === null) return denied('unsupported-plugin');
