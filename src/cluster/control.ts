@@ -1,0 +1,339 @@
+// The hands of a recovery: NodeControl over connections of its own, one kept open per node so that a failover
+// need not log in first. Every call has a deadline for all its round trips together; a statement that is still
+// waiting in the server then (for a lock, say) is killed, so that it cannot take effect later, behind our back.
+//
+// Replicas log in to their source with the user that their channel has; where there is none (a former primary,
+// a channel that was reset) with the admin account, which therefore needs REPLICATION SLAVE.
+import type { ClusterConfig } from '../config/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import { ConnectionError, ControlConnection, splitAddress } from './connection.ts';
+import { type Dialect, modern, nameValues, toNumber } from './dialect.ts';
+import { parsePosition, reaches } from './gtid.ts';
+import { Prober } from './prober.ts';
+import type { NodeControl, NodeFacts } from './types.ts';
+
+/** A call on a node that failed; `code` is `deadline` where its time was not enough. */
+export class NodeControlError extends Error {
+  override readonly name = 'NodeControlError';
+  readonly node: NodeAddress;
+  readonly operation: string;
+  readonly code: ConnectionError['code'] | 'deadline' | 'refused-by-us';
+  /** The server's error number, or 0. */
+  readonly errno: number;
+
+  constructor(node: NodeAddress, operation: string, code: NodeControlError['code'], errno: number, text: string) {
+    super(`${operation} on ${node}: ${text}`);
+    this.node = node;
+    this.operation = operation;
+    this.code = code;
+    this.errno = errno;
+  }
+}
+
+/** How long a closed-up server may take to say so when an overdue statement is killed. */
+const KILL_TIMEOUT_MS = 1000;
+const POLL_MS = 10;
+
+interface Work {
+  prober: Prober;
+  connection: ControlConnection;
+  dialect: Dialect;
+  /** Milliseconds that are left; throws when there are none. */
+  left: () => number;
+}
+
+type SemiSyncNames = { source: string; replica: string };
+
+/** Statements and replication commands that belong to the server itself or to its replicas. */
+const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
+
+export class Hands implements NodeControl {
+  readonly #config: Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability'>;
+  readonly #idle = new Map<NodeAddress, Prober>();
+  /** With durability `detect`: whether this cluster uses semi-sync. */
+  readonly #usesSemiSync: () => boolean;
+
+  constructor(config: Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability'>, usesSemiSync: () => boolean) {
+    this.#config = config;
+    this.#usesSemiSync = usesSemiSync;
+  }
+
+  /** Opens the kept connection ahead of need. Never rejects. */
+  async warm(node: NodeAddress, timeoutMs: number): Promise<void> {
+    if (this.#idle.has(node)) return;
+    await this.#work('connect', node, timeoutMs, async () => {}).catch(() => {});
+  }
+
+  forget(node: NodeAddress): void {
+    this.#idle.get(node)?.connection.close();
+    this.#idle.delete(node);
+  }
+
+  close(): void {
+    for (const node of this.#idle.keys()) this.forget(node);
+  }
+
+  /** Runs `work` with a connection of its own within `timeoutMs`; turns what goes wrong into a NodeControlError. */
+  async #work<T>(
+    operation: string,
+    node: NodeAddress,
+    timeoutMs: number,
+    work: (hands: Work) => Promise<T>,
+  ): Promise<T> {
+    const deadline = performance.now() + timeoutMs;
+    const left = (): number => {
+      const ms = deadline - performance.now();
+      if (ms <= 0) throw new NodeControlError(node, operation, 'deadline', 0, `not done within ${timeoutMs} ms`);
+      return ms;
+    };
+    let prober: Prober | null = null;
+    try {
+      prober = await this.#take(node, left);
+      const { connection, dialect } = prober;
+      const result = await work({ prober, connection, dialect, left });
+      this.#giveBack(node, prober);
+      return result;
+    } catch (error) {
+      if (prober !== null) await this.#abandon(prober);
+      if (error instanceof NodeControlError) throw error;
+      if (error instanceof ConnectionError) {
+        throw new NodeControlError(node, operation, error.code, error.errno, error.message);
+      }
+      throw error;
+    }
+  }
+
+  async #take(node: NodeAddress, left: () => number): Promise<Prober> {
+    const idle = this.#idle.get(node);
+    this.#idle.delete(node);
+    if (idle !== undefined && idle.connection.closed === null) return idle;
+    const { admin, serverTls } = this.#config;
+    const settings = { node, user: admin.user, password: admin.password, tls: serverTls };
+    const prober = new Prober(await ControlConnection.open(settings, left()));
+    try {
+      await prober.constants(left());
+    } catch (error) {
+      prober.connection.close();
+      throw error;
+    }
+    return prober;
+  }
+
+  #giveBack(node: NodeAddress, prober: Prober): void {
+    if (prober.connection.closed !== null) return;
+    if (this.#idle.has(node)) {
+      prober.connection.close();
+      return;
+    }
+    prober.connection.onClose = () => {
+      if (this.#idle.get(node) === prober) this.#idle.delete(node);
+    };
+    this.#idle.set(node, prober);
+  }
+
+  /** After a time-out the server may still be at it: end that statement by killing its connection. */
+  async #abandon({ connection }: Prober): Promise<void> {
+    const overdue = connection.closed?.code === 'timeout';
+    connection.close();
+    if (!overdue) return;
+    const { admin, serverTls } = this.#config;
+    const settings = { node: connection.node, user: admin.user, password: admin.password, tls: serverTls };
+    try {
+      const killer = await ControlConnection.open(settings, KILL_TIMEOUT_MS);
+      await killer.query(`KILL ${connection.id}`, KILL_TIMEOUT_MS).finally(() => killer.close());
+    } catch {
+      // A server that cannot be reached for this is the caller's trouble already: the call itself fails.
+    }
+  }
+
+  async look(node: NodeAddress, timeoutMs: number): Promise<NodeFacts> {
+    return await this.#work('look', node, timeoutMs, async ({ prober, left }) => await prober.probe(true, left()));
+  }
+
+  async setReadOnly(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('set read-only', node, timeoutMs, async ({ connection, dialect, left }) => {
+      // May wait for commits that are under way; the server gives up by itself about when we do.
+      const seconds = Math.max(1, Math.ceil(timeoutMs / 1000));
+      await connection.query(`SET SESSION lock_wait_timeout = ${seconds}`, left());
+      for (const statement of dialect.readOnly) await connection.query(statement, left());
+    });
+  }
+
+  async setWritable(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('set writable', node, timeoutMs, async ({ connection, dialect, left }) => {
+      for (const statement of dialect.writable) await connection.query(statement, left());
+    });
+  }
+
+  async killClients(node: NodeAddress, timeoutMs: number): Promise<number> {
+    return await this.#work('kill clients', node, timeoutMs, async (work) => await this.#killClients(work));
+  }
+
+  async #killClients({ connection, left }: Work): Promise<number> {
+    const spared = new Set(['system user', 'event_scheduler', this.#config.admin.user]);
+    let killed = 0;
+    for (const row of await connection.query('SHOW PROCESSLIST', left())) {
+      if (spared.has(row['User'] ?? '') || NOT_CLIENTS.test(row['Command'] ?? '')) continue;
+      try {
+        await connection.query(`KILL ${toNumber(row['Id'])}`, left());
+        killed++;
+      } catch (error) {
+        const gone = error instanceof ConnectionError && error.errno === 1094;
+        if (!gone) throw error;
+      }
+    }
+    return killed;
+  }
+
+  async waitForGtid(node: NodeAddress, gtid: string, timeoutMs: number): Promise<boolean> {
+    if (gtid.trim() === '') return true;
+    return await this.#boolean('wait for GTID', node, timeoutMs, async ({ connection, dialect, left }) => {
+      const ms = left();
+      // The server's own time-out ends a little earlier, so that the connection survives it.
+      return await dialect.waitForGtid(connection, gtid, Math.max(1, ms - 50), ms + 100);
+    });
+  }
+
+  async applyAllReceived(node: NodeAddress, timeoutMs: number): Promise<boolean> {
+    return await this.#boolean('apply all received', node, timeoutMs, async (work) => {
+      const { connection, dialect, left, prober } = work;
+      // With the source side on, the applier itself would wait for acknowledgements from nobody.
+      await this.#semiSyncSourceOff(work);
+      const before = await prober.probe(true, left());
+      if (before.replication === null) return true;
+      if (before.replication.receiver !== 'stopped') await connection.query(dialect.stopReceiver, left());
+      if (before.replication.applier === 'stopped') await connection.query(dialect.startApplier, left());
+      if (dialect.flavor === 'mariadb') return await this.#appliedMariadb(work);
+      const { replication } = await prober.probe(true, left());
+      const ms = left();
+      return await dialect.waitForGtid(connection, replication?.received ?? '', Math.max(1, ms - 50), ms + 100);
+    });
+  }
+
+  /**
+   * Gtid_IO_Pos may name a transaction of which the end was never received, so the applier's own word that it has
+   * read all its relay log counts, too.
+   */
+  async #appliedMariadb({ connection, left }: Work): Promise<boolean> {
+    for (;;) {
+      const status = (await connection.query('SHOW ALL SLAVES STATUS', left())).map(modern)[0];
+      if (status === undefined) return true;
+      const [position] = await connection.query('SELECT @@global.gtid_slave_pos AS pos', left());
+      const received = parsePosition(status['gtid_io_pos'] ?? '');
+      if (received.size > 0 && reaches(parsePosition(position?.['pos'] ?? ''), received)) return true;
+      if (/^(?:Slave|Replica) has read all relay log/i.test(status['replica_sql_running_state'] ?? '')) return true;
+      if (toNumber(status['last_sql_errno']) !== 0) return false;
+      const pauseMs = Math.min(POLL_MS, left());
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  /** False where the deadline, and nothing else, was in the way. */
+  async #boolean(
+    operation: string,
+    node: NodeAddress,
+    timeoutMs: number,
+    work: (hands: Work) => Promise<boolean>,
+  ): Promise<boolean> {
+    try {
+      return await this.#work(operation, node, timeoutMs, work);
+    } catch (error) {
+      if (error instanceof NodeControlError && error.code === 'deadline') return false;
+      throw error;
+    }
+  }
+
+  async detachFromSource(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('detach', node, timeoutMs, async ({ connection, dialect, left }) => {
+      await dialect.detach(connection, left());
+    });
+  }
+
+  async follow(node: NodeAddress, source: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('follow', node, timeoutMs, async (work) => {
+      const { connection, dialect, left } = work;
+      for (const statement of dialect.readOnly) await connection.query(statement, left());
+      await this.#setSemiSyncRole(work, 'replica', false);
+      const channelUser = await dialect.channelUser(connection, left());
+      const { admin, serverTls } = this.#config;
+      const tls = serverTls.mode !== 'off' && serverTls.mode !== 'preferred';
+      const login = channelUser === null ? admin : null;
+      await dialect.follow(connection, { ...splitAddress(source), login, tls }, left());
+    });
+  }
+
+  async setSemiSyncRole(node: NodeAddress, role: 'source' | 'replica', timeoutMs: number): Promise<void> {
+    await this.#work('set semi-sync role', node, timeoutMs, async (work) => {
+      await this.#setSemiSyncRole(work, role, true);
+    });
+  }
+
+  async #semiSyncNames({ connection, left }: Work): Promise<SemiSyncNames | null> {
+    const rows = await connection.query("SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'", left());
+    const names = rows.map((row) => Object.values(row)[0] ?? '');
+    const source = names.find((name) => /_(?:source|master)_enabled$/.test(name));
+    const replica = names.find((name) => /_(?:replica|slave)_enabled$/.test(name));
+    if (source === undefined || replica === undefined) return null;
+    return { source, replica };
+  }
+
+  async #semiSyncSourceOff(work: Work): Promise<void> {
+    const names = await this.#semiSyncNames(work);
+    if (names !== null) await this.#sourceOff(work, names);
+  }
+
+  /**
+   * Switching the source side off lets every commit that waits for an acknowledgement succeed unacknowledged: a
+   * write that the client believes in and the next primary has not. So these sessions are ended first.
+   */
+  async #sourceOff(work: Work, names: SemiSyncNames): Promise<void> {
+    const { connection, left } = work;
+    const status = async (): Promise<number> => {
+      const rows = await connection.query("SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_wait\\_sessions'", left());
+      return toNumber(nameValues(rows).get('rpl_semi_sync_source_wait_sessions'));
+    };
+    if ((await status()) > 0) {
+      await this.#killClients(work);
+      while ((await status()) > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, left())));
+    }
+    await connection.query(`SET GLOBAL ${names.source} = OFF`, left());
+  }
+
+  async #setSemiSyncRole(work: Work, role: 'source' | 'replica', restartReceiver: boolean): Promise<void> {
+    const names = await this.#semiSyncNames(work);
+    if (names === null) return;
+    const { connection, dialect, left } = work;
+    const { durability } = this.#config;
+    const wanted = durability === 'semisync' || (durability === 'detect' && this.#usesSemiSync());
+    if (role === 'source') {
+      if (!wanted) return;
+      await connection.query(`SET GLOBAL ${names.replica} = OFF`, left());
+      await connection.query(`SET GLOBAL ${names.source} = ON`, left());
+      return;
+    }
+    await this.#sourceOff(work, names);
+    if (!wanted) return;
+    await connection.query(`SET GLOBAL ${names.replica} = ON`, left());
+    if (!restartReceiver) return;
+    // A receiver registers for semi-sync only when it connects.
+    const { replication } = await work.prober.probe(true, left());
+    if (replication === null || replication.receiver === 'stopped' || replication.semiSyncActive) return;
+    await connection.query(dialect.stopReceiver, left());
+    await connection.query(dialect.stopReceiver.replace('STOP', 'START'), left());
+  }
+
+  /** Makes the replica's receiver connect anew: where the source is gone it then knows at once. */
+  async restartReceiver(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('restart receiver', node, timeoutMs, async ({ connection, dialect, left }) => {
+      await connection.query(dialect.stopReceiver, left());
+      await connection.query(dialect.stopReceiver.replace('STOP', 'START'), left());
+    });
+  }
+
+  /** The node's accounts. */
+  async accounts(node: NodeAddress, timeoutMs: number): ReturnType<Dialect['accounts']> {
+    return await this.#work('read accounts', node, timeoutMs, async ({ connection, dialect, left }) => {
+      return await dialect.accounts(connection, left());
+    });
+  }
+}

@@ -1,0 +1,194 @@
+// The failure detector of the primary: what it makes of our own looks, of the data plane's evidence and of what
+// the replicas hear. Pure: events and time come in, health comes out. The idea: one sign is a doubt, never a
+// death. Dead is who refuses a second, fresh connection, or has answered nothing for `silentAfterMs` over old
+// and new connections alike, while no replica that we can ask still hears it. A server that answers anything,
+// even an error, lives; a slow one lives as long as it answers within a look's time-out.
+import type { EvidenceKind, NodeAddress } from '../messages/index.ts';
+import type { PrimaryHealth, Reach, ReplicationFacts } from './types.ts';
+
+export interface DetectorSettings {
+  /** How long the primary must have answered nothing before silence alone can be its death. */
+  silentAfterMs: number;
+  /** How often nodes are probed. */
+  intervalMs: number;
+}
+
+export type DetectorEvent =
+  /** A probe of the primary ended; `fresh` where it came over a connection made for it. */
+  | { type: 'look'; fresh: boolean; startedAt: number; reach: Reach }
+  /** Our standing connection to the primary was closed by the other side. */
+  | { type: 'closed'; error: string }
+  | { type: 'evidence'; kind: EvidenceKind; detail: string }
+  /** A probe of a node that is configured to follow the primary. Null: it could not be asked. */
+  | { type: 'replica'; node: NodeAddress; facts: Pick<ReplicationFacts, 'receiver' | 'heard' | 'heartbeatMs'> | null }
+  /** The node no longer follows the primary. */
+  | { type: 'replica-gone'; node: NodeAddress }
+  /** Time passed. */
+  | { type: 'tick' };
+
+interface Witness {
+  /** Null: it could not be asked last time. */
+  receiver: ReplicationFacts['receiver'] | null;
+  heard: string;
+  /** When it last showed that it hears; the first sight of it counts as such. */
+  heardAt: number;
+  heartbeatMs: number | null;
+}
+
+interface Doubt {
+  since: number;
+  /** Only a look that began after this one can dispel the doubt. */
+  latest: number;
+  /** Of the first sign, in words. */
+  reason: string;
+  /** Signs of all kinds: failed looks, a closed connection, evidence. */
+  signs: number;
+  failedFreshLooks: number;
+  /** Fresh looks that were refused, and nothing else since. */
+  refused: boolean;
+}
+
+export interface DetectorState {
+  readonly lastAnswerAt: number;
+  /** When the latest of the answered looks began. */
+  readonly answeredLookAt: number;
+  readonly doubt: Readonly<Doubt> | null;
+  readonly witnesses: ReadonlyMap<NodeAddress, Readonly<Witness>>;
+  readonly health: PrimaryHealth;
+}
+
+/** A detector of a primary that just now was found, or made, the primary. */
+export function newDetector(now: number): DetectorState {
+  return { lastAnswerAt: now, answeredLookAt: now, doubt: null, witnesses: new Map(), health: { state: 'alive' } };
+}
+
+function doubted(doubt: DetectorState['doubt'], at: number, now: number, reason: string): Doubt {
+  if (doubt === null) return { since: now, latest: at, reason, signs: 1, failedFreshLooks: 0, refused: false };
+  return { ...doubt, latest: Math.max(doubt.latest, at), signs: doubt.signs + 1 };
+}
+
+function onLook(state: DetectorState, event: Extract<DetectorEvent, { type: 'look' }>, now: number): DetectorState {
+  const { reach, startedAt } = event;
+  if (reach.state === 'up' || reach.state === 'denied') {
+    const dispelled = state.doubt !== null && startedAt >= state.doubt.latest;
+    return {
+      ...state,
+      lastAnswerAt: now,
+      answeredLookAt: Math.max(state.answeredLookAt, startedAt),
+      doubt: dispelled ? null : state.doubt,
+    };
+  }
+  // A look that began later was answered meanwhile: what failed was a connection, not the node.
+  if (startedAt < state.answeredLookAt) return state;
+  const doubt = doubted(state.doubt, startedAt, now, reach.error);
+  if (!event.fresh) return { ...state, doubt };
+  return {
+    ...state,
+    doubt: { ...doubt, failedFreshLooks: doubt.failedFreshLooks + 1, refused: reach.state === 'refused' },
+  };
+}
+
+function onReplica(
+  state: DetectorState,
+  event: Extract<DetectorEvent, { type: 'replica' }>,
+  now: number,
+): DetectorState {
+  const before = state.witnesses.get(event.node);
+  const witnesses = new Map(state.witnesses);
+  if (event.facts === null) {
+    if (before === undefined) return state;
+    witnesses.set(event.node, { ...before, receiver: null });
+  } else {
+    const { receiver, heard, heartbeatMs } = event.facts;
+    const unchanged = before !== undefined && before.heard === heard;
+    witnesses.set(event.node, {
+      receiver,
+      heard,
+      heardAt: unchanged ? before.heardAt : now,
+      heartbeatMs: heartbeatMs ?? null,
+    });
+  }
+  return { ...state, witnesses };
+}
+
+/** How long a receiver that runs may hear nothing before we count it as deaf: at least two of its heartbeats. */
+function patienceMs(witness: Witness, settings: DetectorSettings): number {
+  const heartbeats = witness.heartbeatMs === null ? 0 : 2 * witness.heartbeatMs + 2 * settings.intervalMs;
+  return Math.max(0.8 * settings.silentAfterMs, heartbeats);
+}
+
+/** Replicas that, as far as they told, still hear the primary. */
+function hearing(state: DetectorState, settings: DetectorSettings, now: number): NodeAddress[] {
+  return [...state.witnesses]
+    .filter(([, witness]) => witness.receiver === 'running' && now - witness.heardAt < patienceMs(witness, settings))
+    .map(([node]) => node);
+}
+
+/**
+ * Replicas whose heartbeats are too rare to tell a silent primary from an idle one within `silentAfterMs`. Restarting
+ * their receivers makes them find out at once.
+ */
+export function slowWitnesses(state: DetectorState, settings: DetectorSettings): NodeAddress[] {
+  return [...state.witnesses]
+    .filter(
+      ([, witness]) =>
+        witness.receiver === 'running' &&
+        witness.heartbeatMs !== null &&
+        patienceMs(witness, settings) > settings.silentAfterMs,
+    )
+    .map(([node]) => node);
+}
+
+function judge(state: DetectorState, settings: DetectorSettings, now: number): PrimaryHealth {
+  const { doubt } = state;
+  if (doubt === null) return { state: 'alive' };
+  const { since } = doubt;
+  const silentForMs = Math.round(now - state.lastAnswerAt);
+  const refused = doubt.refused && doubt.signs >= 2;
+  const silent = silentForMs >= settings.silentAfterMs && doubt.failedFreshLooks >= 1 && doubt.signs >= 2;
+  if (!refused && !silent) return { state: 'suspect', since, reason: doubt.reason };
+  const found = refused ? 'it refuses new connections' : `no answer for ${settings.silentAfterMs} ms`;
+  const stillHeardBy = hearing(state, settings, now);
+  if (stillHeardBy.length > 0) {
+    return { state: 'suspect', since, reason: `${found}, but ${stillHeardBy.join(', ')} still hears it` };
+  }
+  const asked = [...state.witnesses.values()].filter((witness) => witness.receiver !== null).length;
+  return {
+    state: 'dead',
+    since,
+    reason: `${found}; ${asked === 0 ? 'no replica could be asked' : 'no replica hears it'}`,
+  };
+}
+
+/** One step. `now` is monotonic, ms, and never smaller than before. */
+export function detect(
+  state: DetectorState,
+  event: DetectorEvent,
+  settings: DetectorSettings,
+  now: number,
+): DetectorState {
+  const next = applied(state, event, now);
+  return { ...next, health: judge(next, settings, now) };
+}
+
+function applied(state: DetectorState, event: DetectorEvent, now: number): DetectorState {
+  switch (event.type) {
+    case 'look':
+      return onLook(state, event, now);
+    case 'closed':
+      return { ...state, doubt: doubted(state.doubt, now, now, event.error) };
+    case 'evidence':
+      return { ...state, doubt: doubted(state.doubt, now, now, `${event.kind}: ${event.detail}`) };
+    case 'replica':
+      return onReplica(state, event, now);
+    case 'replica-gone': {
+      const witnesses = new Map(state.witnesses);
+      witnesses.delete(event.node);
+      return { ...state, witnesses };
+    }
+    case 'tick':
+      return state;
+    default:
+      throw new Error(`unknown detector event: ${JSON.stringify(event satisfies never)}`);
+  }
+}

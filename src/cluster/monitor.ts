@@ -1,0 +1,442 @@
+// The shell around the pure parts: one watcher per node feeds the detector and the view, finds further nodes, and
+// tells subscribers of changes. Nothing is decided here that detector.ts, primary.ts and view.ts could decide.
+import type { ClusterConfig } from '../config/types.ts';
+import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
+import { joinAddress, splitAddress } from './connection.ts';
+import { Hands } from './control.ts';
+import {
+  detect,
+  type DetectorEvent,
+  type DetectorSettings,
+  type DetectorState,
+  newDetector,
+  slowWitnesses,
+} from './detector.ts';
+import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth } from './types.ts';
+import { computeView, unobserved } from './view.ts';
+import { type MonitorClock, NodeWatcher } from './watcher.ts';
+
+/** A pino logger satisfies this. */
+export interface MonitorLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** What an earlier run knew. */
+export interface MonitorMemory {
+  primary: NodeAddress | null;
+  epoch: number;
+  nodes: readonly { node: NodeAddress; identity: string }[];
+}
+
+export interface MonitorOptions {
+  config: ClusterConfig;
+  memory: MonitorMemory | null;
+  clock: MonitorClock;
+  log: MonitorLog;
+}
+
+/** Beyond this, further nodes are not looked at: a bound, not an expectation. */
+const MAX_NODES = 64;
+/** Another server at a known address is taken for the node's rebuilt self after replicating in health for so long. */
+const ACCEPT_IDENTITY_MS = 60_000;
+const ACCOUNTS_TIMEOUT_MS = 5000;
+/** Lag changes smaller than this are not worth telling. */
+const LAG_STEP_MS = 250;
+
+interface Known {
+  watcher: NodeWatcher;
+  /** Named by configuration, memory or a node of the cluster; false for a guess that never answered. */
+  confirmed: boolean;
+}
+
+/** Real time. */
+export const monitorClock: MonitorClock = {
+  nowMs: () => performance.now(),
+  setTimeout(callback, ms) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** `host:port` in one spelling. */
+function normalized(node: NodeAddress): NodeAddress {
+  const { host, port } = splitAddress(node);
+  return joinAddress(host.toLowerCase(), port);
+}
+
+export class ClusterMonitor {
+  readonly #config: ClusterConfig;
+  readonly #clock: MonitorClock;
+  readonly #log: MonitorLog;
+  readonly #hands: Hands;
+  readonly #detectorSettings: DetectorSettings;
+  readonly #nodes = new Map<NodeAddress, Known>();
+  readonly #aliases = new Map<NodeAddress, NodeAddress>();
+  readonly #identities = new Map<NodeAddress, string>();
+  readonly #strangerSince = new Map<NodeAddress, number>();
+  readonly #secondWriters = new Set<NodeAddress>();
+  readonly #subscribers = new Set<() => void>();
+  readonly #poked = new Set<NodeAddress>();
+  #errant: ReadonlyMap<NodeAddress, string> = new Map();
+  #primary: NodeAddress | null = null;
+  #detector: DetectorState;
+  #view: ClusterView;
+  #told = '';
+  #running = false;
+  #cancelTick: (() => void) | null = null;
+
+  constructor(options: MonitorOptions) {
+    const { config, memory, clock, log } = options;
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log;
+    this.#detectorSettings = { silentAfterMs: config.probe.silentAfterMs, intervalMs: config.probe.intervalMs };
+    this.#detector = newDetector(clock.nowMs());
+    this.#hands = new Hands(config, () => this.#usesSemiSync());
+    for (const { node, identity } of memory?.nodes ?? []) {
+      if (identity !== '') this.#identities.set(normalized(node), identity);
+    }
+    this.addNodes(config.seeds);
+    this.addNodes((memory?.nodes ?? []).map(({ node }) => node));
+    if (memory !== null && memory.primary !== null) {
+      this.addNodes([memory.primary]);
+      this.#primary = normalized(memory.primary);
+    }
+    this.#view = this.#compute();
+  }
+
+  /** What recovery may do to nodes. */
+  get nodeControl(): NodeControl {
+    return this.#hands;
+  }
+
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#detector = newDetector(this.#clock.nowMs());
+    for (const { watcher } of this.#nodes.values()) watcher.start();
+    this.#tick();
+  }
+
+  stop(): Promise<void> {
+    this.#running = false;
+    this.#cancelTick?.();
+    for (const { watcher } of this.#nodes.values()) watcher.stop();
+    this.#hands.close();
+    return Promise.resolve();
+  }
+
+  view(): ClusterView {
+    return this.#view;
+  }
+
+  primaryHealth(): PrimaryHealth {
+    return this.#detector.health;
+  }
+
+  /** Calls back after every change of the view or of the primary's health; returns the way to end that. */
+  onChange(callback: () => void): () => void {
+    this.#subscribers.add(callback);
+    return () => this.#subscribers.delete(callback);
+  }
+
+  /**
+   * A full look that begins now, over the standing connection and, if that fails, over a new one. Never rejects:
+   * what went wrong is in `reach`.
+   */
+  async lookNow(node: NodeAddress): Promise<NodeObservation> {
+    const name = this.#canonical(node);
+    if (!this.#nodes.has(name)) this.addNodes([name]);
+    const known = this.#nodes.get(name);
+    return known === undefined ? unobserved(name) : await known.watcher.lookNow();
+  }
+
+  /** The data plane saw something that speaks against the node: look at once. */
+  evidence(kind: EvidenceKind, node: NodeAddress, detail: string): void {
+    const name = this.#canonical(node);
+    if (name === this.#primary) this.#feed({ type: 'evidence', kind, detail });
+    this.#nodes.get(name)?.watcher.hurry();
+    this.#refresh();
+  }
+
+  /** A recovery (or an operator) made `node` the primary; null forgets who is, and it is found out anew. */
+  setPrimary(node: NodeAddress | null): void {
+    const name = node === null ? null : this.#canonical(node);
+    if (name !== null) {
+      this.addNodes([name]);
+      this.#identities.delete(name); // whoever answers there now is meant
+      const facts = this.#nodes.get(name)?.watcher.observation.facts;
+      if (facts !== undefined && facts !== null) this.#identities.set(name, facts.identity);
+    }
+    this.#adopt(name, 'set');
+    this.#nodes.get(name ?? '')?.watcher.hurry();
+    this.#refresh();
+  }
+
+  addNodes(nodes: readonly NodeAddress[]): void {
+    for (const node of nodes) this.#add(normalized(node), true);
+  }
+
+  /** All accounts, from the primary or else from any replica that answers. Rejects where none does. */
+  async accounts(): Promise<Account[]> {
+    const up = this.#view.nodes.filter(({ observation }) => observation.reach.state === 'up');
+    const first = up.find(({ role }) => role === 'primary') ?? up.find(({ role }) => role === 'replica') ?? up[0];
+    if (first === undefined) throw new Error(`no node of ${this.#config.name} answers: its accounts cannot be read`);
+    return await this.#hands.accounts(first.node, ACCOUNTS_TIMEOUT_MS);
+  }
+
+  /** The version with which the primary (or, without one, any node) greets; null until one was seen. */
+  greetingVersion(): string | null {
+    const facts = (wanted: (node: NodeAddress) => boolean): NodeFacts | undefined =>
+      this.#view.nodes.find(({ node, observation }) => wanted(node) && observation.facts !== null)?.observation.facts ??
+      undefined;
+    return (facts((node) => node === this.#primary) ?? facts(() => true))?.version ?? null;
+  }
+
+  #canonical(node: NodeAddress): NodeAddress {
+    const name = normalized(node);
+    return this.#aliases.get(name) ?? name;
+  }
+
+  #usesSemiSync(): boolean {
+    return this.#view.nodes.some(({ observation }) => {
+      const semiSync = observation.facts?.semiSync;
+      return semiSync?.sourceEnabled === true || semiSync?.replicaEnabled === true;
+    });
+  }
+
+  #add(node: NodeAddress, confirmed: boolean): void {
+    const known = this.#nodes.get(this.#aliases.get(node) ?? node);
+    if (known !== undefined) {
+      known.confirmed ||= confirmed;
+      return;
+    }
+    if (this.#nodes.size >= MAX_NODES) {
+      this.#log.warn({ cluster: this.#config.name, node }, `more than ${MAX_NODES} nodes: this one is not looked at`);
+      return;
+    }
+    const { admin, serverTls, probe } = this.#config;
+    const watcher = new NodeWatcher(
+      node,
+      {
+        connect: { node, user: admin.user, password: admin.password, tls: serverTls },
+        clock: this.#clock,
+        intervalMs: probe.intervalMs,
+        // Two looks, one after the other, must fit into the time after which silence counts.
+        timeoutMs: Math.min(probe.timeoutMs, 0.7 * probe.silentAfterMs),
+      },
+      {
+        onLook: (look) => this.#onLook(look.fresh, look.startedAt, look.observation),
+        onClosed: (error) => this.#onClosed(node, error),
+      },
+      unobserved(node),
+    );
+    this.#nodes.set(node, { watcher, confirmed });
+    if (!this.#running) return;
+    this.#log.info({ cluster: this.#config.name, node }, 'found a node');
+    watcher.start();
+  }
+
+  #remove(node: NodeAddress): void {
+    this.#nodes.get(node)?.watcher.stop();
+    this.#nodes.delete(node);
+    this.#hands.forget(node);
+    this.#identities.delete(node);
+    this.#secondWriters.delete(node);
+  }
+
+  #onClosed(node: NodeAddress, error: string): void {
+    if (node === this.#primary) this.#feed({ type: 'closed', error });
+    this.#refresh();
+  }
+
+  #onLook(fresh: boolean, startedAt: number, observation: NodeObservation): void {
+    const { node, reach, facts } = observation;
+    if (!this.#nodes.has(node)) return;
+    if (reach.state === 'up' && facts !== null) this.#learn(node, facts);
+    if (!this.#nodes.has(node)) return; // it turned out to be another name of a node
+    if (node === this.#primary) this.#feed({ type: 'look', fresh, startedAt, reach });
+    else this.#feedReplica(observation);
+    this.#refresh();
+  }
+
+  #learn(node: NodeAddress, facts: NodeFacts): void {
+    const known = this.#nodes.get(node);
+    if (known !== undefined) known.confirmed = true;
+    if (!this.#identities.has(node)) {
+      this.#identities.set(node, facts.identity);
+      void this.#hands.warm(node, this.#config.probe.timeoutMs);
+    }
+    if (this.#collapse(node, facts)) return;
+    const { replication } = facts;
+    if (replication !== null) this.#add(normalized(joinAddress(replication.sourceHost, replication.sourcePort)), true);
+    for (const replica of facts.replicas) this.#add(normalized(replica), false);
+  }
+
+  /** Two names of one server become one: the primary's, else the one known first. */
+  #collapse(node: NodeAddress, facts: NodeFacts): boolean {
+    for (const [other, { watcher }] of this.#nodes) {
+      const { facts: theirs, reach } = watcher.observation;
+      const same =
+        other !== node &&
+        theirs !== null &&
+        reach.state === 'up' &&
+        theirs.identity === facts.identity &&
+        theirs.selfName === facts.selfName &&
+        Math.abs(theirs.startedAtMs - facts.startedAtMs) <= 2000;
+      if (!same) continue;
+      const names = [...this.#nodes.keys()];
+      const nodeFirst =
+        node === this.#primary || (other !== this.#primary && names.indexOf(node) < names.indexOf(other));
+      const [kept, dropped] = nodeFirst ? [node, other] : [other, node];
+      this.#log.info({ cluster: this.#config.name, node: kept, alias: dropped }, 'two names of one node');
+      this.#remove(dropped);
+      for (const [alias, target] of this.#aliases) if (target === dropped) this.#aliases.set(alias, kept);
+      this.#aliases.set(dropped, kept);
+      return dropped === node;
+    }
+    return false;
+  }
+
+  #feed(event: DetectorEvent): void {
+    const before = this.#detector.health.state;
+    this.#detector = detect(this.#detector, event, this.#detectorSettings, this.#clock.nowMs());
+    const { health } = this.#detector;
+    if (health.state === before) return;
+    const fields = { cluster: this.#config.name, node: this.#primary, was: before, health };
+    if (health.state === 'alive') this.#log.info(fields, 'the primary is alive');
+    else this.#log.warn(fields, `the primary is ${health.state}: ${health.reason}`);
+    this.#setUrgency();
+  }
+
+  /** In doubt every replica is asked at once what it hears. */
+  #setUrgency(): void {
+    const inDoubt = this.#detector.health.state !== 'alive';
+    if (!inDoubt) this.#poked.clear();
+    for (const [node, { watcher }] of this.#nodes) {
+      watcher.pace = inDoubt ? 'doubt' : node === this.#primary ? 'steady' : 'patient';
+      if (inDoubt) watcher.hurry();
+    }
+  }
+
+  #feedReplica({ node, reach, facts }: NodeObservation): void {
+    if (reach.state !== 'up' || facts === null) {
+      this.#feed({ type: 'replica', node, facts: null });
+      return;
+    }
+    const { replication } = facts;
+    const source =
+      replication === null ? null : this.#canonical(joinAddress(replication.sourceHost, replication.sourcePort));
+    if (replication === null || source !== this.#primary) this.#feed({ type: 'replica-gone', node });
+    else this.#feed({ type: 'replica', node, facts: replication });
+  }
+
+  /** While in doubt time itself decides, and replicas with rare heartbeats are made to find out. */
+  #tick(): void {
+    if (!this.#running) return;
+    if (this.#detector.health.state !== 'alive') {
+      this.#feed({ type: 'tick' });
+      this.#poke();
+      this.#refresh();
+    }
+    this.#cancelTick = this.#clock.setTimeout(() => this.#tick(), Math.max(10, this.#config.probe.intervalMs / 4));
+  }
+
+  #poke(): void {
+    if (this.#config.recovery !== 'automatic' || (this.#detector.doubt?.failedFreshLooks ?? 0) === 0) return;
+    for (const node of slowWitnesses(this.#detector, this.#detectorSettings)) {
+      if (this.#poked.has(node)) continue;
+      this.#poked.add(node);
+      this.#log.info({ cluster: this.#config.name, node }, 'rare heartbeats: restarting the receiver to learn more');
+      this.#hands.restartReceiver(node, this.#config.probe.timeoutMs).catch((error: unknown) => {
+        this.#log.warn({ cluster: this.#config.name, node, error: String(error) }, 'the receiver was not restarted');
+      });
+    }
+  }
+
+  #adopt(node: NodeAddress | null, why: string): void {
+    if (node === this.#primary) return;
+    this.#log.info({ cluster: this.#config.name, from: this.#primary, to: node, why }, 'the primary changed');
+    this.#primary = node;
+    this.#detector = newDetector(this.#clock.nowMs());
+    this.#secondWriters.delete(node ?? '');
+    this.#errant = new Map();
+    for (const { watcher } of this.#nodes.values()) {
+      if (watcher.node !== node) this.#feedReplica(watcher.observation);
+    }
+    this.#setUrgency();
+  }
+
+  #compute(): ClusterView {
+    const input = {
+      cluster: this.#config.name,
+      durability: this.#config.durability,
+      maxLagMs: this.#config.switchover.maxLagMs,
+      observations: [...this.#nodes.values()]
+        .filter(({ confirmed }) => confirmed)
+        .map(({ watcher }) => watcher.observation),
+      primary: this.#primary,
+      health: this.#detector.health,
+      secondWriters: this.#secondWriters,
+      identities: this.#identities,
+      aliases: this.#aliases,
+      errant: this.#errant,
+    };
+    const first = computeView(input);
+    this.#errant = first.errant;
+    if (first.choice.node === null || first.choice.node === this.#primary) return first.view;
+    this.#adopt(first.choice.node, first.choice.why);
+    return computeView({ ...input, primary: this.#primary, health: this.#detector.health, errant: this.#errant }).view;
+  }
+
+  #refresh(): void {
+    if (!this.#running) return;
+    this.#view = this.#compute();
+    this.#remember();
+    const digest = JSON.stringify([
+      this.#detector.health,
+      this.#view.primary,
+      this.#view.flavor,
+      this.#view.problems,
+      this.#view.nodes.map(({ node, role, state, detail, lagMs, observation }) => [
+        node,
+        role,
+        state,
+        detail,
+        lagMs === null ? null : Math.floor(lagMs / LAG_STEP_MS),
+        observation.reach.state,
+        observation.facts?.readOnly,
+        observation.facts?.identity,
+      ]),
+    ]);
+    if (digest === this.#told) return;
+    this.#told = digest;
+    for (const callback of this.#subscribers) callback();
+  }
+
+  /** Keeps what the next view must know: who wrote beside the primary, which stranger proved itself. */
+  #remember(): void {
+    const primaryWrites = this.#view.nodes.some(({ role, state }) => role === 'primary' && state === 'ok');
+    const now = this.#clock.nowMs();
+    for (const { node, state, observation } of this.#view.nodes) {
+      if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
+      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true)
+        this.#secondWriters.delete(node);
+      if (state !== 'identity-changed') {
+        if (state !== 'unreachable') this.#strangerSince.delete(node);
+        continue;
+      }
+      const facts = observation.facts;
+      const follows = facts?.replication?.receiver === 'running' && facts.replication.applier === 'running';
+      if (facts === null || !follows || !facts.readOnly) {
+        this.#strangerSince.delete(node);
+        continue;
+      }
+      const since = this.#strangerSince.get(node) ?? now;
+      this.#strangerSince.set(node, since);
+      if (now - since >= ACCEPT_IDENTITY_MS) this.#identities.set(node, facts.identity);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// Who the primary is, concluded from what all nodes said. Pure. With a known primary the conclusion changes only
+// on strong signs that someone else moved it; without one it is drawn only where there is no second reading.
+import type { Flavor, NodeAddress } from '../messages/index.ts';
+import { gtidContains } from './gtid.ts';
+import type { NodeFacts, NodeObservation, PrimaryHealth } from './types.ts';
+
+/** All that `choosePrimary` looks at. */
+export interface PrimaryInput {
+  observations: readonly NodeObservation[];
+  /** The primary as far as known (remembered, or made by a recovery). */
+  known: NodeAddress | null;
+  knownHealth: PrimaryHealth;
+  /** Nodes that were writable beside a writable primary: being left over does not make one of them the primary. */
+  secondWriters: ReadonlySet<NodeAddress>;
+  /** Whether the node at that address is still the one we knew. */
+  sameIdentity: (observation: NodeObservation) => boolean;
+  /** The name in our list of what a replica calls its source; null where it is none of ours. */
+  sourceOf: (facts: NodeFacts) => NodeAddress | null;
+}
+
+export type PrimaryChoice =
+  | { node: NodeAddress; why: 'known' | 'only-writer' | 'followed-by-writers' | 'moved-by-hand' }
+  | { node: null; why: 'discovering' | 'no-writer' | 'two-writers' | 'writer-without-followers' };
+
+interface Live {
+  node: NodeAddress;
+  facts: NodeFacts;
+  source: NodeAddress | null;
+}
+
+/** Whether following sources upward from `from` leads to `to`. */
+function leadsTo(live: readonly Live[], from: Live, to: NodeAddress): boolean {
+  let at: Live | undefined = from;
+  for (let hops = 0; hops < live.length && at !== undefined; hops++) {
+    if (at.source === to) return true;
+    const { source }: Live = at;
+    at = live.find(({ node }) => node === source);
+  }
+  return false;
+}
+
+function hasAllOf(flavor: Flavor, have: NodeFacts, want: NodeFacts): boolean {
+  return have.flavor === want.flavor && gtidContains(flavor, have.gtidExecuted, want.gtidExecuted);
+}
+
+/** Somebody promoted another node: the known one takes no writes and exactly one other does, with a claim to it. */
+function movedTo(input: PrimaryInput, live: readonly Live[], known: NodeObservation | undefined): NodeAddress | null {
+  const writers = live.filter(({ node, facts }) => !facts.readOnly && node !== input.known);
+  const [writer] = writers;
+  if (writer === undefined || writers.length !== 1) return null;
+  const followers = live.filter((one) => one.node !== writer.node && one.node !== input.known);
+  const followedByOthers = followers.some((one) => leadsTo(live, one, writer.node));
+  const knownLive = live.find(({ node }) => node === input.known);
+  if (knownLive !== undefined) {
+    // It answers, and is read-only.
+    return followedByOthers ||
+      leadsTo(live, knownLive, writer.node) ||
+      hasAllOf(writer.facts.flavor, writer.facts, knownLive.facts)
+      ? writer.node
+      : null;
+  }
+  // It does not answer: it may be writable for others still. A writer that was there before is not its successor.
+  if (known === undefined || known.at < 0 || known.reach.state === 'denied') return null;
+  if (followedByOthers) return writer.node;
+  if (input.secondWriters.has(writer.node)) return null;
+  const gone = known.reach.state === 'refused' || input.knownHealth.state === 'dead';
+  const lastFacts = known.facts;
+  return gone && lastFacts !== null && hasAllOf(writer.facts.flavor, writer.facts, lastFacts) ? writer.node : null;
+}
+
+function firstChoice(live: readonly Live[], observations: readonly NodeObservation[]): PrimaryChoice {
+  const writers = live.filter(({ facts }) => !facts.readOnly);
+  const [writer] = writers;
+  if (writer === undefined) return { node: null, why: 'no-writer' };
+  if (writers.length > 1) {
+    const top = writers.filter((one) => writers.every((other) => other === one || leadsTo(live, other, one.node)));
+    const [only] = top;
+    return only !== undefined && top.length === 1
+      ? { node: only.node, why: 'followed-by-writers' }
+      : { node: null, why: 'two-writers' };
+  }
+  // A lone writer that nobody follows, while replicas follow another node that is down, is not their primary.
+  const elsewhere = live.filter(
+    (one) => one.node !== writer.node && one.source !== null && !leadsTo(live, one, writer.node),
+  );
+  const followed = live.some((one) => one.node !== writer.node && leadsTo(live, one, writer.node));
+  if (elsewhere.length > 0 && !followed && observations.length > 1) {
+    return { node: null, why: 'writer-without-followers' };
+  }
+  return { node: writer.node, why: 'only-writer' };
+}
+
+/** The primary, and why it is the one; or why there is none. */
+export function choosePrimary(input: PrimaryInput): PrimaryChoice {
+  const live = input.observations.flatMap((observation): Live[] => {
+    const { node, reach, facts } = observation;
+    if (reach.state !== 'up' || facts === null || !input.sameIdentity(observation)) return [];
+    return [{ node, facts, source: input.sourceOf(facts) }];
+  });
+  if (input.known !== null) {
+    const known = input.observations.find(({ node }) => node === input.known);
+    const writable = live.some(({ node, facts }) => node === input.known && !facts.readOnly);
+    const moved = writable ? null : movedTo(input, live, known);
+    return moved === null ? { node: input.known, why: 'known' } : { node: moved, why: 'moved-by-hand' };
+  }
+  // Judge nothing before every node had its chance to answer.
+  if (input.observations.some(({ at }) => at < 0)) return { node: null, why: 'discovering' };
+  return firstChoice(live, input.observations);
+}

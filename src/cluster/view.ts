@@ -1,0 +1,323 @@
+// The view: what all observations together say about a cluster, in roles, states and problems, each with a
+// sentence for the person who has to mend it. Pure; whatever must be remembered between views comes in.
+import type { Flavor, NodeAddress } from '../messages/index.ts';
+import { gtidCount, gtidSubtract } from './gtid.ts';
+import { choosePrimary, type PrimaryChoice } from './primary.ts';
+import type {
+  ClusterView,
+  NodeFacts,
+  NodeObservation,
+  NodeState,
+  NodeView,
+  PrimaryHealth,
+  Problem,
+  ReplicationFacts,
+} from './types.ts';
+
+/** An observation of a node that was never looked at. */
+export function unobserved(node: NodeAddress): NodeObservation {
+  return { node, at: -1, reach: { state: 'silent', error: 'not looked at yet' }, facts: null, factsAt: null };
+}
+
+export interface ViewInput {
+  cluster: string;
+  durability: 'none' | 'semisync' | 'detect';
+  /** Beyond it a replica is `lagging`. */
+  maxLagMs: number;
+  /** Seeds first, then in the order in which they were found. */
+  observations: readonly NodeObservation[];
+  /** The primary as far as known. */
+  primary: NodeAddress | null;
+  health: PrimaryHealth;
+  secondWriters: ReadonlySet<NodeAddress>;
+  /** Identity by node, as it was first seen or is remembered. */
+  identities: ReadonlyMap<NodeAddress, string>;
+  /** Other names of nodes, as their replicas or their admins call them. */
+  aliases: ReadonlyMap<NodeAddress, NodeAddress>;
+  /** Errant transactions by node as last found: a verdict outlives the moments in which it cannot be checked. */
+  errant: ReadonlyMap<NodeAddress, string>;
+}
+
+/** One view, why its primary is the primary, and what the next view must know of this one. */
+export interface ViewResult {
+  view: ClusterView;
+  choice: PrimaryChoice;
+  errant: ReadonlyMap<NodeAddress, string>;
+}
+
+interface Context {
+  input: ViewInput;
+  flavor: Flavor | null;
+  primary: NodeAddress | null;
+  primaryObservation: NodeObservation | null;
+  sourceOf: (facts: NodeFacts) => NodeAddress | null;
+  /** Filled while nodes are judged. */
+  errant: Map<NodeAddress, string>;
+}
+
+type Verdict = { state: NodeState; detail: string };
+
+const OK: Verdict = { state: 'ok', detail: '' };
+
+/** The name in our list under which `facts`' source is known; null where it follows none of ours. */
+function sourceFinder(input: ViewInput): (facts: NodeFacts) => NodeAddress | null {
+  const nodes = new Set(input.observations.map(({ node }) => node));
+  const byIdentity = new Map<string, NodeAddress>();
+  for (const { node, facts } of input.observations) if (facts !== null) byIdentity.set(facts.identity, node);
+  return ({ replication }) => {
+    if (replication === null) return null;
+    const { sourceHost, sourcePort, sourceUuid } = replication;
+    const address = sourceHost.includes(':') ? `[${sourceHost}]:${sourcePort}` : `${sourceHost}:${sourcePort}`;
+    if (nodes.has(address)) return address;
+    return input.aliases.get(address) ?? (sourceUuid === null ? null : (byIdentity.get(sourceUuid) ?? null));
+  };
+}
+
+function sameIdentity(input: ViewInput, { node, facts }: NodeObservation): boolean {
+  const known = input.identities.get(node);
+  return facts === null || known === undefined || known === facts.identity;
+}
+
+function reachVerdict({ reach, at }: NodeObservation): Verdict | null {
+  if (at < 0) return { state: 'discovering', detail: 'not looked at yet' };
+  switch (reach.state) {
+    case 'up':
+      return null;
+    case 'refused':
+      return { state: 'unreachable', detail: `connection refused: the server process is not running (${reach.error})` };
+    case 'silent':
+      return { state: 'unreachable', detail: `no answer: ${reach.error}` };
+    case 'denied':
+      return { state: 'denied', detail: `the server answers but does not let us in: ${reach.errno} ${reach.error}` };
+    default:
+      throw new Error(`unknown reach: ${JSON.stringify(reach satisfies never)}`);
+  }
+}
+
+/** The errant transactions of a node, as text, or null where there are none. */
+function errantOf(context: Context, observation: NodeObservation, facts: NodeFacts): string | null {
+  const { primaryObservation, input } = context;
+  const primaryFacts = primaryObservation?.facts ?? null;
+  const comparable =
+    primaryFacts !== null &&
+    primaryObservation?.reach.state === 'up' &&
+    // The primary was read after the node: then all that the node had from it is in it.
+    (primaryObservation.factsAt ?? -1) >= observation.at &&
+    primaryFacts.flavor === facts.flavor;
+  if (comparable) {
+    const errant = gtidSubtract(facts.flavor, facts.gtidExecuted, primaryFacts.gtidExecuted);
+    return errant === '' ? null : errant;
+  }
+  return input.errant.get(observation.node) ?? null;
+}
+
+function errantVerdict(facts: NodeFacts, errant: string): Verdict {
+  const count = gtidCount(facts.flavor, errant);
+  const what = count === 1 ? '1 transaction' : `${count} transactions`;
+  return {
+    state: 'errant',
+    detail: `has ${what} that the primary has not; look into it, then rebuild the node or replay on the primary: ${errant}`,
+  };
+}
+
+/** Whether the chain of sources above `facts` ends at the primary. */
+function followsPrimary(context: Context, facts: NodeFacts): boolean {
+  const byNode = new Map(context.input.observations.map((one) => [one.node, one.facts]));
+  let at = context.sourceOf(facts);
+  for (let hops = 0; hops <= byNode.size && at !== null; hops++) {
+    if (at === context.primary) return true;
+    const next: NodeFacts | null = byNode.get(at) ?? null;
+    at = next === null ? null : context.sourceOf(next);
+  }
+  return false;
+}
+
+function replicationVerdict(context: Context, facts: NodeFacts, replication: ReplicationFacts): Verdict {
+  const source = `${replication.sourceHost}:${replication.sourcePort}`;
+  const primaryUp = context.primaryObservation?.reach.state === 'up';
+  if (replication.applier === 'stopped') {
+    return replication.applierError === null
+      ? { state: 'replication-stopped', detail: 'the applier is stopped: START REPLICA SQL_THREAD' }
+      : { state: 'replication-broken', detail: `the applier stopped on error ${replication.applierError}` };
+  }
+  if (replication.receiver === 'stopped') {
+    return replication.receiverError === null
+      ? { state: 'replication-stopped', detail: 'the receiver is stopped: START REPLICA IO_THREAD' }
+      : { state: 'replication-broken', detail: `the receiver stopped on error ${replication.receiverError}` };
+  }
+  if (context.primary !== null && !followsPrimary(context, facts)) {
+    return { state: 'replication-wrong-source', detail: `follows ${source}, not the primary ${context.primary}` };
+  }
+  if (replication.receiver === 'connecting') {
+    const detail = `cannot reach its source ${source}: ${replication.receiverError ?? 'connecting'}`;
+    // While the primary is away all its replicas are in this state: nothing is wrong with them.
+    return { state: primaryUp && replication.receiverError !== null ? 'replication-broken' : 'ok', detail };
+  }
+  if (replication.delaySeconds > 0) {
+    return { state: 'delayed', detail: `applies ${replication.delaySeconds} s later on purpose` };
+  }
+  if (replication.lagMs !== null && replication.lagMs > context.input.maxLagMs) {
+    return { state: 'lagging', detail: `${Math.round(replication.lagMs)} ms behind the primary` };
+  }
+  return OK;
+}
+
+function verdictOf(context: Context, observation: NodeObservation): Verdict {
+  const { input, primary } = context;
+  const { node, facts } = observation;
+  const unreachable = reachVerdict(observation);
+  if (unreachable !== null) return unreachable;
+  if (facts === null) return { state: 'discovering', detail: 'answers, but has not told its state yet' };
+  if (context.flavor !== null && facts.flavor !== context.flavor) {
+    return { state: 'other-flavor', detail: `is ${facts.flavor}, the cluster is ${context.flavor}` };
+  }
+  if (!sameIdentity(input, observation)) {
+    const was = input.identities.get(node) ?? '';
+    return {
+      state: 'identity-changed',
+      detail: `another server answers here: identity was ${was}, is ${facts.identity}`,
+    };
+  }
+  if (node === primary) {
+    if (!facts.readOnly) return OK;
+    return { state: 'read-only-primary', detail: 'the primary is read-only: it takes no writes' };
+  }
+  if (!facts.readOnly) {
+    const beside = primary === null ? 'it is not the only one' : `the primary is ${primary}`;
+    return { state: 'second-writer', detail: `takes writes, but ${beside}: SET GLOBAL read_only = ON` };
+  }
+  const errant = errantOf(context, observation, facts);
+  if (errant !== null) {
+    context.errant.set(node, errant);
+    return errantVerdict(facts, errant);
+  }
+  if (facts.replication === null) return { state: 'not-replicating', detail: 'is read-only and follows nobody' };
+  return replicationVerdict(context, facts, facts.replication);
+}
+
+function nodeView(context: Context, observation: NodeObservation): NodeView {
+  const { node, facts } = observation;
+  const isPrimary = node === context.primary;
+  const verdict = verdictOf(context, observation);
+  const replica = facts !== null && facts.replication !== null && verdict.state !== 'identity-changed';
+  return {
+    node,
+    role: isPrimary ? 'primary' : replica ? 'replica' : 'unknown',
+    ...verdict,
+    lagMs: isPrimary ? 0 : observation.reach.state === 'up' ? (facts?.replication?.lagMs ?? null) : null,
+    gtid: facts?.gtidExecuted ?? '',
+    observation,
+  };
+}
+
+function semiSyncProblem(context: Context): Problem[] {
+  const { input, primaryObservation, primary } = context;
+  if (input.durability === 'none' || primary === null || primaryObservation?.reach.state !== 'up') return [];
+  const semiSync = primaryObservation.facts?.semiSync ?? null;
+  if (input.durability === 'detect' && semiSync?.sourceEnabled !== true) return [];
+  const problem = (text: string): Problem[] => [{ code: 'semisync-degraded', node: primary, text }];
+  if (semiSync === null) return problem('semi-sync is asked for, but the plug-in is not installed on the primary');
+  if (!semiSync.sourceEnabled) return problem('semi-sync is asked for, but it is switched off on the primary');
+  const need = Math.max(1, semiSync.waitForCount);
+  if (semiSync.clients < need) return problem(`semi-sync: ${semiSync.clients} of ${need} replicas acknowledge`);
+  if (!semiSync.sourceActive) return problem('semi-sync timed out: commits do not wait for a replica now');
+  return [];
+}
+
+function noPrimaryText(choice: PrimaryChoice): string {
+  switch (choice.why) {
+    case 'discovering':
+      return 'no primary yet: still looking at the nodes';
+    case 'no-writer':
+      return 'no primary: no node that answers takes writes';
+    case 'writer-without-followers':
+      return 'no primary: the only node that takes writes is followed by nobody, the replicas follow another';
+    case 'two-writers':
+      return 'no primary: several nodes take writes and none of them follows another; make all but one read-only';
+    case 'known':
+    case 'only-writer':
+    case 'followed-by-writers':
+    case 'moved-by-hand':
+      return '';
+    default:
+      throw new Error(`unknown choice: ${JSON.stringify(choice satisfies never)}`);
+  }
+}
+
+function primaryProblems(context: Context, choice: PrimaryChoice): Problem[] {
+  const { primary, primaryObservation, input } = context;
+  if (primary === null) return [{ code: 'no-primary', text: noPrimaryText(choice) }];
+  if (input.health.state === 'dead') {
+    return [{ code: 'primary-unreachable', node: primary, text: `the primary is dead: ${input.health.reason}` }];
+  }
+  if (input.health.state === 'suspect') {
+    return [{ code: 'primary-suspect', node: primary, text: `the primary is in doubt: ${input.health.reason}` }];
+  }
+  const readOnly = primaryObservation?.reach.state === 'up' && primaryObservation.facts?.readOnly === true;
+  return readOnly
+    ? [{ code: 'primary-read-only', node: primary, text: 'the primary is read-only: it takes no writes' }]
+    : [];
+}
+
+function problemsOf(context: Context, nodes: readonly NodeView[], choice: PrimaryChoice): Problem[] {
+  const problems = primaryProblems(context, choice);
+  const writers = nodes.filter((one) => one.state === 'second-writer');
+  const primaryWrites = nodes.some((one) => one.role === 'primary' && one.state === 'ok');
+  if (writers.length + (primaryWrites ? 1 : 0) > 1) {
+    const names = nodes.filter((one) => one.state === 'second-writer' || (one.role === 'primary' && primaryWrites));
+    const [second] = writers;
+    problems.push({
+      code: 'two-writers',
+      ...(second === undefined ? {} : { node: second.node }),
+      text: `several nodes take writes: ${names.map(({ node }) => node).join(', ')}`,
+    });
+  }
+  if (nodes.some(({ state }) => state === 'other-flavor')) {
+    problems.push({ code: 'mixed-flavors', text: 'MySQL and MariaDB are mixed in this cluster' });
+  }
+  for (const { node, role, state, detail } of nodes) {
+    if (role === 'primary' || state === 'ok' || state === 'discovering' || state === 'second-writer') continue;
+    problems.push({ code: 'node-problem', node, text: `${node} ${state}: ${detail}` });
+  }
+  return [...problems, ...semiSyncProblem(context)];
+}
+
+/** The flavor of the primary; without one that of most nodes, the first seen where they are even. */
+function flavorOf(input: ViewInput, primary: NodeAddress | null): Flavor | null {
+  const ofPrimary = input.observations.find(({ node }) => node === primary)?.facts?.flavor;
+  if (ofPrimary !== undefined) return ofPrimary;
+  const flavors = input.observations.flatMap(({ facts }) => (facts === null ? [] : [facts.flavor]));
+  const mysql = flavors.filter((flavor) => flavor === 'mysql').length;
+  if (mysql * 2 === flavors.length) return flavors[0] ?? null;
+  return mysql * 2 > flavors.length ? 'mysql' : 'mariadb';
+}
+
+/** A verdict is kept over times in which the node cannot be judged, and dropped when it is judged otherwise. */
+function cleared(context: Context, nodes: readonly NodeView[], node: NodeAddress): boolean {
+  const view = nodes.find((one) => one.node === node);
+  if (view === undefined || node === context.primary) return true;
+  return view.observation.reach.state === 'up' && !context.errant.has(node) && view.state !== 'second-writer';
+}
+
+/** Roles, states and problems of all nodes. */
+export function computeView(input: ViewInput): ViewResult {
+  const sourceOf = sourceFinder(input);
+  const choice = choosePrimary({
+    observations: input.observations,
+    known: input.primary,
+    knownHealth: input.health,
+    secondWriters: input.secondWriters,
+    sameIdentity: (observation) => sameIdentity(input, observation),
+    sourceOf,
+  });
+  const primary = choice.node;
+  const flavor = flavorOf(input, primary);
+  const primaryObservation = input.observations.find(({ node }) => node === primary) ?? null;
+  const context: Context = { input, flavor, primary, primaryObservation, sourceOf, errant: new Map() };
+  const nodes = input.observations.map((observation) => nodeView(context, observation));
+  return {
+    choice,
+    errant: new Map([...input.errant, ...context.errant].filter(([node]) => !cleared(context, nodes, node))),
+    view: { cluster: input.cluster, flavor, primary, nodes, problems: problemsOf(context, nodes, choice) },
+  };
+}
