@@ -78,6 +78,7 @@ async function up(flags: UpFlags): Promise<void> {
   const usual = nodes === 1 ? 'async' : 'semisync';
   const replication = (flags.replication ?? existing?.replication ?? usual) as SandboxOptions['replication'];
   const progress = (line: string): void => void process.stderr.write(`${line}\n`);
+  // Interrupted while it is being made, the cluster would be of no use; the next `up` or `down` removes it.
   const info = await startSandbox({ flavor, replication, nodes, dir: flags.dir, progress });
   print(flags.json === true, info, describe(info));
 }

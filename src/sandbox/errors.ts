@@ -2,7 +2,7 @@
 // (exit status 2) from a failure (exit status 1).
 
 /** `usage`: the caller asked for something that cannot be; the others are failures of this machine. */
-export type SandboxReason = 'usage' | 'no-server' | 'start-failed' | 'not-a-sandbox';
+export type SandboxReason = 'usage' | 'no-server' | 'start-failed' | 'stop-failed' | 'not-a-sandbox';
 
 export class SandboxError extends Error {
   readonly reason: SandboxReason;

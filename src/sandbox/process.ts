@@ -88,7 +88,7 @@ export function signalNode(nodeDir: string, signal: NodeJS.Signals): void {
 export async function gone(nodeDir: string, deadlineMs: number): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (processOf(nodeDir) !== null) {
-    if (performance.now() > end) throw new SandboxError('start-failed', `${nodeDir}: its process does not end`);
+    if (performance.now() > end) throw new SandboxError('stop-failed', `${nodeDir}: its process does not end`);
     await delay(10);
   }
 }

@@ -3,7 +3,7 @@
 // A node always starts read-only. Only the first start of a new sandbox makes node1 writable; later starts change
 // no role, so that a crashed primary that comes back cannot accept writes.
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { accountsSql, asAdmin, makePrimary, makeReplica, observe, ready } from './admin.ts';
@@ -23,6 +23,8 @@ interface Saved {
   admin: SandboxInfo['admin'];
   app: SandboxInfo['app'];
   nodes: { name: string; host: string; port: number }[];
+  /** While the cluster is being made: the process that makes it. What it leaves half-made is of no use to anybody. */
+  making: number | null;
 }
 
 /** One node as it is now. `pid` is null where it is down; `role` is null where it does not answer. */
@@ -53,7 +55,8 @@ export async function startSandbox(options: SandboxOptions, extras: StartExtras 
   const dir = resolve(options.dir);
   const progress = options.progress ?? (() => {});
   const saved = await load(dir);
-  if (saved !== null) return resume(dir, saved, options, extras);
+  if (saved !== null && saved.making === null) return resume(dir, saved, options, extras);
+  if (saved !== null) await discard(dir, saved, progress);
   await claim(dir);
   const program = await findServer(options.flavor, progress);
   const template = await templateOf(program, progress);
@@ -61,11 +64,14 @@ export async function startSandbox(options: SandboxOptions, extras: StartExtras 
     `starting ${options.nodes} ${options.flavor} ${program.version} node${options.nodes > 1 ? 's' : ''} in ${dir}`,
   );
   const fresh = await plan(options);
+  await save(dir, fresh, 'wx').catch((error: Error) => {
+    throw new SandboxError('usage', `another process is making a sandbox in ${dir}: ${error.message}`);
+  });
   try {
-    await save(dir, fresh);
     await Promise.all(fresh.nodes.map((_, i) => create(dir, fresh, i, program, template, extras)));
     progress('connecting the replicas');
     await connect(fresh);
+    await save(dir, { ...fresh, making: null }, 'w');
     return await report(dir, fresh);
   } catch (error) {
     await stopSandbox(dir);
@@ -171,7 +177,17 @@ async function plan(options: SandboxOptions): Promise<Saved> {
     admin: { user: 'evenkeel', password: secret() },
     app: { user: 'app', password: secret(), database: 'app' },
     nodes: ports.map((port, i) => ({ name: `node${i + 1}`, host: '127.0.0.1', port })),
+    making: process.pid,
   };
+}
+
+/** Removes what an interrupted `up` left behind; leaves the work of one that still runs alone. */
+async function discard(dir: string, saved: Saved, progress: (line: string) => void): Promise<void> {
+  if (saved.making !== null && saved.making !== process.pid && existsSync(`/proc/${saved.making}`)) {
+    throw new SandboxError('usage', `process ${saved.making} is making a sandbox in ${dir} right now`);
+  }
+  progress(`removing the half-made sandbox in ${dir}`);
+  await stopSandbox(dir);
 }
 
 async function create(
@@ -253,9 +269,12 @@ function named(saved: Saved, name: string): Saved['nodes'][number] {
   return node;
 }
 
-async function save(dir: string, saved: Saved): Promise<void> {
+/** With `wx` it fails where another process was first. */
+async function save(dir: string, saved: Saved, flag: 'w' | 'wx'): Promise<void> {
   const file = join(dir, STATE_FILE);
-  await writeFile(`${file}.new`, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
+  const text = `${JSON.stringify(saved, null, 2)}\n`;
+  if (flag === 'wx') return writeFile(file, text, { mode: 0o600, flag });
+  await writeFile(`${file}.new`, text, { mode: 0o600 });
   await rename(`${file}.new`, file);
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -220,6 +220,24 @@ test('the servers of a test that is killed die with it', { timeout: 60_000 }, as
     assert.deepEqual(await processesOf(dir), []);
   } finally {
     child.kill('SIGKILL');
+    await stopSandbox(dir).catch(() => rm(dir, { recursive: true, force: true }));
+  }
+});
+
+test('what an interrupted up left behind is removed by the next one', { timeout: 60_000 }, async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'evenkeel-sandbox-'));
+  const options = { flavor: 'mariadb', replication: 'async', nodes: 1, dir } as const;
+  try {
+    await startSandbox(options, { bound: true });
+    const file = join(dir, 'sandbox.json');
+    const saved = JSON.parse(await readFile(file, 'utf8')) as object;
+    await writeFile(file, JSON.stringify({ ...saved, making: 1 }));
+    await assert.rejects(startSandbox(options), { reason: 'usage', message: /process 1 is making a sandbox in/ });
+    await writeFile(file, JSON.stringify({ ...saved, making: 2 ** 30 }));
+    const again = await startSandbox(options, { bound: true });
+    assert.equal(again.nodes[0]?.role, 'primary');
+    assert.notEqual(again.admin.password, (saved as SandboxInfo).admin.password);
+  } finally {
     await stopSandbox(dir).catch(() => rm(dir, { recursive: true, force: true }));
   }
 });
