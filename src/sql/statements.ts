@@ -70,7 +70,14 @@ function loadStatement(cursor: Cursor): StatementKind {
 function definition(cursor: Cursor): StatementKind {
   cursor.accounts = true;
   cursor.noted |= F.implicitCommit;
-  return write(cursor);
+  let queries = false;
+  while (!cursor.ended) {
+    cursor.next();
+    if (QUERIES.has(cursor.word) && cursor.word !== W.with) queries = true;
+  }
+  // Stored functions may not stand in a definition but in its query; `KEY k (a(10))` looks like a call.
+  if (!queries) cursor.noted &= ~F.unknownFunction;
+  return 'write';
 }
 
 /** CREATE: temporary tables do not commit; routines have bodies with semicolons of their own. */

@@ -1,0 +1,16 @@
+// A classification as one line, so that tests can be tables: kind, `again` where rerunnable, flags, written variables.
+import { classify, type ClassifyOptions } from '../../src/sql/index.ts';
+
+export const MYSQL: ClassifyOptions = { flavor: 'mysql' };
+export const MARIADB: ClassifyOptions = { flavor: 'mariadb' };
+
+/** `read again`, `set setsUserVariable usesUserVariable @a` … */
+export function describeText(text: Buffer | string, options: ClassifyOptions = MYSQL): string {
+  const { kind, rerunnable, flags, userVariables, kill } = classify(text, options);
+  const parts: string[] = [kind];
+  if (rerunnable) parts.push('again');
+  for (const [name, on] of Object.entries(flags)) if (on) parts.push(name);
+  for (const name of userVariables) parts.push(`@${name}`);
+  if (kill !== undefined) parts.push(`${kill.queryOnly ? 'query' : 'connection'}:${kill.connectionId}`);
+  return parts.join(' ');
+}
