@@ -3,10 +3,8 @@
 // that breaks a bound or sends anything but our messages loses its connection, never the process.
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import type { FromWorker, ToWorker } from '../messages/index.ts';
+import { type FromWorker, LineDecoder, type ToWorker, maxLineBytes } from '../messages/index.ts';
 
-/** The longest line; the accounts of a large cluster are the longest message. */
-export const maxLineBytes = 16 * 1024 * 1024;
 /** What may wait for a worker that does not read, before its connection is ended. */
 const maxOutgoingBytes = 2 * maxLineBytes;
 
@@ -23,38 +21,6 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'counters',
   'retired',
 ]);
-
-/** Cuts a byte stream into lines. `push` throws a RangeError past the longest line. */
-export class LineDecoder {
-  readonly #maxBytes: number;
-  #parts: Buffer[] = [];
-  #partBytes = 0;
-
-  constructor(maxBytes: number = maxLineBytes) {
-    this.#maxBytes = maxBytes;
-  }
-
-  push(chunk: Buffer): string[] {
-    const lines: string[] = [];
-    let from = 0;
-    for (;;) {
-      const end = chunk.indexOf(10, from);
-      const piece = chunk.subarray(from, end === -1 ? chunk.length : end);
-      if (this.#partBytes + piece.length > this.#maxBytes) throw new RangeError('line too long');
-      if (end === -1) {
-        if (piece.length > 0) {
-          this.#parts.push(piece);
-          this.#partBytes += piece.length;
-        }
-        return lines;
-      }
-      lines.push(this.#parts.length === 0 ? piece.toString() : Buffer.concat([...this.#parts, piece]).toString());
-      this.#parts = [];
-      this.#partBytes = 0;
-      from = end + 1;
-    }
-  }
-}
 
 function parseFromWorker(line: string): FromWorker {
   const value: unknown = JSON.parse(line);

@@ -25,8 +25,14 @@ const CATALOGUE = {
   'answer-cut': {
     errno: 9105,
     sqlState: 'HY000',
-    verdict: 'unknown',
-    text: 'the server was lost in the middle of the answer',
+    verdict: 'not executed',
+    text: 'the server was lost in the middle of the answer to a read',
+  },
+  'file-cut': {
+    errno: 9110,
+    sqlState: 'HY000',
+    verdict: 'not executed',
+    text: 'the server was lost before it had the whole file',
   },
   'transaction-lost': {
     errno: 1213,
@@ -70,7 +76,12 @@ const CATALOGUE = {
     text: "Got a packet bigger than 'max_allowed_packet' bytes",
   },
   'packets-out-of-order': { errno: 1156, sqlState: '08S01', verdict: 'not executed', text: 'Got packets out of order' },
-  'malformed-packet': { errno: 1835, sqlState: 'HY000', verdict: 'not executed', text: 'Malformed communication packet' },
+  'malformed-packet': {
+    errno: 1835,
+    sqlState: 'HY000',
+    verdict: 'not executed',
+    text: 'Malformed communication packet',
+  },
   'handshake-failed': { errno: 1043, sqlState: '08S01', verdict: null, text: 'Bad handshake' },
   'shutting-down': { errno: 1053, sqlState: '08S01', verdict: 'not executed', text: 'Server shutdown in progress' },
 } as const satisfies Record<string, ErrorEntry>;
@@ -82,5 +93,9 @@ export function gatewayError(code: GatewayErrorCode, detail = ''): ErrPacket {
   const entry: ErrorEntry = CATALOGUE[code];
   const more = detail === '' ? '' : `: ${detail}`;
   const verdict = entry.verdict === null ? '' : `; ${entry.verdict}`;
-  return { errno: entry.errno, sqlState: entry.sqlState, message: `${entry.text}${more} (Evenkeel: ${code}${verdict})` };
+  return {
+    errno: entry.errno,
+    sqlState: entry.sqlState,
+    message: `${entry.text}${more} (Evenkeel: ${code}${verdict})`,
+  };
 }

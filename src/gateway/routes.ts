@@ -71,8 +71,12 @@ export class Gate {
   /** Closes or opens the hold as the pick says. */
   refresh(nowMs: number): void {
     const pick = this.pick();
-    if ('closed' in pick) this.hold.close(pick.closed, nowMs);
-    else this.hold.open();
+    if ('closed' in pick) {
+      if (this.hold.passes) this.cluster.closing();
+      this.hold.close(pick.closed, nowMs);
+    } else {
+      this.hold.open();
+    }
   }
 }
 
@@ -80,6 +84,8 @@ export interface EvidenceSink {
   evidence(cluster: string, node: NodeAddress, kind: EvidenceKind, evidence: number, detail: string): void;
   /** How many statements run on a node: readers go where there are fewest. */
   load(node: NodeAddress): number;
+  /** A way that was open closes. */
+  closing(cluster: string): void;
 }
 
 /** One cluster's route and what this worker itself holds against its nodes. */
@@ -97,7 +103,7 @@ export class ClusterRouting {
   }
 
   /** Takes a newer route. One of an older epoch is refused: that would be a step back to a demoted primary. */
-  apply(route: ClusterRoute, nowMs: number): boolean {
+  apply(route: ClusterRoute, nowMs: number, beforeOpening: () => void): boolean {
     if (this.route !== null && route.epoch < this.route.epoch) return false;
     const newEpoch = this.route === null || route.epoch > this.route.epoch;
     this.route = route;
@@ -106,8 +112,13 @@ export class ClusterRouting {
         this.#suspicions.delete(node);
       }
     }
+    beforeOpening();
     this.refresh(nowMs);
     return true;
+  }
+
+  closing(): void {
+    this.#sink.closing(this.cluster);
   }
 
   refresh(nowMs: number): void {

@@ -6,3 +6,4 @@ export { type SessionChange } from './session-state.ts';
 export * from './handshake.ts';
 export * from './response.ts';
 export { ProtocolError } from './payload.ts';
+export * from './auth/index.ts';

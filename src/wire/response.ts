@@ -124,7 +124,9 @@ export type OkFields = Pick<OkPacket, 'affectedRows' | 'insertId' | 'status' | '
 export function encodeOk(ok: OkFields, capabilities: number, header: 0x00 | 0xfe = 0x00): Buffer {
   const tracks = (capabilities & Capability.SESSION_TRACK) !== 0;
   const told = tracks && ok.sessionState.length > 0;
-  const status = told ? ok.status | ServerStatus.SESSION_STATE_CHANGED : ok.status & ~ServerStatus.SESSION_STATE_CHANGED;
+  const status = told
+    ? ok.status | ServerStatus.SESSION_STATE_CHANGED
+    : ok.status & ~ServerStatus.SESSION_STATE_CHANGED;
   const flags = Buffer.allocUnsafe(4);
   flags.writeUInt16LE(status & 0xffff, 0);
   flags.writeUInt16LE(ok.warnings, 2);

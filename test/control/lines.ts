@@ -1,6 +1,6 @@
 // Lines of a socket, without readline's own opinion on a socket's errors.
 import type { Socket } from 'node:net';
-import { LineDecoder } from '../../src/control/channel.ts';
+import { LineDecoder } from '../../src/messages/index.ts';
 
 export function onLine(socket: Socket, listener: (line: string) => void): void {
   const decoder = new LineDecoder();

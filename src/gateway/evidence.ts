@@ -1,0 +1,19 @@
+// Which of a server's errors speak about the server rather than about the statement.
+import type { ErrPacket } from '../wire/index.ts';
+
+/** 1053 ER_SERVER_SHUTDOWN, 1077 ER_NORMAL_SHUTDOWN, 1079 ER_SHUTDOWN_COMPLETE, 3168 ER_SERVER_ISNT_AVAILABLE. */
+const SHUTDOWN = new Set([1053, 1077, 1079, 3168]);
+
+/** The server is going away; the statement was not completed. MariaDB also says 1927 to those it disconnects. */
+export function isShutdown(err: ErrPacket): boolean {
+  return SHUTDOWN.has(err.errno) || err.errno === 1927;
+}
+
+/**
+ * The node does not take writes: 1836 ER_READ_ONLY_MODE, and 1290 where the option named is a read-only one (the same
+ * number stands for --secure-file-priv and others). The statement was not executed.
+ */
+export function isReadOnlyNode(err: ErrPacket): boolean {
+  if (err.errno === 1836) return true;
+  return err.errno === 1290 && /--(super-)?read[-_]only/.test(err.message);
+}

@@ -1,0 +1,44 @@
+// COM_STMT_EXECUTE for another server connection than the one that the client's driver has in mind: the statement's
+// id differs, and the parameter types, which a driver sends once, have to be sent again.
+// https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html
+import { HEADER_BYTES, type Packet, frame } from '../wire/index.ts';
+import type { PreparedStatement } from './session.ts';
+
+const ID_OFFSET = 1;
+const FLAGS_OFFSET = 5;
+const PARAMETERS_OFFSET = 10;
+
+/** Writes the server's statement id into a packet, in place. */
+export function patchStatementId(raw: Buffer, id: number): Buffer {
+  raw.writeUInt32LE(id, HEADER_BYTES + ID_OFFSET);
+  return raw;
+}
+
+/**
+ * The packet as this server connection needs it. Remembers the types that the client sends. `typesKnown`: the
+ * connection has had this statement's types already.
+ */
+export function executePacket(
+  packet: Packet,
+  statement: PreparedStatement,
+  id: number,
+  typesKnown: boolean,
+): { raw: Buffer; opensCursor: boolean } {
+  const { payload } = packet;
+  const opensCursor = payload.length > FLAGS_OFFSET && ((payload[FLAGS_OFFSET] as number) & 0x07) !== 0;
+  const raw = patchStatementId(packet.raw, id);
+  if (statement.parameters === 0) return { raw, opensCursor };
+  const boundAt = PARAMETERS_OFFSET + ((statement.parameters + 7) >> 3);
+  const typesAt = boundAt + 1;
+  const typesBytes = statement.parameters * 2;
+  if (payload[boundAt] === 1) {
+    const types = payload.subarray(typesAt, typesAt + typesBytes);
+    if (statement.types === null || !statement.types.equals(types)) statement.types = Buffer.from(types);
+    return { raw, opensCursor };
+  }
+  if (typesKnown || statement.types === null) return { raw, opensCursor };
+  const head = Buffer.from(payload.subarray(0, typesAt));
+  head[boundAt] = 1;
+  head.writeUInt32LE(id, ID_OFFSET);
+  return { raw: frame(Buffer.concat([head, statement.types, payload.subarray(typesAt)]), 0), opensCursor };
+}

@@ -1,0 +1,512 @@
+// The data plane's process, put together: listeners, clients, pools, routes. It decides nothing about the cluster: it
+// does what the routing table says, and tells the control process what it sees.
+import { randomBytes } from 'node:crypto';
+import net, { type Server, type Socket } from 'node:net';
+import tls, { type SecureContext } from 'node:tls';
+import type { Logger } from 'pino';
+import type {
+  Account,
+  ClusterRoute,
+  EndpointSettings,
+  EvidenceKind,
+  Flavor,
+  FromWorker,
+  GatewaySettings,
+  NodeAddress,
+  ToWorker,
+  WorkerCounters,
+} from '../messages/index.ts';
+import {
+  Command,
+  type ErrPacket,
+  PlaintextCache,
+  type Refusal,
+  type ServerAuthServices,
+  commandPacket,
+  encodeErr,
+  frame,
+  loadRsaKeys,
+  makeNonce,
+  refusal,
+} from '../wire/index.ts';
+import { Client } from './client.ts';
+import { Drain } from './drain.ts';
+import { HoldBudget, type HoldLimits } from './hold.ts';
+import { ImpactMeter } from './impact.ts';
+import { type KillOutcome, PROXY_ID_BASE, killVictim } from './kill.ts';
+import { NodePool, type PoolLimits } from './pool.ts';
+import type { QuietCommand } from './quiet.ts';
+import { type Gate, RoutingTable } from './routes.ts';
+
+const TICK_MS = 20;
+const SECOND_MS = 1000;
+const SPARE_TIMEOUT_MS = 60_000;
+/** Held statements that are let go at once when a gate opens. */
+const RELEASE_CONCURRENCY = 64;
+const ACCOUNT_REFRESH_MS = 1000;
+
+export interface GatewayOptions {
+  worker: number;
+  workers: number;
+  settings: GatewaySettings;
+  log: Logger;
+  send(message: FromWorker): void;
+  /** Is there a control process to listen? */
+  controlled(): boolean;
+  nowMs(): number;
+}
+
+interface EndpointState {
+  settings: EndpointSettings;
+  gate: Gate;
+  server: Server;
+  clients: number;
+  held: number;
+  statements: number;
+  errors: number;
+}
+
+export class GatewayWorker {
+  readonly settings: GatewaySettings;
+  readonly log: Logger;
+  readonly secureContext: SecureContext;
+  readonly authServices: ServerAuthServices;
+  #options: GatewayOptions;
+  #routes: RoutingTable;
+  #budget = new HoldBudget();
+  #pools = new Map<string, Map<NodeAddress, NodePool>>();
+  #accounts = new Map<string, Account[]>();
+  #accountWaiters = new Map<string, Set<(changed: boolean) => void>>();
+  #characterSets = new Map<string, string>();
+  #clients = new Map<number, Client>();
+  #unauthenticated = 0;
+  #nextId = 0;
+  #endpoints = new Map<string, EndpointState>();
+  #impact = new Map<string, ImpactMeter>();
+  #counters = new Map<string, number>();
+  #drains = new Set<Drain>();
+  #routeWaiters = new Map<string, Set<() => void>>();
+  #timers: NodeJS.Timeout[] = [];
+  #retiring = false;
+  closed = false;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.settings = options.settings;
+    this.log = options.log;
+    const { hold, tls: certificate, endpoints } = options.settings;
+    const { cert, key, minVersion } = certificate;
+    this.secureContext = tls.createSecureContext({ cert, key, minVersion });
+    this.authServices = {
+      random: randomBytes,
+      plaintexts: new PlaintextCache(10_000),
+      rsa: loadRsaKeys(options.settings.rsaKey),
+      decoyKey: randomBytes(32),
+    };
+    const limits: HoldLimits = { ...hold, releaseConcurrency: RELEASE_CONCURRENCY };
+    this.#routes = new RoutingTable(endpoints, limits, this.#budget, {
+      evidence: (cluster, node, kind, evidence, detail) => this.#evidence(cluster, node, kind, evidence, detail),
+      load: (node) => this.#load(node),
+      closing: (cluster) => this.#meter(cluster).begin(this.nowMs()),
+    });
+  }
+
+  nowMs(): number {
+    return this.#options.nowMs();
+  }
+
+  // ---- listening ------------------------------------------------------------------------------------------------
+
+  async listen(): Promise<void> {
+    await Promise.all(this.settings.endpoints.map((endpoint) => this.#listenOn(endpoint)));
+    const tick = setInterval(() => this.#tick(), TICK_MS);
+    const second = setInterval(() => this.#everySecond(), SECOND_MS);
+    this.#timers.push(tick, second);
+  }
+
+  async #listenOn(settings: EndpointSettings): Promise<void> {
+    const gate = this.#routes.gates.get(settings.name) as Gate;
+    const server = net.createServer({ noDelay: true, keepAlive: true }, (socket) => this.#onConnection(state, socket));
+    const state: EndpointState = { settings, gate, server, clients: 0, held: 0, statements: 0, errors: 0 };
+    this.#endpoints.set(settings.name, state);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: settings.host, port: settings.port, reusePort: true, backlog: 4096 }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.log.error({ err: error, endpoint: settings.name }, 'listener failed'));
+        resolve();
+      });
+    });
+  }
+
+  #onConnection(endpoint: EndpointState, socket: Socket): void {
+    const { limits } = this.settings;
+    const full = this.#clients.size >= limits.maxClients || this.#unauthenticated >= limits.maxUnauthenticated;
+    if (full || this.#retiring) {
+      this.count('refused_connections', full ? 'limit' : 'retiring');
+      socket.on('error', () => socket.destroy());
+      socket.end(
+        frame(encodeErr(refusal({ kind: 'too-many-connections' }, this.flavor(endpoint.settings.cluster))), 0),
+      );
+      setTimeout(() => socket.destroy(), SECOND_MS).unref();
+      return;
+    }
+    const connectionId = this.#allocateId();
+    this.#unauthenticated++;
+    endpoint.clients++;
+    this.#clients.set(connectionId, new Client(this, endpoint.settings, endpoint.gate, socket, connectionId));
+  }
+
+  /** Ids name their worker, and cannot be taken for a server's own thread ids. */
+  #allocateId(): number {
+    const { worker, workers } = this.#options;
+    for (;;) {
+      const id = PROXY_ID_BASE + this.#nextId * workers + worker;
+      this.#nextId = (this.#nextId + 1) % Math.floor(PROXY_ID_BASE / workers);
+      if (!this.#clients.has(id)) return id;
+    }
+  }
+
+  loggedIn(client: Client): void {
+    if (client.user !== '' || client.loggedIn) this.#authenticated.add(client);
+    this.#unauthenticated = this.#clients.size - this.#authenticated.size;
+  }
+
+  #authenticated = new Set<Client>();
+
+  gone(client: Client): void {
+    if (!this.#clients.delete(client.connectionId)) return;
+    this.#authenticated.delete(client);
+    this.#unauthenticated = this.#clients.size - this.#authenticated.size;
+    this.#endpoint(client).clients--;
+    this.#checkDrains();
+  }
+
+  #endpoint(client: Client): EndpointState {
+    return this.#endpoints.get(client.endpoint.name) as EndpointState;
+  }
+
+  // ---- orders of the control process ----------------------------------------------------------------------------
+
+  onMessage(message: ToWorker): void {
+    switch (message.type) {
+      case 'configure':
+        throw new Error('a worker is configured once');
+      case 'routes':
+        return this.#applyRoutes(message.version, message.clusters);
+      case 'accounts':
+        this.#accounts.set(message.cluster, message.accounts);
+        return this.#settleAccounts(message.cluster, true);
+      case 'drain':
+        return this.#drain(message.id, message.cluster, message.drainMs);
+      case 'reviewed':
+        return this.#routes.clusters.get(message.cluster)?.reviewed(message.evidence, message.healthy, this.nowMs());
+      case 'kill':
+        killVictim(this, this.#clients.get(message.connectionId), message.queryOnly);
+        return;
+      case 'impact-report': {
+        const { id, cluster, recovery } = message;
+        const impact = this.#meter(cluster).take();
+        return this.#options.send({ type: 'impact', id, cluster, recovery, impact });
+      }
+      case 'retire':
+        return this.#retire(message.drainMs);
+    }
+  }
+
+  #applyRoutes(version: number, clusters: ClusterRoute[]): void {
+    for (const route of clusters) {
+      const routing = this.#routes.clusters.get(route.cluster);
+      if (routing === undefined) continue;
+      const oldPrimary = routing.route?.primary ?? null;
+      // Before the gate opens: nothing that the old primary still says may reach a client.
+      const cut = route.gate.state === 'closed' && route.gate.reason === 'failover';
+      if (!routing.apply(route, this.nowMs(), () => this.#leaveOld(routing.cluster, oldPrimary, cut))) {
+        this.log.warn({ cluster: route.cluster, epoch: route.epoch }, 'a route of an older epoch was refused');
+      }
+      const waiters = this.#routeWaiters.get(route.cluster);
+      if (waiters !== undefined && route.serverVersion !== '') {
+        this.#routeWaiters.delete(route.cluster);
+        for (const go of waiters) go();
+      }
+    }
+    this.#routes.version = version;
+    this.#options.send({ type: 'routes-applied', version });
+    this.#checkDrains();
+  }
+
+  /** Takes clients off nodes that their gates no longer admit; off the primary, too, where a failover has begun. */
+  #leaveOld(cluster: string, oldPrimary: NodeAddress | null, cut: boolean): void {
+    for (const client of this.#clients.values()) {
+      const { link } = client;
+      if (link === null || client.cluster !== cluster) continue;
+      if (cut && client.gate.wantsPrimary) client.leaveNode('the primary failed');
+      else if (!client.gate.admits(link.node)) client.leaveNode(`${link.node} left service`);
+    }
+    const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
+    if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.#pools.get(cluster)?.get(oldPrimary)?.evacuate();
+  }
+
+  #drain(id: number, cluster: string, drainMs: number): void {
+    const drain = new Drain(cluster, this.nowMs() + drainMs, (endedTransactions) => {
+      this.#drains.delete(drain);
+      this.#options.send({ type: 'drained', id, cluster, endedTransactions });
+    });
+    this.#drains.add(drain);
+    this.#checkDrains();
+  }
+
+  #checkDrains(): void {
+    for (const drain of this.#drains) drain.check(this.#clients.values(), this.nowMs());
+  }
+
+  #retire(drainMs: number): void {
+    if (this.#retiring) return;
+    this.#retiring = true;
+    for (const endpoint of this.#endpoints.values()) endpoint.server.close();
+    const deadline = this.nowMs() + drainMs;
+    const timer = setInterval(() => {
+      const late = this.nowMs() >= deadline;
+      for (const client of this.#clients.values()) {
+        if (!client.retire() && late) client.close();
+      }
+      if (this.#clients.size > 0 && !late) return;
+      clearInterval(timer);
+      this.#options.send({ type: 'retired' });
+      this.close();
+    }, TICK_MS);
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const endpoint of this.#endpoints.values()) endpoint.server.close();
+    for (const client of this.#clients.values()) client.close();
+    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.closeAll();
+    this.authServices.plaintexts.clear();
+  }
+
+  /** The control process is gone for good: no new clients; the ones there are stay as long as they like. */
+  orphan(onEmpty: () => void): void {
+    for (const endpoint of this.#endpoints.values()) endpoint.server.close();
+    const timer = setInterval(() => {
+      if (this.#clients.size > 0) return;
+      clearInterval(timer);
+      onEmpty();
+    }, SECOND_MS);
+  }
+
+  // ---- what clients ask for -------------------------------------------------------------------------------------
+
+  flavor(cluster: string): Flavor {
+    return this.#routes.clusters.get(cluster)?.route?.flavor ?? 'mysql';
+  }
+
+  greeting(cluster: string): { serverVersion: string; flavor: Flavor } {
+    const route = this.#routes.clusters.get(cluster)?.route;
+    return { serverVersion: route?.serverVersion ?? '', flavor: route?.flavor ?? 'mysql' };
+  }
+
+  /** Calls back once it is known what the cluster is; at once where it is. */
+  whenRouted(cluster: string, callback: () => void): void {
+    const version = this.#routes.clusters.get(cluster)?.route?.serverVersion ?? '';
+    if (version !== '') return callback();
+    const waiters = this.#routeWaiters.get(cluster) ?? new Set();
+    waiters.add(callback);
+    this.#routeWaiters.set(cluster, waiters);
+  }
+
+  makeNonce(): Buffer {
+    return makeNonce(randomBytes);
+  }
+
+  addressOf(socket: Socket): string {
+    return socket.remoteAddress ?? '';
+  }
+
+  refusal(client: Client, why: Refusal): ErrPacket {
+    return refusal(why, this.flavor(client.cluster));
+  }
+
+  accounts(cluster: string): Account[] {
+    return this.#accounts.get(cluster) ?? [];
+  }
+
+  /** Asks for the accounts anew; calls back once, with whether an answer came. */
+  refreshAccounts(cluster: string, user: string, callback: (answered: boolean) => void): void {
+    const waiters = this.#accountWaiters.get(cluster) ?? new Set();
+    this.#accountWaiters.set(cluster, waiters);
+    const once = (answered: boolean): void => {
+      clearTimeout(timer);
+      if (waiters.delete(once)) callback(answered);
+    };
+    const timer = setTimeout(() => once(false), ACCOUNT_REFRESH_MS);
+    waiters.add(once);
+    this.#options.send({ type: 'refresh-accounts', cluster, user });
+  }
+
+  #settleAccounts(cluster: string, answered: boolean): void {
+    for (const waiter of this.#accountWaiters.get(cluster) ?? []) waiter(answered);
+  }
+
+  pool(cluster: string, node: NodeAddress): NodePool {
+    let nodes = this.#pools.get(cluster);
+    if (nodes === undefined) {
+      nodes = new Map();
+      this.#pools.set(cluster, nodes);
+    }
+    let pool = nodes.get(node);
+    if (pool === undefined) {
+      const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'preferred' };
+      pool = new NodePool(
+        node,
+        this.#poolLimits(),
+        tlsSettings,
+        () => this.nowMs(),
+        (from, loss) => {
+          const detail = loss.kind === 'refused' ? loss.err.message : loss.detail;
+          this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', detail, this.nowMs());
+        },
+      );
+      nodes.set(node, pool);
+    }
+    return pool;
+  }
+
+  pools(cluster: string): Iterable<NodePool> {
+    return this.#pools.get(cluster)?.values() ?? [];
+  }
+
+  #poolLimits(): PoolLimits {
+    const { pool, limits, hold } = this.settings;
+    const share = (total: number): number => Math.max(1, Math.floor(total / this.#options.workers));
+    return {
+      maxConnections: share(pool.maxPerNode),
+      maxConnecting: pool.maxConnecting,
+      connectTimeoutMs: pool.connectTimeoutMs,
+      maxPacketBytes: limits.maxPacketBytes,
+      maxWaiting: hold.maxStatements,
+      spareTimeoutMs: SPARE_TIMEOUT_MS,
+    };
+  }
+
+  /** SQL that sets the character set as a login with `collation` does, where that is known. */
+  characterSet(cluster: string, collation: number): string | null {
+    return this.#characterSets.get(`${cluster}\0${collation}`) ?? null;
+  }
+
+  /** A fresh login tells what its collation stands for; asked once. */
+  askCharacterSet(cluster: string, collation: number, commands: QuietCommand[]): void {
+    const key = `${cluster}\0${collation}`;
+    if (this.#characterSets.has(key)) return;
+    const sql =
+      "SELECT CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
+      "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection)";
+    const packet = commandPacket(Command.QUERY, sql);
+    // First of all, before the session's own settings.
+    const row = (text: string): void => void this.#characterSets.set(key, text);
+    commands.unshift({ packet, shape: 'result', status: 0, what: 'character set', row });
+  }
+
+  kill(client: Client, connectionId: number, queryOnly: boolean): KillOutcome {
+    const { worker, workers } = this.#options;
+    if (connectionId < PROXY_ID_BASE) return { kind: 'not-ours' };
+    const victim = this.#clients.get(connectionId);
+    if (victim === undefined && (connectionId - PROXY_ID_BASE) % workers !== worker) {
+      this.#options.send({ type: 'kill', connectionId, queryOnly });
+      return { kind: 'done' };
+    }
+    return killVictim(this, victim, queryOnly, client, connectionId);
+  }
+
+  // ---- counting -------------------------------------------------------------------------------------------------
+
+  statementStarted(client: Client): void {
+    this.#endpoint(client).statements++;
+  }
+
+  statementFinished(client: Client): void {
+    if (this.#drains.size > 0) this.#checkDrains();
+    void client;
+  }
+
+  held(client: Client, waiting: boolean): void {
+    this.#endpoint(client).held += waiting ? 1 : -1;
+  }
+
+  errorFor(client: Client): void {
+    this.#endpoint(client).errors++;
+    this.#meter(client.cluster).failed();
+  }
+
+  count(name: string, label: string): void {
+    const key = `${name}\0${label}`;
+    this.#counters.set(key, (this.#counters.get(key) ?? 0) + 1);
+  }
+
+  impact(gate: Gate): ImpactMeter {
+    return this.#meter(gate.cluster.cluster);
+  }
+
+  #meter(cluster: string): ImpactMeter {
+    let meter = this.#impact.get(cluster);
+    if (meter === undefined) {
+      meter = new ImpactMeter();
+      this.#impact.set(cluster, meter);
+    }
+    return meter;
+  }
+
+  counters(): WorkerCounters {
+    const serverConnections: WorkerCounters['serverConnections'] = {};
+    for (const nodes of this.#pools.values()) for (const [node, pool] of nodes) serverConnections[node] = pool.counts();
+    const events = [...this.#counters].map(([key, count]) => {
+      const [name = '', label = ''] = key.split('\0');
+      return { name, label, count };
+    });
+    events.push({ name: 'hold_entered', label: '', count: this.#budget.entered });
+    for (const [label, count] of Object.entries(this.#budget.exits)) events.push({ name: 'hold_ended', label, count });
+    for (const [label, count] of this.#budget.starts) events.push({ name: 'hold_started', label, count });
+    const { user, system } = process.cpuUsage();
+    return {
+      endpoints: [...this.#endpoints.values()].map(({ settings, clients, held, statements, errors }) => ({
+        endpoint: settings.name,
+        clients,
+        held,
+        statements,
+        errors,
+      })),
+      serverConnections,
+      events,
+      cpuUs: user + system,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------------------
+
+  #tick(): void {
+    this.#routes.tick(this.nowMs(), this.#options.controlled());
+    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) if (pool.waiting > 0) pool.tick();
+    if (this.#drains.size > 0) this.#checkDrains();
+  }
+
+  #everySecond(): void {
+    const now = this.nowMs();
+    for (const client of this.#clients.values()) client.tick(now);
+    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.tick();
+    this.#options.send({ type: 'counters', counters: this.counters() });
+  }
+
+  #load(node: NodeAddress): number {
+    let load = 0;
+    for (const nodes of this.#pools.values()) load += nodes.get(node)?.counts().inUse ?? 0;
+    return load;
+  }
+
+  #evidence(cluster: string, node: NodeAddress, kind: EvidenceKind, evidence: number, detail: string): void {
+    this.log.info({ cluster, node, reason: kind, detail }, 'evidence against a node');
+    this.count('evidence', kind);
+    this.#options.send({ type: 'evidence', cluster, node, kind, evidence, detail });
+  }
+}

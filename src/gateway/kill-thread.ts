@@ -1,0 +1,27 @@
+// A KILL on the server itself, over a server connection of its own and with the victim's own account: every account
+// may kill its own threads.
+import { Command, commandPacket } from '../wire/index.ts';
+import type { Client } from './client.ts';
+import type { GatewayWorker } from './gateway.ts';
+import { runQuietly } from './quiet.ts';
+import { ServerConnection } from './server-connection.ts';
+
+export function killThread(worker: GatewayWorker, victim: Client, link: ServerConnection, queryOnly: boolean): void {
+  const sql = `KILL ${queryOnly ? 'QUERY' : 'CONNECTION'} ${link.threadId}`;
+  const { pool, limits, serverTls } = worker.settings;
+  const connection: ServerConnection = new ServerConnection({
+    node: link.node,
+    profile: link.profile,
+    tls: serverTls[victim.cluster] ?? { mode: 'preferred' },
+    connectTimeoutMs: pool.connectTimeoutMs,
+    maxPacketBytes: limits.maxPacketBytes,
+    onReady: () => {
+      const packet = commandPacket(Command.QUERY, sql);
+      runQuietly(connection, [{ packet, shape: 'result', status: 0 }], () => connection.quit());
+    },
+    onLost: (loss) => {
+      if (loss.kind !== 'closed')
+        worker.log.info({ node: link.node, reason: loss.kind }, 'KILL did not reach the server');
+    },
+  });
+}

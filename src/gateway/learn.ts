@@ -1,0 +1,45 @@
+// What a statement's text says about the session after it: the part that no server tells (design.md section 5).
+import { type Classification, literalUserVariableSet } from '../sql/index.ts';
+import { Command, commandPacket } from '../wire/index.ts';
+import type { SessionState } from './session.ts';
+
+export interface Learned {
+  warnings: number;
+  /** The server says that something changed, and not what. */
+  unexplainedChange: boolean;
+}
+
+/** The statement succeeded. */
+export function learnFromText(
+  session: SessionState,
+  sql: Classification,
+  text: Buffer | null,
+  { warnings, unexplainedChange }: Learned,
+): void {
+  const { flags, kind } = sql;
+  if (flags.temporaryTable) session.pins.add('temporary-table');
+  if (flags.namedLock) session.pins.add('named-lock');
+  if (kind === 'lock') session.pins.add('table-lock');
+  if (kind === 'unlock') session.pins.delete('table-lock');
+  if (kind === 'xa') session.pins.add('xa');
+  if (kind === 'prepare') session.pins.add('sql-prepare');
+  if (kind === 'unknown') session.pins.add('unknown-effect');
+  const opaque = kind === 'call' || kind === 'multi' || flags.unknownFunction;
+  if (opaque && unexplainedChange) session.pins.add('unknown-effect');
+  if (flags.setsUserVariable) learnUserVariables(session, sql, text);
+  if (flags.setsLastInsertId) session.pins.add('last-insert-id');
+  if (flags.setsOneShotTransaction && text !== null) session.oneShot = commandPacket(Command.QUERY, text);
+  else if (kind !== 'set' && kind !== 'use' && kind !== 'empty') session.oneShot = null;
+  if (warnings > 0) session.diagnostics = true;
+  if (flags.calcFoundRows) session.foundRows = true;
+}
+
+function learnUserVariables(session: SessionState, sql: Classification, text: Buffer | null): void {
+  const literals = text === null ? null : literalUserVariableSet(text);
+  if (literals === null) {
+    session.pins.add('user-variable');
+    for (const name of sql.userVariables) session.userVariables.delete(name);
+    return;
+  }
+  for (const { name, valueSql } of literals) session.userVariables.set(name, valueSql);
+}

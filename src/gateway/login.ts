@@ -1,0 +1,297 @@
+// A client's way in: greeting, TLS, authentication. It ends in one call of `done`, or in an error and a closed
+// connection; bounded in time (limits.handshakeTimeout) and bytes.
+import type { Socket } from 'node:net';
+import tls from 'node:tls';
+import { createHash } from 'node:crypto';
+import {
+  Capability,
+  type ChangeUser,
+  type ErrPacket,
+  type Packet,
+  PacketReader,
+  ProtocolError,
+  ServerAuth,
+  type ServerAuthStep,
+  ServerStatus,
+  encodeGreeting,
+  frame,
+  isSslRequest,
+  parseHandshakeResponse,
+  parseSslRequest,
+} from '../wire/index.ts';
+import type { Client } from './client.ts';
+import { gatewayError } from './errors.ts';
+import { DIALECT, type LoginProfile } from './server-connection.ts';
+
+export interface LoggedIn {
+  capabilities: number;
+  profile: LoginProfile;
+  profileKey: string;
+  database: string | null;
+  nonce: Buffer;
+  /** Of the packet that ends the login. */
+  sequence: number;
+  /** Bytes that the client sent ahead. */
+  rest: Buffer;
+}
+
+/** What Evenkeel offers to clients; compression and query attributes are not among it. */
+const OFFERED =
+  (DIALECT |
+    Capability.LONG_PASSWORD |
+    Capability.CONNECT_WITH_DB |
+    Capability.NO_SCHEMA |
+    Capability.PROTOCOL_41 |
+    Capability.SSL |
+    Capability.TRANSACTIONS |
+    Capability.SECURE_CONNECTION |
+    Capability.PLUGIN_AUTH |
+    Capability.CONNECT_ATTRS |
+    Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA |
+    Capability.SESSION_TRACK |
+    Capability.DEPRECATE_EOF) >>>
+  0;
+
+/** utf8mb4_general_ci, which both families know. */
+const DEFAULT_COLLATION = 45;
+const MAX_LOGIN_PACKET_BYTES = 128 * 1024;
+
+interface Asked {
+  user: string;
+  authResponse: Buffer;
+  authPlugin: string | null;
+  database: string | null;
+  capabilities: number;
+  collation: number;
+}
+
+export class Login {
+  #client: Client;
+  #socket: Socket;
+  #done: (result: LoggedIn) => void;
+  #reader = new PacketReader(MAX_LOGIN_PACKET_BYTES);
+  #nonce: Buffer;
+  #sequence = 0;
+  #timer: NodeJS.Timeout;
+  #over = false;
+  #secure: boolean;
+  #greeted = false;
+  #asked: Asked | null = null;
+  #auth: ServerAuth | null = null;
+  /** An answer is being verified; the client has nothing to say meanwhile. */
+  #verifying = false;
+  #refreshed = false;
+
+  constructor(client: Client, socket: Socket, done: (result: LoggedIn) => void, nonce?: Buffer) {
+    const { worker } = client;
+    this.#client = client;
+    this.#socket = socket;
+    this.#done = done;
+    this.#secure = socket instanceof tls.TLSSocket;
+    this.#nonce = nonce ?? worker.makeNonce();
+    this.#timer = setTimeout(
+      () => this.#refuse(worker.refusal(client, { kind: 'handshake-timeout' })),
+      worker.settings.limits.handshakeTimeoutMs,
+    );
+    if (nonce === undefined) worker.whenRouted(client.cluster, () => this.#greet());
+  }
+
+  /** COM_CHANGE_USER: a login on a connection that is logged in already. */
+  static changeUser(
+    client: Client,
+    socket: Socket,
+    request: ChangeUser,
+    nonce: Buffer,
+    sequence: number,
+    done: (result: LoggedIn) => void,
+  ): Login {
+    const login = new Login(client, socket, done, nonce);
+    login.#greeted = true;
+    login.#sequence = sequence;
+    const { user, authResponse, authPlugin, database } = request;
+    const collation = request.collation ?? client.session.collation;
+    login.#asked = { user, authResponse, authPlugin, database, capabilities: client.capabilities, collation };
+    // After the caller has stored the login: an immediate answer must find it there.
+    queueMicrotask(() => login.#authenticate(true));
+    return login;
+  }
+
+  abandon(): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#reader.push(chunk);
+    try {
+      for (let packet = this.#next(); packet !== null; packet = this.#next()) {
+        if (packet.sequence !== (this.#sequence & 0xff)) return this.#refuse(gatewayError('packets-out-of-order'));
+        this.#sequence = packet.lastSequence + 1;
+        this.#onPacket(packet);
+      }
+      if (this.#reader.fault !== null) this.#refuse(gatewayError('handshake-failed', this.#reader.fault));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#client.worker.count('protocol_errors', error.code);
+      const old = error.code === 'old-client';
+      const { worker } = this.#client;
+      this.#refuse(
+        old ? worker.refusal(this.#client, { kind: 'old-client' }) : gatewayError('handshake-failed', error.message),
+      );
+    }
+  }
+
+  #next(): Packet | null {
+    return this.#over || this.#verifying || !this.#greeted ? null : this.#reader.next();
+  }
+
+  #greet(): void {
+    if (this.#over) return;
+    const { worker, connectionId, cluster } = this.#client;
+    const { serverVersion, flavor } = worker.greeting(cluster);
+    const greeting = encodeGreeting({
+      serverVersion,
+      connectionId,
+      nonce: this.#nonce,
+      capabilities: OFFERED,
+      collation: DEFAULT_COLLATION,
+      status: ServerStatus.AUTOCOMMIT,
+      authPlugin: flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password',
+    });
+    this.#greeted = true;
+    this.#send(greeting);
+    this.onData(Buffer.alloc(0));
+  }
+
+  #onPacket(packet: Packet): void {
+    if (this.#auth !== null) return this.#advance(this.#auth.step(packet.payload));
+    if (!this.#secure && isSslRequest(packet.payload)) {
+      parseSslRequest(packet.payload);
+      return this.#startTls();
+    }
+    const response = parseHandshakeResponse(packet.payload);
+    const capabilities = (response.capabilities & OFFERED) >>> 0;
+    const { user, authResponse, authPlugin, database } = response;
+    this.#asked = {
+      user,
+      authResponse,
+      authPlugin,
+      database,
+      capabilities,
+      collation: response.collation || DEFAULT_COLLATION,
+    };
+    this.#authenticate(false);
+  }
+
+  /** The client's hello may have come along with its request: hand it to TLS, which reads from the socket. */
+  #startTls(): void {
+    const plain = this.#socket;
+    plain.pause();
+    plain.removeAllListeners('data');
+    const rest = this.#reader.bufferedBytes > 0 ? this.#reader.takeRest() : null;
+    if (rest !== null) plain.unshift(rest);
+    const secure = new tls.TLSSocket(plain, { isServer: true, secureContext: this.#client.worker.secureContext });
+    this.#secure = true;
+    this.#socket = secure;
+    secure.on('_tlsError', () => this.#client.worker.count('protocol_errors', 'tls'));
+    this.#client.adopt(secure);
+    plain.resume();
+  }
+
+  #authenticate(anew: boolean): void {
+    const { worker, cluster } = this.#client;
+    const asked = this.#asked as Asked;
+    this.#auth = new ServerAuth(
+      {
+        flavor: worker.flavor(cluster),
+        accounts: worker.accounts(cluster),
+        clientAddress: this.#client.worker.addressOf(this.#socket),
+        transport: { tls: this.#secure, local: false },
+        user: asked.user,
+        authResponse: asked.authResponse,
+        authPlugin: asked.authPlugin,
+        capabilities: asked.capabilities,
+        nonce: this.#nonce,
+        alwaysSwitch: anew,
+      },
+      worker.authServices,
+    );
+    this.#advance(this.#auth.start());
+  }
+
+  #advance(step: Promise<ServerAuthStep>): void {
+    this.#verifying = true;
+    step.then(
+      (result) => {
+        this.#verifying = false;
+        if (!this.#over) this.#onStep(result);
+      },
+      (error: unknown) => {
+        this.#client.worker.log.error({ err: error }, 'authentication failed by an internal error');
+        this.#refuse(gatewayError('handshake-failed'));
+      },
+    );
+  }
+
+  #onStep(step: ServerAuthStep): void {
+    switch (step.kind) {
+      case 'send':
+        this.#send(step.payload);
+        return this.onData(Buffer.alloc(0));
+      case 'done':
+        if (step.send !== null) this.#send(step.send);
+        return this.#succeed(step.credential);
+      case 'fail': {
+        const stale =
+          step.reason === 'unknown-user' || step.reason === 'wrong-password' || step.reason === 'host-not-allowed';
+        if (!stale || this.#refreshed) {
+          this.#client.worker.count('login_failures', step.reason);
+          return this.#refuse(step.error);
+        }
+        // Perhaps the account is newer than what we know of it.
+        this.#refreshed = true;
+        const { worker, cluster } = this.#client;
+        worker.refreshAccounts(cluster, (this.#asked as Asked).user, (changed) => {
+          if (this.#over) return;
+          if (changed) return this.#authenticate(true);
+          worker.count('login_failures', step.reason);
+          this.#refuse(step.error);
+        });
+      }
+    }
+  }
+
+  #succeed(credential: LoginProfile['credential']): void {
+    const asked = this.#asked as Asked;
+    this.abandon();
+    const dialect = (asked.capabilities & DIALECT) >>> 0;
+    const profile: LoginProfile = { user: asked.user, credential, dialect, collation: asked.collation };
+    this.#done({
+      capabilities: asked.capabilities,
+      profile,
+      profileKey: keyOf(profile),
+      database: asked.database,
+      nonce: this.#nonce,
+      sequence: this.#sequence,
+      rest: this.#reader.bufferedBytes > 0 ? this.#reader.takeRest() : Buffer.alloc(0),
+    });
+  }
+
+  #send(payload: Buffer): void {
+    this.#client.write(frame(payload, this.#sequence++));
+  }
+
+  #refuse(err: ErrPacket): void {
+    if (this.#over) return;
+    this.abandon();
+    this.#client.end(err, this.#sequence);
+  }
+}
+
+function keyOf({ user, credential, dialect, collation }: LoginProfile): string {
+  const secret =
+    'password' in credential ? credential.password : 'hash' in credential ? credential.hash : Buffer.alloc(0);
+  const digest = createHash('sha256').update(credential.kind).update(secret).digest('base64');
+  return `${user}\0${digest}\0${dialect}\0${collation}`;
+}

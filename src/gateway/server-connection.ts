@@ -1,0 +1,356 @@
+// One connection to a server: the login, and after it a queue of exchanges (a command sent, its answer awaited).
+// Commands may be sent while earlier answers are still due; answers come in order. It knows nothing of clients.
+import net from 'node:net';
+import tls from 'node:tls';
+import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+import {
+  type AnswerShape,
+  Capability,
+  Command,
+  type Credential,
+  type ErrPacket,
+  type Greeting,
+  type Packet,
+  PacketReader,
+  ResponseScanner,
+  type ScannerSink,
+  ServerLogin,
+  commandPacket,
+  encodeHandshakeResponse,
+  encodeSslRequest,
+  frame,
+  parseErr,
+  parseGreeting,
+} from '../wire/index.ts';
+import { gatewayError } from './errors.ts';
+import { isShutdown } from './evidence.ts';
+
+/** Who logs in, and which of the client's capabilities change bytes or meaning. Connections are shared by it only. */
+export interface LoginProfile {
+  user: string;
+  credential: Credential;
+  /** The dialect bits that the client negotiated; see DIALECT. */
+  dialect: number;
+  collation: number;
+}
+
+/** Capabilities of a client that its server connection must have alike. */
+export const DIALECT =
+  Capability.FOUND_ROWS |
+  Capability.IGNORE_SPACE |
+  Capability.MULTI_STATEMENTS |
+  Capability.MULTI_RESULTS |
+  Capability.PS_MULTI_RESULTS |
+  Capability.LOCAL_FILES |
+  Capability.INTERACTIVE |
+  Capability.ODBC |
+  Capability.CAN_HANDLE_EXPIRED_PASSWORDS |
+  Capability.LONG_FLAG;
+
+const ALWAYS =
+  Capability.LONG_PASSWORD |
+  Capability.PROTOCOL_41 |
+  Capability.TRANSACTIONS |
+  Capability.SECURE_CONNECTION |
+  Capability.PLUGIN_AUTH |
+  Capability.SESSION_TRACK |
+  Capability.DEPRECATE_EOF;
+
+/** Why a server connection is no more. */
+export type Loss =
+  | { kind: 'connection-lost'; detail: string }
+  | { kind: 'connect-failed'; detail: string }
+  /** The server said that it is going away. */
+  | { kind: 'shutdown'; detail: string }
+  /** It lives, but does not let this account in. */
+  | { kind: 'refused'; err: ErrPacket }
+  | { kind: 'protocol'; detail: string }
+  /** We closed it. */
+  | { kind: 'closed'; detail: string };
+
+/** A command and what becomes of its answer. */
+export interface Exchange extends ScannerSink {
+  readonly shape: AnswerShape;
+  readonly clientCapabilities: number;
+  /** Status flags for an EOF that has none of its own. */
+  readonly status: number;
+  /** The answer is complete. */
+  end(): void;
+  /** It will never be. */
+  lost(loss: Loss): void;
+}
+
+export interface ServerConnectionOptions {
+  node: NodeAddress;
+  profile: LoginProfile;
+  tls: ServerTlsSettings;
+  connectTimeoutMs: number;
+  maxPacketBytes: number;
+  /** Logged in, or lost on the way. */
+  onReady(): void;
+  /** `inFlight`: answers were still due. */
+  onLost(loss: Loss, inFlight: boolean): void;
+}
+
+type Phase = 'connecting' | 'greeting' | 'authenticating' | 'ready' | 'lost';
+
+export class ServerConnection {
+  readonly node: NodeAddress;
+  readonly profile: LoginProfile;
+  threadId = 0;
+  serverVersion = '';
+  /** Set by its pool and by sessions: what is prepared here, by the text's COM_STMT_PREPARE object. */
+  readonly prepared = new Map<object, number>();
+  /** A session has used it: it must be reset before another does. */
+  used = false;
+  #phase: Phase = 'connecting';
+  #options: ServerConnectionOptions;
+  #socket: net.Socket;
+  #timer: NodeJS.Timeout;
+  #reader: PacketReader | null;
+  #login: ServerLogin | null = null;
+  #secure = false;
+  #sequence = 0;
+  #scanner = new ResponseScanner();
+  #exchanges: Exchange[] = [];
+  #scanning = false;
+
+  constructor(options: ServerConnectionOptions) {
+    this.#options = options;
+    this.node = options.node;
+    this.profile = options.profile;
+    this.#reader = new PacketReader(1 << 20);
+    const { host, port } = splitAddress(options.node);
+    this.#socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+    this.#timer = setTimeout(
+      () => this.lose({ kind: 'connect-failed', detail: 'no login in time' }),
+      options.connectTimeoutMs,
+    );
+    this.#attach(this.#socket);
+    this.#socket.on('connect', () => {
+      if (this.#phase === 'connecting') this.#phase = 'greeting';
+    });
+  }
+
+  get ready(): boolean {
+    return this.#phase === 'ready';
+  }
+
+  get busy(): boolean {
+    return this.#exchanges.length > 0;
+  }
+
+  /** Sends a command whose answer `exchange` takes. Null: a command without an answer. */
+  send(packet: Buffer, exchange: Exchange | null): void {
+    if (exchange !== null) this.#exchanges.push(exchange);
+    this.#socket.write(packet);
+  }
+
+  /** COM_STMT_CLOSE: there is no answer. */
+  closeStatement(id: number): void {
+    const argument = Buffer.alloc(4);
+    argument.writeUInt32LE(id, 0);
+    this.send(commandPacket(Command.STMT_CLOSE, argument), null);
+  }
+
+  /** Raw bytes within an exchange: a local file's content. False: wait for `onDrain`. */
+  write(bytes: Buffer): boolean {
+    return this.#socket.write(bytes);
+  }
+
+  onceDrained(callback: () => void): void {
+    this.#socket.once('drain', callback);
+  }
+
+  get scanner(): ResponseScanner {
+    return this.#scanner;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Says goodbye and closes. Nothing may be in flight. */
+  quit(): void {
+    if (this.#phase === 'ready') this.#socket.write(commandPacket(Command.QUIT));
+    this.lose({ kind: 'closed', detail: 'no longer needed' }, true);
+  }
+
+  /** Ends the connection; what is in flight is told. */
+  lose(loss: Loss, graceful = false): void {
+    if (this.#phase === 'lost') return;
+    this.#phase = 'lost';
+    clearTimeout(this.#timer);
+    if (graceful) this.#socket.end();
+    else this.#socket.destroy();
+    const exchanges = this.#exchanges;
+    this.#exchanges = [];
+    // The pool first: whoever is told next must not be given this connection again.
+    this.#options.onLost(loss, exchanges.length > 0);
+    for (const exchange of exchanges) exchange.lost(loss);
+  }
+
+  #attach(socket: net.Socket): void {
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('error', (error: Error) => this.#broken(error.message));
+    socket.on('close', () => this.#broken('the server closed the connection'));
+  }
+
+  #broken(detail: string): void {
+    const kind = this.#phase === 'ready' ? 'connection-lost' : 'connect-failed';
+    this.lose({ kind, detail });
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      if (this.#phase === 'ready') this.#onAnswer(chunk);
+      else if (this.#phase !== 'lost') this.#onLogin(chunk);
+    } catch (error) {
+      this.lose({ kind: 'protocol', detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #onAnswer(chunk: Buffer): void {
+    let rest: Buffer | null = chunk;
+    while (rest !== null && this.#phase === 'ready') {
+      const exchange = this.#exchanges[0];
+      if (exchange === undefined) return this.#unasked(rest);
+      if (!this.#scanning) {
+        this.#scanner.begin(exchange.shape, exchange.clientCapabilities, exchange.status, exchange);
+        this.#scanning = true;
+      }
+      rest = this.#scanner.feed(rest);
+      if (!this.#scanner.done) return;
+      this.#scanning = false;
+      this.#exchanges.shift();
+      exchange.end();
+    }
+  }
+
+  /** A server speaks unasked only to say goodbye: shutdown, idle for too long, killed. */
+  #unasked(chunk: Buffer): void {
+    let detail = 'the server spoke unasked';
+    if (chunk.length > 5 && chunk[4] === 0xff) {
+      const err = parseErr(chunk.subarray(4));
+      detail = `${err.errno} ${err.message}`;
+      if (isShutdown(err)) return this.lose({ kind: 'shutdown', detail });
+    }
+    this.lose({ kind: 'closed', detail });
+  }
+
+  #onLogin(chunk: Buffer): void {
+    const reader = this.#reader as PacketReader;
+    reader.push(chunk);
+    for (let packet = reader.next(); packet !== null; packet = reader.next()) {
+      this.#sequence = packet.lastSequence + 1;
+      if (this.#phase === 'authenticating') this.#onAuthentication(packet);
+      else if (!this.#onGreeting(packet)) return;
+      const phase = this.#phase;
+      if (phase === 'ready' || phase === 'lost') return;
+    }
+    if (reader.fault !== null) throw new Error(`the server's login packets are broken (${reader.fault})`);
+  }
+
+  /** False: the login goes on once TLS stands. */
+  #onGreeting(packet: Packet): boolean {
+    const first = parseGreeting(packet.payload);
+    if (first.kind === 'err') {
+      const { err } = first;
+      this.lose(isShutdown(err) ? { kind: 'shutdown', detail: err.message } : { kind: 'refused', err });
+      return false;
+    }
+    const { greeting } = first;
+    this.threadId = greeting.connectionId;
+    this.serverVersion = greeting.serverVersion;
+    const missing = (ALWAYS & ~Capability.LONG_PASSWORD & ~greeting.capabilities) >>> 0;
+    if (missing !== 0) throw new Error(`the server lacks capabilities 0x${missing.toString(16)}`);
+    const { mode } = this.#options.tls;
+    const offered = (greeting.capabilities & Capability.SSL) !== 0;
+    if (mode !== 'off' && offered) {
+      this.#startTls(greeting);
+      return false;
+    }
+    if (mode !== 'off' && mode !== 'preferred')
+      throw new Error('the server offers no TLS, which the configuration asks for');
+    this.#respond(greeting);
+    return true;
+  }
+
+  #startTls(greeting: Greeting): void {
+    const { mode, ca } = this.#options.tls;
+    const request = encodeSslRequest({ ...this.#head(greeting), mariadbCapabilities: 0 });
+    this.#socket.write(frame(request, this.#sequence++));
+    const plain = this.#socket;
+    plain.removeAllListeners('data');
+    const { host } = splitAddress(this.node);
+    const verify = mode === 'verify-ca' || mode === 'verify-identity';
+    const secure = tls.connect({
+      socket: plain,
+      rejectUnauthorized: verify,
+      minVersion: 'TLSv1.2',
+      ...(ca === undefined ? {} : { ca }),
+      ...(net.isIP(host) === 0 ? { servername: host } : {}),
+      ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
+    });
+    this.#socket = secure;
+    this.#attach(secure);
+    secure.once('secureConnect', () => {
+      this.#secure = true;
+      this.#respond(greeting);
+    });
+  }
+
+  #head(greeting: Greeting): { capabilities: number; maxPacketBytes: number; collation: number } {
+    const wanted = (ALWAYS | (this.profile.dialect & DIALECT)) & greeting.capabilities;
+    const capabilities = (wanted | Capability.LONG_PASSWORD) >>> 0;
+    return { capabilities, maxPacketBytes: this.#options.maxPacketBytes, collation: this.profile.collation };
+  }
+
+  #respond(greeting: Greeting): void {
+    const { user, credential } = this.profile;
+    const head = this.#head(greeting);
+    if (this.#secure) head.capabilities = (head.capabilities | Capability.SSL) >>> 0;
+    const { nonce, authPlugin } = greeting;
+    const transport = { tls: this.#secure, local: false };
+    this.#login = new ServerLogin({ user, credential, nonce, authPlugin, transport, capabilities: head.capabilities });
+    const start = this.#login.start();
+    if (start.kind === 'fail') return this.#refused(start.message, start.err);
+    const response = encodeHandshakeResponse({ ...head, user, ...start });
+    this.#phase = 'authenticating';
+    this.#socket.write(frame(response, this.#sequence++));
+  }
+
+  #refused(message: string, err: ErrPacket | null): void {
+    if (err !== null && isShutdown(err)) this.lose({ kind: 'shutdown', detail: err.message });
+    else this.lose({ kind: 'refused', err: err ?? gatewayError('server-login', message) });
+  }
+
+  #onAuthentication(packet: Packet): void {
+    const step = (this.#login as ServerLogin).step(packet.payload);
+    switch (step.kind) {
+      case 'send':
+        this.#socket.write(frame(step.payload, this.#sequence++));
+        return;
+      case 'wait':
+        return;
+      case 'done':
+        clearTimeout(this.#timer);
+        this.#phase = 'ready';
+        this.#reader = null;
+        this.#login = null;
+        this.#options.onReady();
+        return;
+      case 'fail':
+        this.#refused(step.message, step.err);
+    }
+  }
+}
+
+export function splitAddress(node: NodeAddress): { host: string; port: number } {
+  const at = node.lastIndexOf(':');
+  return { host: node.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(node.slice(at + 1)) };
+}
