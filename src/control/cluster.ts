@@ -10,6 +10,7 @@ import { ClusterGate, type GateFleet } from './gate.ts';
 import { Incidents, type Recoveries } from './incidents.ts';
 import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { Reviews } from './reviews.ts';
+import { suspectGraceMs } from './routes.ts';
 import { ClusterRouting, type RouteTable } from './routing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
@@ -47,6 +48,7 @@ export class ClusterControl {
   readonly #accounts: AccountFeed;
   #unsubscribe: () => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
+  #graceTimer: NodeJS.Timeout | undefined;
   #toldStatus = '';
   #changing = false;
   #changedMeanwhile = false;
@@ -82,7 +84,8 @@ export class ClusterControl {
     this.#reviews = new Reviews({
       evidence: (kind, node, detail) => monitor.evidence(kind, node, detail),
       look: (node) => monitor.lookNow(node),
-      fit: (node) => this.#fit(node),
+      fit: (node, since) => this.#fit(node, since),
+      nowMs: () => clock.nowMs(),
     });
     this.#accounts = new AccountFeed({
       cluster: config.name,
@@ -114,6 +117,7 @@ export class ClusterControl {
   /** Ends what runs, then watching. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#graceTimer);
     this.#accounts.stop();
     await this.incidents.stop();
     this.#unsubscribe();
@@ -151,12 +155,11 @@ export class ClusterControl {
     });
   }
 
-  #fit(node: NodeAddress): boolean {
-    const { monitor } = this.#options;
-    const seen = monitor.view().nodes.find((each) => each.node === node)?.observation;
-    if (seen?.reach.state !== 'up') return false;
+  #fit(node: NodeAddress, since: number): boolean {
+    const seen = this.#options.monitor.view().nodes.find((each) => each.node === node)?.observation;
+    if (seen?.reach.state !== 'up' || seen.factsAt === null || seen.factsAt < since) return false;
     if (node !== this.#routing.memory.primary) return true;
-    return this.#routing.route().gate.state === 'open' && seen.facts?.readOnly === false;
+    return this.#routing.route().gate.state === 'open';
   }
 
   /** Not entered twice: what happens in it may itself be a change. */
@@ -171,6 +174,7 @@ export class ClusterControl {
         this.#changedMeanwhile = false;
         // Routes first: a hold must not wait for anything. Then what to do about it, then who asked.
         this.#options.table.refresh();
+        this.#lookWhenGraceEnds();
         this.incidents.evaluate();
         this.#reviews.settle();
         this.#routing.rememberMembers();
@@ -182,6 +186,16 @@ export class ClusterControl {
     } finally {
       this.#changing = false;
     }
+  }
+
+  /** A suspicion that grows old closes the route, and nothing else happens then. */
+  #lookWhenGraceEnds(): void {
+    const health = this.#options.monitor.primaryHealth();
+    if (health.state !== 'suspect') return;
+    const leftMs = health.since + suspectGraceMs - this.#options.clock.nowMs();
+    if (leftMs <= 0) return;
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = setTimeout(() => this.#changed(), leftMs);
   }
 
   /** Lag and GTIDs change with every probe: they are no news. */

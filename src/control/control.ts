@@ -22,7 +22,7 @@ import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 
 /** What the control process is made of; `startControl` fills in the real ones. */
 export interface ControlParts {
-  monitor: (options: { config: ClusterConfig; memory: ClusterMemory | null; clock: Clock; log: Log }) => Monitor;
+  monitor: (options: { config: ClusterConfig; memory: ClusterMemory | null; log: Log }) => Monitor;
   recoveries: Recoveries;
   openStore: (path: string) => Store;
   workerEntry: URL;
@@ -218,7 +218,7 @@ export class ControlProcess {
       config,
       users: this.#config.users,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
-      monitor: parts.monitor({ config, memory: remembered, clock: this.#clock, log }),
+      monitor: parts.monitor({ config, memory: remembered, log }),
       store: this.#store,
       table: this.#table,
       fleet: this.#fleet,

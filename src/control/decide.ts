@@ -83,7 +83,7 @@ export function observe(before: Stories, view: ClusterView, now: number): Storie
     // startedAtMs is computed from an uptime in whole seconds on some servers: it wobbles.
     const anew =
       old?.startedAtMs !== null && old !== undefined && startedAtMs !== null && startedAtMs - old.startedAtMs > 2500;
-    const away = observation.reach.state === 'refused' || observation.reach.state === 'silent';
+    const away = state === 'unreachable';
     after.set(node, {
       state,
       since: old?.state === state ? old.since : now,
@@ -148,12 +148,19 @@ function rejoinReason(situation: Situation, node: NodeView): string | null {
     if (story.restarted) return 'a replica came back and takes writes';
     return ageMs >= secondWriterGraceMs ? 'a second node takes writes' : null;
   }
-  if (node.state === 'not-replicating' || node.state === 'replication-wrong-source') {
-    if (former || story.restarted || ageMs >= notReplicatingGraceMs) {
-      return node.state === 'not-replicating' ? 'it replicates from no node' : 'it does not follow the primary';
-    }
-  }
-  return null;
+  const why = astrayReason(situation, node);
+  return why !== null && (former || story.restarted || ageMs >= notReplicatingGraceMs) ? why : null;
+}
+
+/** A replica that merely stopped is left alone, unless it stopped at a node that is not the primary any more. */
+function astrayReason({ primary, view }: Situation, { node, observation, state }: NodeView): string | null {
+  if (state === 'not-replicating') return 'it replicates from no node';
+  if (state === 'replication-wrong-source') return 'it does not follow the primary';
+  const replication = observation.facts?.replication;
+  if ((state !== 'replication-stopped' && state !== 'replication-broken') || !replication) return null;
+  const source = `${replication.sourceHost}:${replication.sourcePort}`;
+  const elsewhere = source !== primary && view.nodes.some((each) => each.node === source && each.node !== node);
+  return elsewhere ? `it stopped following ${source}, which is not the primary` : null;
 }
 
 /** The one thing to do now. The caller runs nothing else of this cluster meanwhile. */

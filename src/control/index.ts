@@ -1,5 +1,5 @@
 // The control process's door: `startControl` joins configuration, clusters, recoveries, store and workers.
-import { ClusterMonitor } from '../cluster/index.ts';
+import { ClusterMonitor, monitorClock } from '../cluster/index.ts';
 import type { Config } from '../config/types.ts';
 import { reinstate, runFailover, runRejoin, runSwitchover } from '../recovery/index.ts';
 import { openEmbeddedStore } from '../store/index.ts';
@@ -18,7 +18,7 @@ export function startControl(config: Config, log: Log): Promise<ControlProcess> 
   // The worker stands beside us in source and in the build alike, with our own ending.
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return startControlWith(config, log, {
-    monitor: (options) => new ClusterMonitor(options),
+    monitor: (options) => new ClusterMonitor({ ...options, clock: monitorClock }),
     recoveries: { switchover: runSwitchover, failover: runFailover, rejoin: runRejoin, reinstate },
     openStore: openEmbeddedStore,
     workerEntry: new URL(`../gateway/worker.${ending}`, import.meta.url),

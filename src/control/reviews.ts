@@ -7,6 +7,8 @@ import type { EvidenceKind, NodeAddress } from '../messages/index.ts';
 interface Asker {
   /** The highest number heard; answering it answers all before. */
   evidence: number;
+  /** When the highest one was heard. */
+  since: number;
   answer: (evidence: number, healthy: boolean) => void;
 }
 
@@ -15,8 +17,9 @@ export interface ReviewsOptions {
   evidence: (kind: EvidenceKind, node: NodeAddress, detail: string) => void;
   /** Looks at the node with a probe that begins now. */
   look: (node: NodeAddress) => Promise<unknown>;
-  /** Judges by what was seen last: answers, and takes writes where it is the primary. */
-  fit: (node: NodeAddress) => boolean;
+  /** Judges by a look that began at `since` or later: answers, and takes writes where it is the primary. */
+  fit: (node: NodeAddress, since: number) => boolean;
+  nowMs: () => number;
 }
 
 /** One cluster's evidence. `key` is one worker. */
@@ -43,7 +46,8 @@ export class Reviews<K> {
       askers = new Map();
       this.#open.set(node, askers);
     }
-    askers.set(key, { evidence: Math.max(message.evidence, askers.get(key)?.evidence ?? 0), answer });
+    const evidence = Math.max(message.evidence, askers.get(key)?.evidence ?? 0);
+    askers.set(key, { evidence, since: this.#options.nowMs(), answer });
     this.#options.evidence(message.kind, node, message.detail);
     if (this.#looking.has(node)) this.#lookAgain.add(node);
     else void this.#look(node);
@@ -54,15 +58,11 @@ export class Reviews<K> {
     for (const askers of this.#open.values()) askers.delete(key);
   }
 
-  /** Call it after every change of what is known: answers all whose node is fit now and is not being looked at. */
+  /** Call it after every change of what is known: answers those whose node proved fit since they asked. */
   settle(): void {
     for (const [node, askers] of this.#open) {
-      if (askers.size === 0) {
-        this.#open.delete(node);
-      } else if (!this.#looking.has(node) && this.#options.fit(node)) {
-        const all = [...askers].map(([key, { evidence }]) => [key, evidence] as const);
-        this.#answer(node, all, true);
-      }
+      if (askers.size === 0) this.#open.delete(node);
+      else if (!this.#looking.has(node)) this.#answer(node, this.#batch(node), false);
     }
   }
 
@@ -71,19 +71,25 @@ export class Reviews<K> {
     do {
       this.#lookAgain.delete(node);
       // Whoever comes during the look is answered by the next one.
-      const batch = [...(this.#open.get(node) ?? [])].map(([key, { evidence }]) => [key, evidence] as const);
+      const batch = this.#batch(node);
       await this.#options.look(node).catch(() => undefined);
-      this.#answer(node, batch, this.#options.fit(node));
+      this.#answer(node, batch, true);
     } while (this.#lookAgain.has(node));
     this.#looking.delete(node);
   }
 
-  #answer(node: NodeAddress, batch: readonly (readonly [K, number])[], healthy: boolean): void {
+  #batch(node: NodeAddress): [K, Asker][] {
+    return [...(this.#open.get(node) ?? [])];
+  }
+
+  #answer(node: NodeAddress, batch: [K, Asker][], tellUnfit: boolean): void {
     const askers = this.#open.get(node);
-    for (const [key, evidence] of batch) {
+    for (const [key, asked] of batch) {
       const asker = askers?.get(key);
-      asker?.answer(evidence, healthy);
-      if (healthy && asker?.evidence === evidence) askers?.delete(key);
+      if (!asker) continue; // it is gone, or was answered
+      const healthy = this.#options.fit(node, asked.since);
+      if (healthy || tellUnfit) asker.answer(asked.evidence, healthy);
+      if (healthy && asker.evidence === asked.evidence) askers?.delete(key);
     }
     if (askers?.size === 0) this.#open.delete(node);
   }

@@ -23,7 +23,14 @@ export interface RouteInput {
    * because the recovery that opened it looked for itself.
    */
   openedAt: number;
+  now: number;
 }
+
+/**
+ * A suspicion younger than this does not make everybody wait: a look, over in a millisecond or two, settles most of
+ * them, and a worker with evidence of its own holds already. A primary that is declared dead is not waited for.
+ */
+export const suspectGraceMs = 30;
 
 const fallbackVersion: Record<Flavor, string> = { mysql: '8.0.0', mariadb: '10.11.0-MariaDB' };
 
@@ -34,6 +41,11 @@ function mayServeReads(node: NodeView): boolean {
   return node.observation.reach.state === 'up' && readableStates.has(node.state);
 }
 
+function isDoubted({ health, now, openedAt }: RouteInput): boolean {
+  if (health.state === 'alive' || health.since < openedAt) return false;
+  return health.state === 'dead' || now - health.since >= suspectGraceMs;
+}
+
 function gateOf(input: RouteInput): Gate {
   if (input.hold) {
     const { reason, recovery } = input.hold;
@@ -41,12 +53,15 @@ function gateOf(input: RouteInput): Gate {
   }
   if (input.primary === null) return { state: 'closed', reason: 'no-primary' };
   // What the monitor thinks of another node than the one that we send writes to is no reason to hold.
-  if (input.health.state !== 'alive' && input.view.primary === input.primary && input.health.since >= input.openedAt) {
-    return { state: 'closed', reason: 'detector' };
+  if (input.view.primary === input.primary && isDoubted(input)) return { state: 'closed', reason: 'detector' };
+  const primary = input.view.nodes.find((node) => node.node === input.primary);
+  const factsAt = primary?.observation.factsAt ?? null;
+  if (primary === undefined || factsAt === null || factsAt < input.openedAt) return { state: 'open' };
+  // Some other server answers at its address.
+  if (primary.state === 'identity-changed' || primary.state === 'other-flavor') {
+    return { state: 'closed', reason: 'no-primary' };
   }
-  const seen = input.view.nodes.find((node) => node.node === input.primary)?.observation;
-  const fresh = seen?.factsAt !== undefined && seen.factsAt !== null && seen.factsAt >= input.openedAt;
-  if (fresh && seen.facts?.readOnly) return { state: 'closed', reason: 'read-only' };
+  if (primary.observation.facts?.readOnly) return { state: 'closed', reason: 'read-only' };
   return { state: 'open' };
 }
 

@@ -97,6 +97,7 @@ export class ClusterRouting {
       health: this.#source.health(),
       serverVersion: this.#source.serverVersion(),
       openedAt: this.#openedAt,
+      now: this.#clock.nowMs(),
     });
   }
 }
