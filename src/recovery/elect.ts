@@ -92,7 +92,8 @@ function fitness(view: NodeView, input: FailoverInput, flavor: Flavor | null): F
   const fault = replicaFault(facts);
   if (fault !== null) return { fit: 'no', why: fault };
   const { replication } = facts;
-  if (replication !== null && replication.receiver !== 'running' && hasNothing(facts.flavor, receivedBy(facts))) {
+  const anythingToReceive = input.primaryFacts === null || !hasNothing(facts.flavor, input.primaryFacts.gtidPosition);
+  if (replication?.receiver !== 'running' && anythingToReceive && hasNothing(facts.flavor, receivedBy(facts))) {
     return { fit: 'no', why: 'never received anything from its source' };
   }
   if (replication !== null && replication.delaySeconds > 0) {

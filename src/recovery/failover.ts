@@ -6,8 +6,9 @@ import type { ClusterView, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { electForFailover, type Election, type FailoverInput } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
-import { Journal } from './journal.ts';
-import { LIMITS, planFailover, planQuiesce } from './plan.ts';
+import { covers, receivedBy } from './gtids.ts';
+import { guarded, Journal } from './journal.ts';
+import { LIMITS, planFailover, planQuiesce, step } from './plan.ts';
 import { LOOK_MAX_AGE_MS, lookAtAll, wantsSemiSync } from './switchover.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
@@ -33,16 +34,29 @@ export interface FailoverOptions {
 export async function runFailover(ctx: RecoveryContext, options: FailoverOptions = {}): Promise<RecoveryRecord> {
   const from = ctx.view().primary;
   const journal = new Journal(ctx, 'failover', from, options.to ?? null);
-  if (from === null)
+  if (from === null) {
     return journal.refuse('refused: no primary is known; make one node writable, and it is followed', false);
+  }
   if (options.reason !== undefined) journal.note('why', options.reason);
+  return guarded(journal, () => failOver(ctx, journal, from, options));
+}
+
+async function failOver(
+  ctx: RecoveryContext,
+  journal: Journal,
+  from: NodeAddress,
+  options: FailoverOptions,
+): Promise<RecoveryRecord> {
   const view = await lookAtAll(ctx, journal);
   const primary = nodeOf(view, from);
   const alive = primary?.observation.reach.state === 'up';
-  if (alive && options.operator !== true) return primaryAnswers(ctx, journal, primary, from);
   const run = newRun(ctx, journal);
-  const closed = await closeGate(run);
-  if (!closed.ok) return journal.refuse(`failed at ${closed.step}: ${closed.error}`, true);
+  if (primary !== null && options.operator !== true) {
+    const life = signOfLife(primary);
+    if (life !== null) return primaryLives(run, view, from, life);
+  }
+  const closed = await carryOut(run, [{ lanes: [[step({ do: 'close-gate', reason: 'failover' }, LIMITS.gateMs)]] }]);
+  if (!closed.ok) return notBegun(run, `${closed.step}: ${closed.error}`, alive);
 
   const semiSync = wantsSemiSync(ctx, primary?.observation.facts ?? null);
   const input = (now: ClusterView): FailoverInput => ({
@@ -56,11 +70,14 @@ export async function runFailover(ctx: RecoveryContext, options: FailoverOptions
     ...(options.force === undefined ? {} : { force: options.force }),
   });
   const first = electForFailover(input(view));
-  if (!first.ok) return refused(run, first, alive);
+  if (!first.ok) {
+    journal.note('elect', first.refusals.join('; '));
+    return notBegun(run, `refused: ${first.refusals.join('; ')}`, alive);
+  }
 
   journal.record.to = first.candidate;
   journal.begin();
-  const fenced = await quiesce(run, view, from, options.operator === true && alive);
+  const fenced = await quiesce(run, view, from, alive);
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
   const settled = await lookAtAll(ctx, journal);
   const election = electForFailover(input(settled));
@@ -129,45 +146,46 @@ function replicasOf(view: ClusterView, primary: NodeAddress): NodeAddress[] {
     .map(({ node }) => node);
 }
 
-/** Someone who holds no gate yet finds the primary in good health, or in need of a reinstatement. */
-async function primaryAnswers(
-  ctx: RecoveryContext,
-  journal: Journal,
-  primary: NodeView,
-  from: NodeAddress,
-): Promise<RecoveryRecord> {
-  if (primary.observation.facts?.readOnly === true) {
-    return journal.refuse(
-      `${from} answers, but does not take writes: it is to be reinstated, or: failover --to NODE`,
-      false,
-    );
+/** Errors of a server that lives and only does not let us in: full, or our account is refused. */
+const LIVING_ERRNOS = new Set([1040, 1045, 1129, 1130, 1203, 1226, 1862, 3118, 3955, 4151]);
+
+type Life = { writable: boolean; text: string };
+
+/** Why the primary is not dead; null where nothing speaks for it. */
+function signOfLife(primary: NodeView): Life | null {
+  const { reach, facts } = primary.observation;
+  if (reach.state === 'up') {
+    return facts?.readOnly === true
+      ? { writable: false, text: 'answers, but does not take writes: reinstate it, or failover --to NODE' }
+      : { writable: true, text: 'has already recovered: it answers and is writable' };
   }
-  try {
-    await journal.step('reopen-gate', LIMITS.gateMs, () => ctx.gate.reopen(journal.id));
-  } catch {
-    // Recorded by the step; the caller publishes its routes again.
+  if (reach.state === 'denied' && LIVING_ERRNOS.has(reach.errno)) {
+    return { writable: true, text: `lives, though it does not let Evenkeel in (${reach.error})` };
   }
-  return journal.refuse(`${from} has already recovered: it answers and is writable`, true);
+  return null;
 }
 
-async function closeGate(run: Run): Promise<Carried> {
-  const name = 'close-gate';
-  return carryOut(run, [
-    { lanes: [[{ name, action: { do: 'close-gate', reason: 'failover' }, timeoutMs: LIMITS.gateMs, required: true }]] },
-  ]);
+/** There is nothing to recover from; what an earlier failover that came to nothing has stopped goes on. */
+async function primaryLives(run: Run, view: ClusterView, from: NodeAddress, life: Life): Promise<RecoveryRecord> {
+  const idle = view.nodes.filter(({ node, observation: { reach, facts } }) => {
+    const replication = facts?.replication ?? null;
+    if (node === from || reach.state !== 'up' || facts === null || replication === null) return false;
+    const stopped = replication.receiver === 'stopped' && replication.receiverError === null;
+    return stopped && replication.applier === 'running' && covers(facts.flavor, facts.gtidPosition, receivedBy(facts));
+  });
+  const lanes = idle.map(({ node }) => [step({ do: 'follow', node, source: from }, RESUME_MS, false)]);
+  if (life.writable) {
+    run.gateTouched = true;
+    lanes.push([step({ do: 'reopen-gate' }, LIMITS.gateMs, false)]);
+  }
+  await carryOut(run, [{ lanes }]);
+  return run.journal.refuse(`${from} ${life.text}`, run.gateTouched);
 }
 
-async function refused(run: Run, election: Extract<Election, { ok: false }>, alive: boolean): Promise<RecoveryRecord> {
-  const { ctx, journal } = run;
-  journal.note('elect', election.refusals.join('; '));
-  if (alive) {
-    // An operator's order against a primary that works: nothing was done to it, so clients go on.
-    await carryOut(run, [
-      { lanes: [[{ name: 'reopen-gate', action: { do: 'reopen-gate' }, timeoutMs: LIMITS.gateMs, required: true }]] },
-    ]);
-  }
-  ctx.log.warn({ recovery: journal.id, refusals: election.refusals }, 'nobody can be promoted');
-  return journal.refuse(`refused: ${election.refusals.join('; ')}`, true);
+/** Nothing was done to any node. Where the primary works (an operator's order), its clients go on. */
+async function notBegun(run: Run, why: string, alive: boolean): Promise<RecoveryRecord> {
+  if (alive) await carryOut(run, [{ lanes: [[step({ do: 'reopen-gate' }, LIMITS.gateMs)]] }]);
+  return run.journal.refuse(why, true);
 }
 
 /**
@@ -201,23 +219,11 @@ async function quiesce(run: Run, view: ClusterView, from: NodeAddress, mustFence
  */
 async function takeBack(run: Run, from: NodeAddress, why: string): Promise<RecoveryRecord> {
   const { journal } = run;
-  const lanes = [...run.applied].map((node) => [
-    {
-      name: `follow ${node}`,
-      action: { do: 'follow' as const, node, source: from },
-      timeoutMs: RESUME_MS,
-      required: false,
-    },
-  ]);
+  const lanes = [...run.applied].map((node) => [step({ do: 'follow', node, source: from }, RESUME_MS, false)]);
   const answered = run.fenced.has(from);
   const clients = [
-    {
-      name: `restore-writable ${from}`,
-      action: { do: 'restore-writable' as const, node: from },
-      timeoutMs: LIMITS.restoreMs,
-      required: true,
-    },
-    { name: 'reopen-gate', action: { do: 'reopen-gate' as const }, timeoutMs: LIMITS.gateMs, required: true },
+    step({ do: 'restore-writable', node: from }, LIMITS.restoreMs),
+    step({ do: 'reopen-gate' }, LIMITS.gateMs),
   ];
   const back = await carryOut(run, [{ lanes: answered ? [clients, ...lanes] : lanes }]);
   if (answered && back.ok) return journal.end('rolled-back', why, true);

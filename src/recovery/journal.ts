@@ -199,6 +199,16 @@ export class Journal {
   }
 }
 
+/** Runs a recovery so that it always ends with a record, whatever was thrown (say, a GTID text nobody can read). */
+export async function guarded(journal: Journal, work: () => Promise<RecoveryRecord>): Promise<RecoveryRecord> {
+  try {
+    return await work();
+  } catch (error) {
+    journal.note('unexpected', errorText(error));
+    return journal.end('failed', errorText(error), true);
+  }
+}
+
 function round(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

@@ -55,31 +55,14 @@ export const LIMITS = {
   applyReceivedMs: 30_000,
 } as const;
 
-function step(action: Action, timeoutMs: number, required = true): PlannedStep {
+/** One planned step, named by what it does and to whom. */
+export function step(action: Action, timeoutMs: number, required = true): PlannedStep {
   return { name: nameOf(action), action, timeoutMs, required };
 }
 
 function nameOf(action: Action): string {
-  switch (action.do) {
-    case 'close-gate':
-    case 'drain':
-    case 'reopen-gate':
-      return action.do;
-    case 'open-gate':
-    case 'set-read-only':
-    case 'set-writable':
-    case 'restore-writable':
-    case 'kill-clients':
-    case 'note-position':
-    case 'wait-for-position':
-    case 'apply-received':
-    case 'detach':
-      return `${action.do} ${action.node}`;
-    case 'semi-sync-role':
-      return `semi-sync-${action.role} ${action.node}`;
-    case 'follow':
-      return `follow ${action.node}`;
-  }
+  const subject = 'node' in action ? ` ${action.node}` : '';
+  return action.do === 'semi-sync-role' ? `semi-sync-${action.role}${subject}` : `${action.do}${subject}`;
 }
 
 const one = (planned: PlannedStep): Stage => ({ lanes: [[planned]] });

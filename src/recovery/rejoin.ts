@@ -6,7 +6,7 @@ import { gtidSubtract } from '../cluster/index.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { carryOut, newRun, settlePromotion } from './execute.ts';
 import { covers, missingFrom, receivedBy } from './gtids.ts';
-import { Journal } from './journal.ts';
+import { guarded, Journal } from './journal.ts';
 import { isReachable } from './look.ts';
 import { LIMITS, planReinstate, planRejoin } from './plan.ts';
 import { LOOK_MAX_AGE_MS, lookAtAll, wantsSemiSync } from './switchover.ts';
@@ -76,6 +76,15 @@ export async function reinstate(ctx: RecoveryContext, options: ReinstateOptions)
   const primary = ctx.view().primary;
   const journal = new Journal(ctx, 'reinstate', primary, primary);
   if (primary === null) return journal.refuse('refused: no primary is known', false);
+  return guarded(journal, () => bringBack(ctx, journal, primary, options));
+}
+
+async function bringBack(
+  ctx: RecoveryContext,
+  journal: Journal,
+  primary: NodeAddress,
+  options: ReinstateOptions,
+): Promise<RecoveryRecord> {
   const view = await lookAtAll(ctx, journal);
   const refusal = notToReinstate(view, primary, options.lastKnown, ctx.clock.nowMs());
   if (refusal !== null) {

@@ -7,7 +7,7 @@ import { isReachable, lookAt, viewAfter } from './look.ts';
 import { replicaFault } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
 import { ownTransactionsBeyond } from './gtids.ts';
-import { Journal } from './journal.ts';
+import { guarded, Journal } from './journal.ts';
 import { LIMITS, planSwitchover, planUndo } from './plan.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
@@ -136,10 +136,25 @@ export async function runSwitchover(ctx: RecoveryContext, options: { to?: NodeAd
   const from = ctx.view().primary;
   const journal = new Journal(ctx, 'switchover', from, options.to ?? null);
   if (from === null) return journal.refuse('refused: no primary is known, so there is nothing to move', false);
+  return guarded(journal, () => switchOver(ctx, journal, from, options.to));
+}
+
+async function switchOver(
+  ctx: RecoveryContext,
+  journal: Journal,
+  from: NodeAddress,
+  named: NodeAddress | undefined,
+): Promise<RecoveryRecord> {
   const view = await lookAtAll(ctx, journal);
   const primaryFacts = view.nodes.find((one) => one.node === from)?.observation.facts ?? null;
   const semiSync = wantsSemiSync(ctx, primaryFacts);
-  const check = checkSwitchover({ view, from, ...options, semiSync, nowMs: ctx.clock.nowMs() });
+  const check = checkSwitchover({
+    view,
+    from,
+    ...(named === undefined ? {} : { to: named }),
+    semiSync,
+    nowMs: ctx.clock.nowMs(),
+  });
   if (!check.ok) {
     journal.note('check', check.refusals.join('; '));
     return journal.refuse(`refused: ${check.refusals.join('; ')}`, false);

@@ -165,9 +165,9 @@ export function openEmbeddedStore(path: string): Store {
       throw explain(path, error);
     }
   }
-  function parse<T>(text: unknown): T {
+  function parse(text: unknown): unknown {
     try {
-      return JSON.parse(String(text)) as T;
+      return JSON.parse(String(text));
     } catch (error) {
       throw new StoreError('corrupt', `store ${path} holds an entry that does not parse; move it away`, error);
     }
@@ -176,7 +176,7 @@ export function openEmbeddedStore(path: string): Store {
   return {
     loadCluster(cluster) {
       const row = guarded(() => selectCluster.get(cluster));
-      return row === undefined ? null : parse<ClusterMemory>(row['memory']);
+      return row === undefined ? null : (parse(row['memory']) as ClusterMemory);
     },
     saveCluster(memory) {
       guarded(() => upsertCluster.run(memory.cluster, memory.epoch, JSON.stringify(memory)));
@@ -192,11 +192,11 @@ export function openEmbeddedStore(path: string): Store {
       const rows = guarded(() =>
         options.cluster === undefined ? selectHistory.all(limit) : selectClusterHistory.all(options.cluster, limit),
       );
-      return rows.map((row) => parse<RecoveryRecord>(row['record']));
+      return rows.map((row) => parse(row['record']) as RecoveryRecord);
     },
     recovery(id) {
       const row = guarded(() => selectRecovery.get(id));
-      return row === undefined ? null : parse<RecoveryRecord>(row['record']);
+      return row === undefined ? null : (parse(row['record']) as RecoveryRecord);
     },
     close() {
       if (db.isOpen) db.close();
