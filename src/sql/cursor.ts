@@ -243,7 +243,11 @@ export class Cursor {
       if ((traits & adjacent) !== 0 && this.#previousStop !== this.lexer.start) this.noted |= F.unknownFunction;
       return;
     }
-    if ((traits & TRAIT.keyword) === 0) this.#onSpecialCall(word);
+    if (!this.#isKeyword(traits)) this.#onSpecialCall(word);
+  }
+
+  #isKeyword(traits: number): boolean {
+    return (traits & (this.mariadb ? TRAIT.mariadbKeyword : TRAIT.mysqlKeyword)) !== 0;
   }
 
   #onSpecialCall(word: number): void {
@@ -290,7 +294,7 @@ export class Cursor {
 
   #followsAccountName(): boolean {
     if (this.#previous === T.string || this.#previous === T.quoted) return true;
-    return this.#previous === T.word && (traitsOf(this.#previousWord) & TRAIT.keyword) === 0;
+    return this.#previous === T.word && !this.#isKeyword(traitsOf(this.#previousWord));
   }
 
   #write(): void {

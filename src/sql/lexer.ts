@@ -320,6 +320,11 @@ export class Lexer {
         this.#at = this.#digits(at + 2);
         return T.number;
       }
+      // 1e5 ends with its digits, whatever follows: 1e5FOR UPDATE has a keyword in it.
+      if (fold(next) === 0x65 && classOf(sign) === DIGIT) {
+        this.#at = this.#digits(at + 1);
+        return T.number;
+      }
       return this.#digitsThenLetters(at);
     }
     if (next === 0x2e) at = this.#fraction(at + 1);
@@ -338,7 +343,7 @@ export class Lexer {
     if (high) return this.#nameBeyondAscii(at);
     const text = Buffer.from(this.#text.subarray(this.start, Math.min(at, this.start + 64))).toString('latin1');
     this.word = 0;
-    return at - this.start <= 64 && /^(\d+e\d+|0x[0-9a-f]+|0b[01]+)$/i.test(text) ? T.number : T.word;
+    return at - this.start <= 64 && /^(0x[0-9a-f]+|0b[01]+)$/i.test(text) ? T.number : T.word;
   }
 
   #fraction(from: number): number {

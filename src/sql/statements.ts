@@ -73,7 +73,9 @@ function definition(cursor: Cursor): StatementKind {
   let queries = false;
   while (!cursor.ended) {
     cursor.next();
-    if (QUERIES.has(cursor.word) && cursor.word !== W.with) queries = true;
+    if (cursor.word === W.select) queries = true;
+    // Not a partition's VALUES IN or VALUES LESS THAN.
+    else if (cursor.previousWord === W.values && cursor.word !== W.in && cursor.word !== W.less) queries = true;
   }
   // Stored functions may not stand in a definition but in its query; `KEY k (a(10))` looks like a call.
   if (!queries) cursor.noted &= ~F.unknownFunction;

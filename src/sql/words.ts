@@ -9,7 +9,7 @@ export const TRAIT = {
   /** A native function of MariaDB without effect. */
   mariadbFunction: 2,
   /** May stand in front of a parenthesis without being called. */
-  keyword: 4,
+  mysqlKeyword: 4,
   /** What follows is a name being declared or a table: `INTO t (a)` calls nothing. */
   namer: 8,
   /** Native only with the parenthesis right behind it (IGNORE_SPACE off); with a blank it is a stored function. */
@@ -19,6 +19,8 @@ export const TRAIT = {
   action: 64,
   /** As a system variable it tells about the statement before. */
   asksPrevious: 128,
+  /** As mysqlKeyword, for MariaDB. */
+  mariadbKeyword: 256,
 } as const;
 
 /** Words that the classifier names. Their numbers are their places in this list, from 1. */
@@ -40,7 +42,7 @@ const NAMED_ROWS = [
   ['immediate', 'trigger', 'event', 'end', 'if', 'case', 'loop', 'while', 'repeat', 'then', 'else', 'package'],
   ['unique', 'fulltext', 'spatial', 'recursive', 'null', 'true', 'identity', 'insert_id', 'schema', 'database', 'x'],
   ['b', 'n', 'stage', 'by', 'using', 'verbose', 'elseif', 'definer', 'sequence', 'body', 'view', 'aggregate'],
-  ['currval'],
+  ['currval', 'less'],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
 const NAMED: readonly Named[] = NAMED_ROWS.flat();
@@ -50,26 +52,32 @@ export const W = Object.freeze(Object.fromEntries(NAMED.map((word, at) => [word,
   Record<Named, number>
 >;
 
+// Checked against MySQL 9.7 and MariaDB 10.11: a stored function of such a name cannot be called without a qualifier.
 const KEYWORDS = `
-  add all alter analyze and any as asc before between bigint binary bit blob bool boolean both btree by call cascade case
-  change char character check collate column columns comment condition constraint create cross cube current_user data
-  date datetime day_hour day_microsecond day_minute day_second dec decimal declare default delayed delete desc describe
-  distinct distinctrow div do double drop dual duplicate each else elseif enclosed end enum escape escaped except execute
-  exists explain external false fetch fields fixed float float4 float8 for force foreign from fulltext function generated
-  geometry grant group groups hash having high_priority hour_microsecond hour_minute hour_second if ignore in index infile
-  inet4 inet6 inner inout insert int int1 int2 int3 int4 int8 integer intersect interval into is join json json_table key
-  keys kill lateral leading leave left like limit linear lines list load lock long longblob longtext loop low_priority
-  match maxvalue mediumblob mediumint mediumtext member middleint minus minute_microsecond minute_second mod modifies
-  national natural nchar nested no_write_to_binlog not null number numeric nvarchar of offset on only optimize option
-  optionally options or order out outer outfile over partition path precision prepare primary procedure purge qualify
-  range read reads real recursive references regexp release rename repeat replace require restrict return returning
-  returns revoke right rlike rollup row rows rtree schema second_microsecond select separator serial set sets show signal
-  signed smallint some sounds spatial sql_big_result sql_buffer_result sql_cache sql_calc_found_rows sql_no_cache
-  sql_small_result starting straight_join stored subpartition table tables terminated text than then time timestamp
-  tinyblob tinyint tinytext to trailing trigger true undo union unique unlock unsigned until update usage use using value
-  values varbinary varchar varcharacter varying vector view virtual when where while window with within write xor year
-  year_month zerofill against against mode
+  add all alter analyze and any as asc before between bigint binary bit blob bool boolean both by call cascade case
+  change char character check collate column comment condition constraint create cross current_user date datetime
+  day_hour day_microsecond day_minute day_second dec decimal declare default delayed delete desc describe distinct
+  distinctrow div do double drop dual each else elseif enclosed end enum escaped except execute exists explain false
+  fetch fixed float float4 float8 for force foreign from fulltext function grant group having high_priority
+  hour_microsecond hour_minute hour_second if ignore in index infile inner inout insert int int1 int2 int3 int4 int8
+  integer intersect interval into is join json key keys kill leading leave left like limit linear lines load lock long
+  longblob longtext loop low_priority match maxvalue mediumblob mediumint mediumtext middleint minute_microsecond
+  minute_second mod modifies national natural nchar no_write_to_binlog not null number numeric nvarchar offset on
+  optimize option optionally options or order out outer outfile over partition precision prepare primary procedure
+  purge range read reads real recursive references regexp release rename repeat replace require restrict return
+  returning revoke right rlike row rows schema second_microsecond select separator serial set show signal signed
+  smallint some sounds spatial sql_big_result sql_buffer_result sql_calc_found_rows sql_no_cache sql_small_result
+  starting stored straight_join table terminated text then time timestamp tinyblob tinyint tinytext to trailing
+  trigger true undo union unique unlock unsigned update usage use using value values varbinary varchar varcharacter
+  varying when where while window with write xor year year_month zerofill
 `;
+/** In MariaDB these are ordinary names. */
+const MYSQL_KEYWORDS = `
+  against btree columns cube data duplicate escape external fields generated geometry groups hash json_table lateral
+  list member mode nested of only path qualify returns rollup rtree sets subpartition tables than until vector view
+  virtual
+`;
+const MARIADB_KEYWORDS = `sql_cache within`;
 
 const NAMERS = `
   into table references as with recursive key index insert replace ignore low_priority delayed exists unique partition
@@ -111,7 +119,9 @@ function buildDictionary(): Dictionary {
   mark(COMMON_FUNCTIONS, TRAIT.mysqlFunction | TRAIT.mariadbFunction);
   mark(MYSQL_FUNCTIONS, TRAIT.mysqlFunction);
   mark(MARIADB_FUNCTIONS, TRAIT.mariadbFunction);
-  mark(KEYWORDS, TRAIT.keyword);
+  mark(KEYWORDS, TRAIT.mysqlKeyword | TRAIT.mariadbKeyword);
+  mark(MYSQL_KEYWORDS, TRAIT.mysqlKeyword);
+  mark(MARIADB_KEYWORDS, TRAIT.mariadbKeyword);
   mark(NAMERS, TRAIT.namer);
   mark(ADJACENT, TRAIT.mysqlAdjacent | TRAIT.mariadbAdjacent);
   mark(MARIADB_ADJACENT, TRAIT.mariadbAdjacent);

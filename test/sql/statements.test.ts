@@ -14,10 +14,6 @@ const BOTH: [string, string][] = [
   ['(SELECT 1) UNION ALL (SELECT 2) ORDER BY 1 LIMIT 1', 'read again'],
   ['SELECT `a`.`b`, t.`c`, COUNT(*), SUM(DISTINCT x) FROM `d`.`t` t JOIN u USING (id) GROUP BY 1', 'read again'],
   ['SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY b) FROM t WINDOW w AS (ORDER BY c)', 'read again'],
-  [
-    "SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$', NESTED PATH '$' COLUMNS (b CHAR(3) PATH '$'))) AS jt",
-    'read again',
-  ],
   ['WITH x AS (SELECT 1) SELECT * FROM x', 'read again'],
   [
     'WITH RECURSIVE x (n) AS (SELECT 1 UNION ALL SELECT n+1 FROM x), `y` (m) AS (SELECT 2) SELECT * FROM x, y',
@@ -29,9 +25,10 @@ const BOTH: [string, string][] = [
   ['SELECT * FROM (SELECT 1) AS d(a)', 'read again'],
   ['SELECT SLEEP(1), BENCHMARK(1, 1), UUID_SHORT(), RAND(), CONNECTION_ID()', 'read again'],
   ['SELECT SQL_NO_CACHE 1', 'read again'],
+  ["SELECT * FROM t WHERE MATCH (a) AGAINST ('x' IN BOOLEAN MODE)", 'read again'],
   ['SELECT SQL_CALC_FOUND_ROWS * FROM t', 'read again calcFoundRows'],
   ['SELECT /*+ SET_VAR(sort_buffer_size = 16M) */ 1', 'read again'],
-  ["SELECT ST_Distance(ST_GeomFromText('POINT(1 1)'), POINT(1,2))", 'read again'],
+  ["SELECT ST_Distance(ST_GeomFromText('POINT(1 1)'), ST_GeomFromText('POINT(1 2)'))", 'read again'],
   ['SELECT "into outfile", \'for update\', 1 AS `into`', 'read again'],
   ['SELECT t.update, t.into, t.share FROM t', 'read again'],
   ['SELECT @a + 1', 'read again usesUserVariable'],
@@ -107,6 +104,9 @@ const BOTH: [string, string][] = [
   ["LOAD DATA LOCAL INFILE 'x' INTO TABLE t (a, @b) SET c = @b", `write ${SETS} @b`],
   ['LOAD INDEX INTO CACHE t', 'write implicitCommit'],
   ['CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(10), KEY k (n), d DECIMAL(5,2))', 'write implicitCommit'],
+  ['CREATE TABLE t (a INT) PARTITION BY LIST (a) (PARTITION p VALUES IN (1))', 'write implicitCommit'],
+  ['CREATE TABLE t (a INT) PARTITION BY RANGE COLUMNS (a) (PARTITION p VALUES LESS THAN (1))', 'write implicitCommit'],
+  ['CREATE TABLE t (a INT) AS VALUES (f(1))', 'write unknownFunction implicitCommit'],
   ['CREATE INDEX i ON t (a, b(10))', 'write implicitCommit'],
   ['CREATE TABLE t (a TEXT, KEY k (a(10))) SELECT f(1) AS a', 'write unknownFunction implicitCommit'],
   ['CREATE TEMPORARY TABLE t (a INT)', 'write temporaryTable'],
@@ -265,6 +265,13 @@ const DIFFERENT: [string, string, string][] = [
   ["EXECUTE IMMEDIATE 'SELECT 1'", 'prepare', 'prepare'],
   ['SELECT RANK () OVER (ORDER BY a)', 'read again', 'read unknownFunction'],
   ['TABLE t', 'read again', 'read again'],
+  [
+    "SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$', NESTED PATH '$' COLUMNS (b CHAR(3) PATH '$'))) AS jt",
+    'read again',
+    'read unknownFunction',
+  ],
+  ['SELECT POINT(1, 2)', 'read again', 'read unknownFunction'],
+  ['SELECT hash(1)', 'read again', 'read unknownFunction'],
 ];
 
 describe('a statement is classified', () => {
