@@ -1,7 +1,7 @@
 // The sandbox itself, against real servers of both flavors: it comes up replicating, a killed node comes back
 // read-only, and nothing is left of it afterwards.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -9,8 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
 import {
+  findTool,
   killNode,
   type SandboxInfo,
   type SandboxNode,
@@ -109,6 +111,18 @@ for (const flavor of ['mariadb', 'mysql'] as const) {
   }
 
   describe(flavor, { concurrency: false }, () => {
+    test("the flavor's own client is found and logs in", { timeout: 120_000 }, async () => {
+      await withSandbox({ flavor, replication: 'async', nodes: 1 }, async (sandbox) => {
+        const [program = '', ...args] = (await findTool(flavor)).argv0;
+        const { user, password, database } = sandbox.app;
+        const login = ['--no-defaults', '-h127.0.0.1', `-P${node(sandbox, 'node1').port}`, `-u${user}`, '-N', database];
+        const env = { ...process.env, MYSQL_PWD: password };
+        const sql = 'SELECT DATABASE(), CURRENT_USER()';
+        const { stdout } = await promisify(execFile)(program, [...args, ...login, '-e', sql], { env });
+        assert.equal(stdout.trim(), 'app\tapp@%');
+      });
+    });
+
     test('nodes have no history and differ in identity', { timeout: 120_000 }, async () => {
       await withSandbox({ flavor, replication: 'async', nodes: 2 }, async (sandbox) => {
         const sql =
