@@ -29,7 +29,9 @@ export interface ServerProgram {
 /** A client or a peer. */
 export interface ToolProgram {
   argv0: string[];
-  /** Where its bundle lies; null where it is the system's own. */
+  /** To be added to its environment. */
+  env: Record<string, string>;
+  /** Where its bundle lies, as if it were `/`; null where it is the system's own. */
   root: string | null;
 }
 
@@ -134,10 +136,12 @@ export async function findTool(name: ToolName, progress: Progress = () => {}): P
   for (const candidate of onPath([name])) {
     // `mysql` on the PATH may be MariaDB's client, which does not speak MySQL 9's default authentication.
     if (bundle === 'mysql' && /MariaDB/i.test(await versionText([candidate]))) continue;
-    return { argv0: [candidate], root: null };
+    return { argv0: [candidate], env: {}, root: null };
   }
   const root = await bundleRoot(BUNDLES[bundle], cacheDir(), progress);
-  return { argv0: await bundleProgram(root, path), root };
+  // The test scripts of sysbench load each other from where the package would have been installed.
+  const env: Record<string, string> = name === 'sysbench' ? { LUA_PATH: `${root}/usr/share/sysbench/?.lua;;` } : {};
+  return { argv0: await bundleProgram(root, path), env, root };
 }
 
 function onPath(names: readonly string[]): string[] {
