@@ -73,6 +73,7 @@ function statements(): Classification {
   let count = 0;
   let noted = 0;
   let doubtful = false;
+  let dialectChecked = false;
   cursor.next();
   while (cursor.token !== T.end) {
     // The server drops semicolons at the end of a text, and refuses an empty statement in front of another one.
@@ -83,6 +84,11 @@ function statements(): Classification {
       const verbInDoubt = cursor.lexer.mayRunSeen;
       count++;
       kind = oneStatement();
+      // What follows in the same text is read with the dialect that this statement may have changed.
+      if (!dialectChecked && cursor.token === T.semicolon && mayChangeDialect(kind, cursor.noted)) {
+        dialectChecked = true;
+        doubtful ||= cursor.lexer.restDependsOnDialect();
+      }
       noted |= cursor.noted;
       cursor.noted = 0;
       doubtful ||= kind === 'unknown' || verbInDoubt;
@@ -95,6 +101,10 @@ function statements(): Classification {
   if (cursor.lexer.broken || cursor.doubtful || doubtful) return result('unknown', noted, false);
   if (count > 1) return result('multi', noted, false);
   return result(kind, noted, kind === 'read' && (noted & NOT_AGAIN) === 0 && !cursor.lexer.mayRunSeen);
+}
+
+function mayChangeDialect(kind: StatementKind, noted: number): boolean {
+  return kind === 'set' || kind === 'call' || kind === 'prepare' || (noted & F.unknownFunction) !== 0;
 }
 
 function oneStatement(): StatementKind {

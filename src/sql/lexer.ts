@@ -125,6 +125,15 @@ export class Lexer {
     return kind;
   }
 
+  /** Whether what follows could be read differently under another sql_mode or character set. */
+  restDependsOnDialect(): boolean {
+    for (let at = this.#at; at < this.#length; at++) {
+      const byte = this.#text[at] ?? 0;
+      if (byte === BACKSLASH || byte === DOUBLE_QUOTE || byte >= 0x80) return true;
+    }
+    return false;
+  }
+
   #peek(at: number): number {
     return at < this.#length ? (this.#text[at] ?? 0) : EOF;
   }

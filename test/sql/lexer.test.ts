@@ -112,6 +112,13 @@ describe('a text that hides something', () => {
     assert.equal(describeText('SELECT "a\\" FOR UPDATE"', MYSQL), READS);
   });
 
+  it('is unknown where an earlier statement of the same text may have changed how it is read', () => {
+    assert.equal(describeText("SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT 'a\\'; SET @a = 1"), 'unknown');
+    assert.equal(describeText('CALL p(); SELECT "x"'), 'unknown');
+    assert.equal(describeText("SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT 'a'"), 'multi');
+    assert.equal(describeText("SELECT 'a\\'b'; SELECT 1"), 'multi');
+  });
+
   it('is unknown in bytes that no UTF-8 name has, which may be blanks in a single-byte character set', () => {
     assert.equal(describeText(Buffer.from('SELECT 1\xa0FOR\xa0UPDATE', 'latin1')), 'unknown');
     assert.equal(describeText(Buffer.from('SELECT gr\xf6\xdfe FROM t', 'latin1')), 'unknown');
