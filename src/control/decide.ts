@@ -21,6 +21,13 @@ export interface NodeStory {
 
 export type Stories = ReadonlyMap<NodeAddress, NodeStory>;
 
+/** How often a change of primary that someone made was tried to be followed, in vain. */
+export interface FollowStory {
+  to: NodeAddress;
+  attempts: number;
+  notBefore: number;
+}
+
 /** The failovers of the present incident. */
 export interface FailoverStory {
   /** When attempts began, of the last `windowMs`. */
@@ -43,6 +50,7 @@ export interface Situation {
   formerPrimaries: ReadonlySet<NodeAddress>;
   stories: Stories;
   failovers: FailoverStory;
+  follow: FollowStory | null;
   /** Since when a recovery that ended holds the clients; null where none does. */
   heldSince: number | null;
 }
@@ -97,8 +105,8 @@ export function observe(before: Stories, view: ClusterView, now: number): Storie
   return after;
 }
 
-/** The story of a node after an attempt to mend it. */
-export function attempted(story: NodeStory, now: number): NodeStory {
+/** A story after one more attempt. */
+export function attempted<S extends NodeStory | FollowStory>(story: S, now: number): S {
   const backoffMs = Math.min(mendBackoffMs * 2 ** story.attempts, mendBackoffMaxMs);
   return { ...story, attempts: story.attempts + 1, notBefore: now + backoffMs };
 }
@@ -168,6 +176,8 @@ export function decide(situation: Situation): Action {
   const { view, health, primary } = situation;
   if (primary === null) return view.primary === null ? { do: 'nothing' } : { do: 'begin', primary: view.primary };
   if (view.primary !== null && view.primary !== primary) {
+    const { follow, now } = situation;
+    if (follow?.to === view.primary && now < follow.notBefore) return { do: 'nothing' };
     return { do: 'follow', primary: view.primary, reason: 'someone else made it the primary' };
   }
   if (health.state === 'dead') {

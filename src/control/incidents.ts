@@ -17,6 +17,7 @@ import {
   attempted,
   decide,
   type FailoverStory,
+  type FollowStory,
   failoverWindowMs,
   fingerprint,
   noFailovers,
@@ -78,6 +79,7 @@ export class Incidents {
   readonly #options: IncidentsOptions;
   #stories: Stories = new Map();
   #failovers: FailoverStory = noFailovers;
+  #follow: FollowStory | null = null;
   #running: Running | null = null;
   #former: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
@@ -108,6 +110,7 @@ export class Incidents {
     const now = clock.nowMs();
     this.#stories = observe(this.#stories, view(), now);
     this.#calm(health());
+    if (view().primary === routing.memory.primary) this.#follow = null;
     this.#rememberWritable();
     if (this.#running || this.#stopped) return;
     const { epoch, nodes, primary } = routing.memory;
@@ -121,6 +124,7 @@ export class Incidents {
       formerPrimaries: this.#former,
       stories: this.#stories,
       failovers: this.#failovers,
+      follow: this.#follow,
       heldSince: routing.heldByRecoverySince,
     });
     this.#act(action);
@@ -199,7 +203,7 @@ export class Incidents {
           reason: action.reason,
           mayFence: automatic,
         };
-        if (!this.#mayMend(action.primary)) return;
+        this.#countFollow(action.primary);
         this.#start('follow', (context) => runFollow(context, options));
         return;
       }
@@ -240,6 +244,11 @@ export class Incidents {
     const now = this.#options.clock.nowMs();
     const recent = this.#failovers.attempts.filter((at) => now - at < failoverWindowMs);
     this.#failovers = { attempts: [...recent, now], refusedView: fingerprint(this.#options.view()) };
+  }
+
+  #countFollow(to: NodeAddress): void {
+    const story = this.#follow?.to === to ? this.#follow : { to, attempts: 0, notBefore: 0 };
+    this.#follow = attempted(story, this.#options.clock.nowMs());
   }
 
   #rememberWritable(): void {

@@ -41,6 +41,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     formerPrimaries: new Set(),
     stories: observe(new Map(), over.view ?? view, now),
     failovers: noFailovers,
+    follow: null,
     heldSince: null,
     ...over,
   };
@@ -69,6 +70,10 @@ test('a change of primary by someone else is followed, before anything else is t
   const nodes = [readOnlyPrimary, nodeView('b:1', 'primary')];
   const view = { cluster: 'shop', flavor: 'mysql' as const, primary: 'b:1', nodes, problems: [] };
   assert.equal(decide(situation(nodes, { view, health: dead })).do, 'follow');
+  const follow = attempted({ to: 'b:1', attempts: 0, notBefore: 0 }, 0);
+  assert.equal(decide(situation(nodes, { view, follow })).do, 'nothing');
+  assert.equal(decide(situation(nodes, { view, follow, now: mendBackoffMs })).do, 'follow');
+  assert.equal(decide(situation(nodes, { view, follow: { ...follow, to: 'c:1' } })).do, 'follow');
 });
 
 test('a dead primary is failed over; a suspected one is not', () => {
