@@ -100,7 +100,7 @@ async function promote(
   journal.record.to = to;
   journal.note('elect', [`${to}: ${election.reason}`, ...election.warnings].join('; '));
   const others = replicasOf(view, from).filter((node) => node !== to);
-  const plan = planFailover({ to, others, semiSync });
+  const plan = planFailover({ to, others, semiSync, applied: run.applied.has(to) });
   const before = await carryOut(run, plan.before);
   if (!before.ok) {
     const promoting = run.attempted.some((one) => one.action.do === 'set-writable' && one.action.node === to);

@@ -102,11 +102,11 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
           [
-            ...repoint(from, to, input.semiSync),
+            repoint(from, to),
             // Direct connections would go on reading an old primary as if it were the primary.
             step({ do: 'kill-clients', node: from }, LIMITS.killMs, false),
           ],
-          ...input.others.map((node) => repoint(node, to, input.semiSync)),
+          ...input.others.map((node) => [repoint(node, to)]),
         ],
       },
     ],
@@ -122,12 +122,9 @@ function promote(to: NodeAddress, semiSync: boolean): Stage[] {
   ];
 }
 
-/** The semi-sync replica role comes first: it counts when the receiver connects. */
-function repoint(node: NodeAddress, source: NodeAddress, semiSync: boolean): PlannedStep[] {
-  return [
-    ...(semiSync ? [step({ do: 'semi-sync-role', node, role: 'replica' }, LIMITS.roleMs, false)] : []),
-    step({ do: 'follow', node, source }, LIMITS.followMs, false),
-  ];
+/** `follow` makes the node read-only and gives it its semi-sync role by itself, in one go with the rest. */
+function repoint(node: NodeAddress, source: NodeAddress): PlannedStep {
+  return step({ do: 'follow', node, source }, LIMITS.followMs, false);
 }
 
 /** Before the decisive look of a failover: receivers stop everywhere, and the old primary is fenced if it can be. */
@@ -142,6 +139,8 @@ export function planQuiesce(input: { replicas: NodeAddress[]; fence: NodeAddress
 
 export interface FailoverPlanInput {
   to: NodeAddress;
+  /** It has applied all it received, with its receiver stopped, already. */
+  applied: boolean;
   others: NodeAddress[];
   semiSync: boolean;
 }
@@ -150,12 +149,15 @@ export interface FailoverPlanInput {
 export function planFailover(input: FailoverPlanInput): PromotionPlan {
   const { to } = input;
   return {
-    before: [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs)), ...promote(to, input.semiSync)],
+    before: [
+      ...(input.applied ? [] : [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs))]),
+      ...promote(to, input.semiSync),
+    ],
     after: [
       {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
-          ...input.others.map((node) => repoint(node, to, input.semiSync)),
+          ...input.others.map((node) => [repoint(node, to)]),
         ],
       },
     ],
@@ -163,16 +165,8 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
 }
 
 /** A node that is not the primary becomes a replica of it. */
-export function planRejoin(input: { node: NodeAddress; primary: NodeAddress; semiSync: boolean }): Stage[] {
-  return [
-    {
-      lanes: [
-        repoint(input.node, input.primary, input.semiSync).map((planned) =>
-          planned.action.do === 'follow' ? { ...planned, required: true } : planned,
-        ),
-      ],
-    },
-  ];
+export function planRejoin(input: { node: NodeAddress; primary: NodeAddress }): Stage[] {
+  return [one({ ...repoint(input.node, input.primary), required: true })];
 }
 
 /** The known primary takes writes again; replicas that lost it connect anew at once rather than at their next try. */
@@ -194,7 +188,7 @@ export function planReinstate(input: {
       {
         lanes: [
           [step({ do: 'open-gate', node: primary }, LIMITS.gateMs)],
-          ...input.replicas.map((node) => repoint(node, primary, input.semiSync)),
+          ...input.replicas.map((node) => [repoint(node, primary)]),
         ],
       },
     ],
@@ -220,9 +214,6 @@ export function planUndo(input: UndoInput): Stage[] {
   if (did('set-read-only', from)) clients.push(step({ do: 'restore-writable', node: from }, LIMITS.restoreMs));
   if (did('close-gate')) clients.push(step({ do: 'reopen-gate' }, LIMITS.gateMs));
   const candidate: PlannedStep[] = [];
-  if (did('semi-sync-role', to)) {
-    candidate.push(step({ do: 'semi-sync-role', node: to, role: 'replica' }, LIMITS.roleMs, false));
-  }
   if (did('detach', to)) candidate.push(step({ do: 'follow', node: to, source: from }, LIMITS.followMs, false));
   const lanes = [clients, candidate].filter((lane) => lane.length > 0);
   return lanes.length === 0 ? [] : [{ lanes }];

@@ -39,8 +39,7 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
       return journal.refuse(refusal, false);
     }
     journal.begin();
-    const semiSync = wantsSemiSync(ctx, theirs);
-    const carried = await carryOut(run, planRejoin({ node, primary, semiSync }));
+    const carried = await carryOut(run, planRejoin({ node, primary }));
     if (!carried.ok) return journal.end('failed', `${carried.step}: ${carried.error}`, false);
     return journal.end('done', `${node} follows ${primary}`, false);
   } catch (error) {
