@@ -41,6 +41,9 @@ export class Reviews<K> {
     answer: Asker['answer'],
   ): void {
     const { node } = message;
+    this.#options.evidence(message.kind, node, message.detail);
+    // An idle connection that was closed makes nobody wait, so nobody waits for an answer.
+    if (message.kind === 'idle-closed') return;
     let askers = this.#open.get(node);
     if (!askers) {
       askers = new Map();
@@ -48,7 +51,6 @@ export class Reviews<K> {
     }
     const evidence = Math.max(message.evidence, askers.get(key)?.evidence ?? 0);
     askers.set(key, { evidence, since: this.#options.nowMs(), answer });
-    this.#options.evidence(message.kind, node, message.detail);
     if (this.#looking.has(node)) this.#lookAgain.add(node);
     else void this.#look(node);
   }

@@ -41,9 +41,12 @@ function mayServeReads(node: NodeView): boolean {
   return node.observation.reach.state === 'up' && readableStates.has(node.state);
 }
 
-function isDoubted({ health, now, openedAt }: RouteInput): boolean {
+function isDoubted({ health, now, openedAt, primary, view }: RouteInput): boolean {
   if (health.state === 'alive' || health.since < openedAt) return false;
-  return health.state === 'dead' || now - health.since >= suspectGraceMs;
+  if (health.state === 'dead' || now - health.since >= suspectGraceMs) return true;
+  // A look that failed since is no mere hint any more.
+  const seen = view.nodes.find((node) => node.node === primary)?.observation;
+  return seen !== undefined && seen.at >= health.since && seen.reach.state !== 'up' && seen.reach.state !== 'denied';
 }
 
 function gateOf(input: RouteInput): Gate {

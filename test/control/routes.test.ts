@@ -55,6 +55,13 @@ test('a dead primary closes the gate at once, a suspected one after the grace', 
   assert.deepEqual(suspect(1000 - suspectGraceMs), closed);
 });
 
+test('a suspicion that a look has borne out closes the gate without grace', () => {
+  const health = { state: 'suspect', since: 1000, reason: '' } as const;
+  const lost = nodeView('a:1', 'primary', 'unreachable');
+  lost.observation.at = 1000;
+  assert.deepEqual(routeOf(input({ health, view: withNodes(lost) })).gate, { state: 'closed', reason: 'detector' });
+});
+
 test('what was seen of a primary before it was opened does not close the gate', () => {
   const nodes = [nodeView('a:1', 'primary', 'read-only-primary', { readOnly: true })];
   const view = withNodes(...nodes);
