@@ -13,14 +13,24 @@ export function isReachable(view: NodeView, nowMs: number, maxAgeMs: number): bo
 
 export type Look = { node: NodeAddress; facts: NodeFacts } | { node: NodeAddress; reach: Reach };
 
-/** Looks at one node; never rejects. */
+/** Looks at one node; never rejects. Takes at most twice `timeoutMs`. */
 export async function lookAt(ctx: RecoveryContext, node: NodeAddress, timeoutMs: number): Promise<Look> {
+  const once = () => withDeadline(ctx.clock, timeoutMs, `look at ${node}`, () => ctx.nodes.look(node, timeoutMs));
   try {
-    const facts = await withDeadline(ctx.clock, timeoutMs, `look at ${node}`, () => ctx.nodes.look(node, timeoutMs));
-    return { node, facts };
+    return { node, facts: await once() };
+  } catch (error) {
+    if (!isLostConnection(error)) return { node, reach: reachOf(error) };
+  }
+  // A kept connection that broke says little: a new one tells a dead process from a connection that was ended.
+  try {
+    return { node, facts: await once() };
   } catch (error) {
     return { node, reach: reachOf(error) };
   }
+}
+
+function isLostConnection(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'lost';
 }
 
 /** ECONNREFUSED tells that the process is gone; anything else may be a host that comes back. */

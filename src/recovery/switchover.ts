@@ -206,7 +206,7 @@ export async function lookAtAll(ctx: RecoveryContext, journal: Journal): Promise
   const view = ctx.view();
   const looks = await journal.step(
     'look',
-    LIMITS.lookMs * 2,
+    LIMITS.lookMs * 4,
     () => Promise.all(view.nodes.map((one) => lookAt(ctx, one.node, LIMITS.lookMs))),
     (found) =>
       found

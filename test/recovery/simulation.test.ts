@@ -18,7 +18,8 @@ function optionsOf(seed: number, bug: Bug, overrides: Partial<WorldOptions> = {}
   for (let count = Math.floor(random() * 3); count > 0; count--) {
     const at = Math.floor(random() * 24);
     const kind = pick<Fault['kind']>('error-before', 'error-after', 'slow', 'crash-before', 'crash-after', 'freeze');
-    if (kind === 'error-before' || kind === 'error-after' || kind === 'slow') faults.push({ at, kind });
+    if (kind === 'error-before' || kind === 'error-after' || kind === 'slow' || kind === 'lost')
+      faults.push({ at, kind });
     else faults.push({ at, kind, victim: pick('target', 'primary', 'random') });
   }
   return {
@@ -193,6 +194,18 @@ describe('simulated recoveries', () => {
       }
     }
     if (only === undefined) assert.ok(joined > 10 && keptOut > 10, `${joined} joined, ${keptOut} kept out`);
+  });
+
+  test('a kept connection that broke does not make a living primary dead', async () => {
+    const world = new World(optionsOf(1, 'none', { faults: [{ at: 0, kind: 'lost' }], nodes: 3, durability: 'none' }));
+    const { primary } = world.gate;
+    world.arm();
+    const record = await world.run(runFailover(world.context()));
+    assert.equal(record.outcome, 'failed');
+    assert.match(record.reason, /already recovered/);
+    assert.equal(world.gate.primary, primary);
+    assert.equal(world.gate.open, true);
+    assert.deepEqual(world.violations, []);
   });
 
   test('a primary that came back read-only with all it had is made writable again', async () => {

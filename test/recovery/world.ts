@@ -67,7 +67,7 @@ export type Bug =
   | 'no-follow'; // the way back forgets the candidate's replication
 
 export type Fault =
-  | { at: number; kind: 'error-before' | 'error-after' | 'slow' }
+  | { at: number; kind: 'error-before' | 'error-after' | 'slow' | 'lost' }
   | { at: number; kind: 'crash-before' | 'crash-after' | 'freeze'; victim: 'target' | 'primary' | 'random' };
 
 export interface WorldOptions {
@@ -460,6 +460,7 @@ export class World {
     if (this.armed) this.calls += 1;
     await this.clock.sleep(1 + this.random() * 4);
     if (fault !== undefined && 'victim' in fault && fault.kind !== 'crash-after') this.strike(fault, target);
+    if (fault?.kind === 'lost') throw Object.assign(new Error('the kept connection broke'), { code: 'lost' });
     if (fault?.kind === 'slow') {
       await this.clock.sleep(timeoutMs * 2);
       if (target !== null) target.wasLost = true;
