@@ -53,6 +53,8 @@ export interface Situation {
   follow: FollowStory | null;
   /** Since when a recovery that ended holds the clients; null where none does. */
   heldSince: number | null;
+  /** When the last recovery ended. What was seen before that is no reason to mend a node: it may be mended. */
+  quietSince: number;
 }
 
 export type Action =
@@ -148,7 +150,7 @@ function reinstateReason(situation: Situation, primary: NodeView): string | null
 function rejoinReason(situation: Situation, node: NodeView): string | null {
   const story = situation.stories.get(node.node);
   if (!story || situation.now < story.notBefore || node.observation.reach.state !== 'up') return null;
-  if (!situation.members.has(node.node)) return null;
+  if (!situation.members.has(node.node) || (node.observation.factsAt ?? 0) < situation.quietSince) return null;
   const ageMs = situation.now - story.since;
   const former = situation.formerPrimaries.has(node.node);
   if (isWritable(node)) {

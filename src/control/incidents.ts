@@ -80,6 +80,7 @@ export class Incidents {
   #stories: Stories = new Map();
   #failovers: FailoverStory = noFailovers;
   #follow: FollowStory | null = null;
+  #quietSince = Number.NEGATIVE_INFINITY;
   #running: Running | null = null;
   #former: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
@@ -126,6 +127,7 @@ export class Incidents {
       failovers: this.#failovers,
       follow: this.#follow,
       heldSince: routing.heldByRecoverySince,
+      quietSince: this.#quietSince,
     });
     this.#act(action);
   }
@@ -299,6 +301,7 @@ export class Incidents {
       return { begun, record };
     } finally {
       this.#running = null;
+      this.#quietSince = this.#options.clock.nowMs();
       onChanged();
     }
   }

@@ -43,6 +43,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     failovers: noFailovers,
     follow: null,
     heldSince: null,
+    quietSince: 0,
     ...over,
   };
 }
@@ -129,6 +130,9 @@ test('a former primary that takes writes is made a replica at once', () => {
   const writer = nodeView('b:1', 'unknown', 'second-writer');
   const formerPrimaries = new Set(['b:1']);
   assert.equal(decide(situation([primary, writer], { formerPrimaries })).do, 'rejoin');
+  // Not by what was seen before the last recovery ended: that may have made it one.
+  const quietSince = performance.now() + 1000;
+  assert.equal(decide(situation([primary, writer], { formerPrimaries, quietSince })).do, 'nothing');
 });
 
 test('a replica that takes writes without a restart has a while, in case someone is at work', () => {
