@@ -4,7 +4,7 @@
 // Where the election refuses, clients stay held until their hold times out; the caller retries on a new view.
 import type { ClusterView, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import { electForFailover, type Election, type FailoverInput } from './elect.ts';
+import { type Election, electForFailover, type FailoverInput } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';

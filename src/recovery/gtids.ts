@@ -3,8 +3,8 @@
 import {
   contains,
   countGtids,
-  type GtidSet,
   formatGtidSet,
+  type GtidSet,
   parseGtidSet,
   parsePosition,
   reaches,

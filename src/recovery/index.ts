@@ -1,7 +1,7 @@
 // Recovery's door: who is promoted (elect), in which order things are done (plan), and the runs that do them.
 export { type Election, electForFailover, type FailoverInput } from './elect.ts';
 export { type FailoverOptions, runFailover } from './failover.ts';
-export { reinstate, type ReinstateOptions, runRejoin } from './rejoin.ts';
+export { type ReinstateOptions, reinstate, runRejoin } from './rejoin.ts';
 export { checkSwitchover, runSwitchover, type SwitchoverCheck, type SwitchoverCheckInput } from './switchover.ts';
 export type {
   ClientGate,

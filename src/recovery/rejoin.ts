@@ -1,8 +1,9 @@
 // Nodes that come back. One that is not the primary is made read-only before anything else and follows the primary,
 // unless it has transactions that the primary has not: then it stays out and is named. The known primary itself,
 // when it came back read-only and nobody took its place, is reinstated, provided that it has all it had.
-import type { ClusterView, NodeFacts } from '../cluster/types.ts';
+
 import { gtidSubtract } from '../cluster/index.ts';
+import type { ClusterView, NodeFacts } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { carryOut, newRun, settlePromotion } from './execute.ts';
 import { covers, missingFrom, receivedBy } from './gtids.ts';

@@ -3,11 +3,11 @@
 // failure leads back to the old primary; after that there is a new one, and what fails then is recorded only.
 import type { ClusterView, NodeFacts, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import { isReachable, lookAt, viewAfter } from './look.ts';
 import { replicaFault } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
 import { ownTransactionsBeyond } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
+import { isReachable, lookAt, viewAfter } from './look.ts';
 import { LIMITS, planSwitchover, planUndo } from './plan.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 

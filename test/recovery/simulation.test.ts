@@ -3,9 +3,10 @@
 // caught, or the invariants would prove nothing.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { reinstate, type RecoveryRecord, runFailover, runRejoin, runSwitchover } from '../../src/recovery/index.ts';
+import { type RecoveryRecord, reinstate, runFailover, runRejoin, runSwitchover } from '../../src/recovery/index.ts';
 import { UNFINISHED } from '../../src/recovery/journal.ts';
-import { type Bug, type Fault, randomOf, World, type WorldOptions } from './world.ts';
+import { type Bug, type Fault, forgetLast, randomOf, type WorldOptions } from './model.ts';
+import { World } from './world.ts';
 
 const SCHEDULES = 1_500;
 const only = process.env['EVENKEEL_SEED'];
@@ -227,7 +228,7 @@ describe('simulated recoveries', () => {
     const lastKnown = world.facts(primary);
     world.crash(primary);
     world.gate.open = false;
-    world.forgetLast(primary);
+    forgetLast(primary);
     world.restart(primary);
     const record = await world.run(reinstate(world.context(), { lastKnown }));
     assert.equal(record.outcome, 'failed');

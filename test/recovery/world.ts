@@ -2,84 +2,28 @@
 // write through the gate, faults that strike at any call, and a clock that runs as fast as the code. One seed
 // decides everything. The world watches its own invariants after every change and keeps what was violated.
 import type { ClusterView, NodeFacts, NodeObservation, NodeView } from '../../src/cluster/types.ts';
-import type { ClusterConfig } from '../../src/config/types.ts';
-import type { Flavor, NodeAddress } from '../../src/messages/index.ts';
+import type { NodeAddress } from '../../src/messages/index.ts';
 import { covers } from '../../src/recovery/gtids.ts';
 import type { ClientGate, NodeControl, RecoveryClock, RecoveryContext } from '../../src/recovery/index.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
+import {
+  advanceTo,
+  config,
+  dropRelay,
+  execute,
+  executedSetOf,
+  type Fault,
+  gtidOf,
+  randomOf,
+  type SimNode,
+  type Transaction,
+  uuidOf,
+  type WorldOptions,
+} from './model.ts';
 
 const STEP_MS = 5;
 const OBSERVE_MS = 50;
 const MAX_WRITES = 400;
-
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-interface Transaction {
-  origin: number;
-  seq: number;
-}
-
-/** By server (MySQL) or, under key 0, by domain (MariaDB): the last number. */
-type Reached = Map<number, Transaction>;
-
-interface SimNode {
-  name: NodeAddress;
-  id: number;
-  state: 'up' | 'crashed' | 'frozen';
-  readOnly: boolean;
-  executed: Transaction[];
-  relay: Transaction[];
-  /** Executed or in the relay log; the same objects on every node. */
-  has: Set<Transaction>;
-  executedTo: Reached;
-  receivedTo: Reached;
-  source: SimNode | null;
-  receiving: boolean;
-  /** Transactions applied in one step, at most, and how probably each. */
-  applySpeed: number;
-  applyChance: number;
-  /** `no-read-only`: what it says of itself, though it is writable. */
-  claimsReadOnly: boolean;
-  startedAtMs: number;
-  /** Was out of reach, or seemed to be, during the recovery. */
-  wasLost: boolean;
-}
-
-/** Mistakes that can be switched on, to see that an invariant catches them. */
-export type Bug =
-  | 'none'
-  | 'no-read-only' // the old primary is not made read-only
-  | 'ignore-relay-log' // promotes without applying what was received
-  | 'elect-by-applied' // what is only in the relay log does not count
-  | 'no-position-wait' // does not wait for the old primary's last transactions
-  | 'no-durability-check' // does not know that clients were promised anything
-  | 'no-restore' // the way back does not make the old primary writable
-  | 'no-reopen' // the way back leaves the gate closed
-  | 'no-follow'; // the way back forgets the candidate's replication
-
-export type Fault =
-  | { at: number; kind: 'error-before' | 'error-after' | 'slow' | 'lost' }
-  | { at: number; kind: 'crash-before' | 'crash-after' | 'freeze'; victim: 'target' | 'primary' | 'random' };
-
-export interface WorldOptions {
-  seed: number;
-  flavor: Flavor;
-  nodes: number;
-  durability: 'none' | 'semisync';
-  faults: Fault[];
-  bug: Bug;
-  /** Clients go on writing. */
-  load: boolean;
-}
 
 interface Timer {
   at: number;
@@ -222,42 +166,12 @@ export class World {
       if (node.receiving && node.source.state === 'up') this.receive(node, node.source);
       for (let i = 0; i < node.applySpeed && node.relay.length > 0; i++) {
         if (this.random() >= node.applyChance) continue;
-        for (const transaction of node.relay.splice(0, 1)) this.execute(node, transaction);
+        for (const transaction of node.relay.splice(0, 1)) execute(node, transaction);
       }
     }
     this.acknowledge();
     if (this.options.load) this.write();
     this.checkWriters();
-  }
-
-  private execute(node: SimNode, transaction: Transaction): void {
-    node.executed.push(transaction);
-    this.advanceTo(node.executedTo, transaction);
-    // What comes from the relay log was counted when it was received, and more may have come since.
-    if (node.has.has(transaction)) return;
-    node.has.add(transaction);
-    this.advanceTo(node.receivedTo, transaction);
-  }
-
-  /** A crash of a server that did not flush: its last transaction is gone. */
-  forgetLast(node: SimNode): void {
-    const kept = node.executed.slice(0, -1);
-    node.executed = [];
-    node.executedTo = new Map();
-    node.receivedTo = new Map();
-    node.has = new Set();
-    for (const transaction of kept) this.execute(node, transaction);
-  }
-
-  private advanceTo(reached: Reached, transaction: Transaction): void {
-    reached.set(transaction.origin, transaction);
-    reached.set(0, transaction);
-  }
-
-  dropRelay(node: SimNode): void {
-    node.relay = [];
-    node.has = new Set(node.executed);
-    node.receivedTo = new Map(node.executedTo);
   }
 
   private receive(node: SimNode, source: SimNode): void {
@@ -270,7 +184,7 @@ export class World {
     for (const transaction of source.executed.slice(first, first + Math.floor(this.random() * 5))) {
       node.relay.push(transaction);
       node.has.add(transaction);
-      this.advanceTo(node.receivedTo, transaction);
+      advanceTo(node.receivedTo, transaction);
     }
   }
 
@@ -282,7 +196,7 @@ export class World {
       // MySQL counts per server, MariaDB per domain, whoever writes.
       const last = node.executedTo.get(this.options.flavor === 'mariadb' ? 0 : node.id)?.seq ?? 0;
       const transaction = { origin: node.id, seq: last + 1 };
-      this.execute(node, transaction);
+      execute(node, transaction);
       this.pending.push({ transaction, on: node });
       this.writes += 1;
     }
@@ -319,28 +233,6 @@ export class World {
     }
   }
 
-  private gtid(reached: Reached): string {
-    if (this.options.flavor === 'mariadb') {
-      const last = reached.get(0);
-      return last === undefined ? '' : `0-${last.origin}-${last.seq}`;
-    }
-    return this.origins(reached)
-      .map((one) => `${uuidOf(one.origin)}:1-${one.seq}`)
-      .join(',');
-  }
-
-  /** MariaDB's binary log state: the last of each server. */
-  private executedSet(reached: Reached): string {
-    if (this.options.flavor === 'mysql') return this.gtid(reached);
-    return this.origins(reached)
-      .map((one) => `0-${one.origin}-${one.seq}`)
-      .join(',');
-  }
-
-  private origins(reached: Reached): Transaction[] {
-    return [...reached].filter(([origin]) => origin !== 0).map(([, last]) => last);
-  }
-
   facts(node: SimNode): NodeFacts {
     const replicas = this.nodes.filter((one) => one.source === node && one.state === 'up' && one.receiving);
     const received = this.options.bug === 'elect-by-applied' ? node.executedTo : node.receivedTo;
@@ -353,8 +245,8 @@ export class World {
       startedAtMs: node.startedAtMs,
       readOnly,
       superReadOnly: readOnly,
-      gtidExecuted: this.executedSet(node.executedTo),
-      gtidPosition: this.gtid(node.executedTo),
+      gtidExecuted: executedSetOf(this.options.flavor, node.executedTo),
+      gtidPosition: gtidOf(this.options.flavor, node.executedTo),
       logBin: true,
       logReplicaUpdates: true,
       replication:
@@ -370,7 +262,7 @@ export class World {
               applierError: null,
               delaySeconds: 0,
               lagMs: node.relay.length,
-              received: this.gtid(received),
+              received: gtidOf(this.options.flavor, received),
               heard: String(this.nowMs),
               semiSyncActive: node.receiving && node.source.state === 'up',
             },
@@ -529,7 +421,11 @@ export class World {
       this.call(this.byName(name), ms, () => {
         const node = this.byName(name);
         if (this.options.bug === 'no-position-wait') return true;
-        return this.wait(node, () => covers(this.options.flavor, this.gtid(node.executedTo), gtid), ms);
+        return this.wait(
+          node,
+          () => covers(this.options.flavor, gtidOf(this.options.flavor, node.executedTo), gtid),
+          ms,
+        );
       }),
     applyAllReceived: (name, ms) =>
       this.call(this.byName(name), ms, () => {
@@ -543,14 +439,14 @@ export class World {
         const node = this.byName(name);
         node.source = null;
         node.receiving = false;
-        this.dropRelay(node);
+        dropRelay(node);
       }),
     follow: (name, source, ms) =>
       this.call(this.byName(name), ms, () => {
         const node = this.byName(name);
         if (this.options.bug === 'no-follow' && source === this.at(0).name) return;
         if (!node.readOnly) this.violate(`${name} follows ${source} while it is writable`);
-        this.dropRelay(node);
+        dropRelay(node);
         node.source = this.byName(source);
         // As with auto-positioning: who has what its source has not is not served.
         const served = new Set(node.source.executed);
@@ -596,21 +492,4 @@ export class World {
       random: this.random,
     };
   }
-}
-
-function uuidOf(id: number): string {
-  return `00000000-0000-0000-0000-${String(id).padStart(12, '0')}`;
-}
-
-function config(durability: 'none' | 'semisync'): ClusterConfig {
-  return {
-    name: 'shop',
-    seeds: ['db1:3306'],
-    admin: { user: 'evenkeel', password: '' },
-    durability,
-    recovery: 'automatic',
-    serverTls: { mode: 'off' },
-    probe: { intervalMs: 50, timeoutMs: 200, silentAfterMs: 1_000 },
-    switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 3_000, maxLagMs: 500 },
-  };
 }
