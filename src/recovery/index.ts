@@ -2,7 +2,7 @@
 export { type Election, electForFailover, type FailoverInput } from './elect.ts';
 export { type FailoverOptions, runFailover } from './failover.ts';
 export { type ReinstateOptions, reinstate, runRejoin } from './rejoin.ts';
-export { checkSwitchover, runSwitchover, type SwitchoverCheck, type SwitchoverCheckInput } from './switchover.ts';
+export { runSwitchover } from './switchover.ts';
 export type {
   ClientGate,
   NodeControl,

@@ -17,7 +17,7 @@ const BETWEEN_LAG_LOOKS_MS = 100;
 /** Under the hold the candidate has only the last transactions before it. */
 const MIN_POSITION_WAIT_MS = 1_000;
 
-export interface SwitchoverCheckInput {
+interface SwitchoverCheckInput {
   /** Freshly looked at. */
   view: ClusterView;
   from: NodeAddress;
@@ -27,13 +27,13 @@ export interface SwitchoverCheckInput {
   nowMs: number;
 }
 
-export type SwitchoverCheck =
+type SwitchoverCheck =
   | { ok: true; to: NodeAddress; reason: string }
   /** A sentence for each thing that speaks against it, with what mends it. */
   | { ok: false; refusals: string[] };
 
 /** Whether a switchover can be begun, and to whom. Pure. Lag is not judged here: it is waited for. */
-export function checkSwitchover(input: SwitchoverCheckInput): SwitchoverCheck {
+function checkSwitchover(input: SwitchoverCheckInput): SwitchoverCheck {
   const { view, from, to } = input;
   const primary = view.nodes.find((one) => one.node === from);
   const primaryFacts = primary?.observation.facts ?? null;
