@@ -7,7 +7,7 @@
 import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { ConnectionError, ControlConnection, splitAddress } from './connection.ts';
-import { type Dialect, modern, nameValues, toNumber } from './dialect.ts';
+import { type Dialect, isOn, modern, nameValues, toNumber } from './dialect.ts';
 import { parsePosition, reaches } from './gtid.ts';
 import { Prober } from './prober.ts';
 import type { NodeControl, NodeFacts } from './types.ts';
@@ -42,7 +42,7 @@ interface Work {
   left: () => number;
 }
 
-type SemiSyncNames = { source: string; replica: string };
+type SemiSyncNames = { source: string; sourceIsOn: boolean; replica: string };
 
 /** Statements and replication commands that belong to the server itself or to its replicas. */
 const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
@@ -270,11 +270,12 @@ export class Hands implements NodeControl {
 
   async #semiSyncNames({ connection, left }: Work): Promise<SemiSyncNames | null> {
     const rows = await connection.query("SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'", left());
-    const names = rows.map((row) => Object.values(row)[0] ?? '');
+    const values = new Map(rows.map((row) => [Object.values(row)[0] ?? '', Object.values(row)[1]]));
+    const names = [...values.keys()];
     const source = names.find((name) => /_(?:source|master)_enabled$/.test(name));
     const replica = names.find((name) => /_(?:replica|slave)_enabled$/.test(name));
     if (source === undefined || replica === undefined) return null;
-    return { source, replica };
+    return { source, sourceIsOn: isOn(values.get(source)), replica };
   }
 
   async #semiSyncSourceOff(work: Work): Promise<void> {
@@ -287,6 +288,8 @@ export class Hands implements NodeControl {
    * write that the client believes in and the next primary has not. So these sessions are ended first.
    */
   async #sourceOff(work: Work, names: SemiSyncNames): Promise<void> {
+    // Even where it is off already, MySQL may take up to a second over switching it off.
+    if (!names.sourceIsOn) return;
     const { connection, left } = work;
     const status = async (): Promise<number> => {
       const rows = await connection.query("SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_wait\\_sessions'", left());

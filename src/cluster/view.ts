@@ -140,7 +140,9 @@ function replicationVerdict(context: Context, facts: NodeFacts, replication: Rep
       ? { state: 'replication-stopped', detail: 'the applier is stopped: START REPLICA SQL_THREAD' }
       : { state: 'replication-broken', detail: `the applier stopped on error ${replication.applierError}` };
   }
-  if (replication.receiver === 'stopped') {
+  // While the primary is away no receiver can do its work (MySQL's gives up after some attempts): not their fault.
+  const waiting = replication.receiver !== 'running' && replication.receiverError !== null && !primaryUp;
+  if (replication.receiver === 'stopped' && !waiting) {
     return replication.receiverError === null
       ? { state: 'replication-stopped', detail: 'the receiver is stopped: START REPLICA IO_THREAD' }
       : { state: 'replication-broken', detail: `the receiver stopped on error ${replication.receiverError}` };
@@ -148,9 +150,8 @@ function replicationVerdict(context: Context, facts: NodeFacts, replication: Rep
   if (context.primary !== null && !followsPrimary(context, facts)) {
     return { state: 'replication-wrong-source', detail: `follows ${source}, not the primary ${context.primary}` };
   }
-  if (replication.receiver === 'connecting') {
+  if (replication.receiver !== 'running') {
     const detail = `cannot reach its source ${source}: ${replication.receiverError ?? 'connecting'}`;
-    // While the primary is away all its replicas are in this state: nothing is wrong with them.
     return { state: primaryUp && replication.receiverError !== null ? 'replication-broken' : 'ok', detail };
   }
   if (replication.delaySeconds > 0) {

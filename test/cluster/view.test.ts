@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
+import type { NodeFacts, NodeObservation, NodeState, ReplicationFacts } from '../../src/cluster/types.ts';
+
+const UUID = (n: number): string => `0000000${n}-0000-0000-0000-000000000000`;
+
+interface Given extends Partial<Omit<NodeFacts, 'replication'>> {
+  follows?: number;
+  replication?: Partial<ReplicationFacts>;
+  reach?: NodeObservation['reach'];
+  at?: number;
+  factsAt?: number;
+}
+
+/** Node number `n`, db1 … dbN: read-only, MySQL, having transactions 1-10 of db1, unless told otherwise. */
+function node(n: number, given: Given = {}): NodeObservation {
+  const { follows, replication, reach = { state: 'up', rttMs: 1 }, at = 100, factsAt = 99, ...facts } = given;
+  const gtid = facts.gtidExecuted ?? `${UUID(1)}:1-10`;
+  const channel: ReplicationFacts = {
+    sourceHost: `db${follows}`,
+    sourcePort: 3306,
+    sourceUuid: null,
+    receiver: 'running',
+    receiverError: null,
+    applier: 'running',
+    applierError: null,
+    delaySeconds: 0,
+    lagMs: 0,
+    received: gtid,
+    heard: '1',
+    semiSyncActive: false,
+    ...replication,
+  };
+  return {
+    node: `db${n}:3306`,
+    at,
+    reach,
+    factsAt,
+    facts: {
+      flavor: 'mysql',
+      version: '9.7.4',
+      serverId: n,
+      identity: UUID(n),
+      startedAtMs: 0,
+      readOnly: true,
+      superReadOnly: true,
+      gtidExecuted: gtid,
+      gtidPosition: gtid,
+      logBin: true,
+      logReplicaUpdates: true,
+      replication: follows === undefined ? null : channel,
+      semiSync: null,
+      replicas: [],
+      ...facts,
+    },
+  };
+}
+
+const writable = { readOnly: false, superReadOnly: false };
+const refused = { state: 'refused', error: 'ECONNREFUSED' } as const;
+
+function view(observations: NodeObservation[], given: Partial<ViewInput> = {}): ViewResult {
+  return computeView({
+    cluster: 'shop',
+    durability: 'none',
+    maxLagMs: 5000,
+    observations,
+    primary: null,
+    health: { state: 'alive' },
+    secondWriters: new Set(),
+    identities: new Map(),
+    aliases: new Map(),
+    errant: new Map(),
+    ...given,
+  });
+}
+
+const states = ({ view: { nodes } }: ViewResult): NodeState[] => nodes.map(({ state }) => state);
+const codes = ({ view: { problems } }: ViewResult): string[] => problems.map(({ code }) => code);
+const known = { primary: 'db1:3306' };
+
+test('the only writer, followed by the others, is the primary', () => {
+  const result = view([node(1, writable), node(2, { follows: 1 }), node(3, { follows: 1 })]);
+  assert.equal(result.view.primary, 'db1:3306');
+  assert.deepEqual(
+    result.view.nodes.map(({ role }) => role),
+    ['primary', 'replica', 'replica'],
+  );
+  assert.deepEqual(states(result), ['ok', 'ok', 'ok']);
+  assert.deepEqual(codes(result), []);
+});
+
+test('no primary is chosen before every node had its chance to answer', () => {
+  const result = view([node(1, writable), unobserved('db2:3306')]);
+  assert.equal(result.view.primary, null);
+  assert.equal(result.choice.why, 'discovering');
+});
+
+test('at first sight of two writers none is chosen, and both are named', () => {
+  const result = view([node(1, writable), node(2, writable)]);
+  assert.equal(result.view.primary, null);
+  assert.deepEqual(states(result), ['second-writer', 'second-writer']);
+  assert.deepEqual(codes(result), ['no-primary', 'two-writers']);
+});
+
+test('of two writers at first sight the one that the other follows is the primary', () => {
+  const result = view([node(1, writable), node(2, { ...writable, follows: 1 })]);
+  assert.equal(result.view.primary, 'db1:3306');
+  assert.deepEqual(states(result), ['ok', 'second-writer']);
+  assert.deepEqual(codes(result), ['two-writers']);
+});
+
+test('a second writer beside a known and writable primary changes nothing but is named', () => {
+  const result = view([node(1, writable), node(2, writable)], known);
+  assert.equal(result.view.primary, 'db1:3306');
+  assert.deepEqual(codes(result), ['two-writers']);
+});
+
+test('a lone writer is not the primary of replicas that follow a node which is down', () => {
+  const down = node(1, { reach: refused });
+  const result = view([down, node(2, { follows: 1 }), node(4, writable)]);
+  assert.equal(result.view.primary, null);
+  assert.equal(result.choice.why, 'writer-without-followers');
+});
+
+test('replicas without any writer: no primary, and the problem says so', () => {
+  const result = view([node(1), node(2, { follows: 1 })]);
+  assert.equal(result.choice.why, 'no-writer');
+  assert.deepEqual(codes(result)[0], 'no-primary');
+});
+
+test('a switchover by hand is followed: the old primary follows the new one', () => {
+  const result = view([node(1, { follows: 2 }), node(2, writable), node(3, { follows: 1 })], known);
+  assert.deepEqual(result.choice, { node: 'db2:3306', why: 'moved-by-hand' });
+});
+
+test('a switchover by hand is followed before anyone was repointed, where the new primary has everything', () => {
+  const moved = view([node(1), node(2, writable), node(3, { follows: 1 })], known);
+  assert.equal(moved.view.primary, 'db2:3306');
+  const behind = view([node(1, { gtidExecuted: `${UUID(1)}:1-11` }), node(2, writable)], known);
+  assert.equal(behind.view.primary, 'db1:3306');
+  assert.deepEqual(codes(behind), ['primary-read-only']);
+});
+
+test('a failover by hand is followed when the known primary is gone', () => {
+  const dead = node(1, { reach: refused });
+  const result = view([dead, node(2, writable), node(3, { follows: 1 })], known);
+  assert.equal(result.view.primary, 'db2:3306');
+});
+
+test('a second writer from before does not inherit from a primary that goes away', () => {
+  const dead = node(1, { reach: refused });
+  const result = view([dead, node(2, writable)], { ...known, secondWriters: new Set(['db2:3306']) });
+  assert.equal(result.view.primary, 'db1:3306');
+});
+
+test('a primary that only does not answer us is not replaced by a writer that nobody follows', () => {
+  const silent = node(1, { reach: { state: 'silent', error: 'timeout' } });
+  assert.equal(view([silent, node(2, writable)], known).view.primary, 'db1:3306');
+  const full = node(1, { reach: { state: 'denied', errno: 1040, error: 'Too many connections' } });
+  assert.equal(view([full, node(2, { ...writable }), node(3, { follows: 2 })], known).view.primary, 'db1:3306');
+});
+
+test('every trouble of a replica has its name', () => {
+  const cases: [Given, NodeState][] = [
+    [{ follows: 1, replication: { applier: 'stopped', applierError: '1062: Duplicate entry' } }, 'replication-broken'],
+    [{ follows: 1, replication: { applier: 'stopped' } }, 'replication-stopped'],
+    [{ follows: 1, replication: { receiver: 'stopped' } }, 'replication-stopped'],
+    [{ follows: 1, replication: { receiver: 'stopped', receiverError: '1236: purged' } }, 'replication-broken'],
+    [{ follows: 1, replication: { receiver: 'connecting', receiverError: '1045: denied' } }, 'replication-broken'],
+    [{ follows: 1, replication: { receiver: 'connecting' } }, 'ok'],
+    [{ follows: 9 }, 'replication-wrong-source'],
+    [{ follows: 1, replication: { delaySeconds: 60 } }, 'delayed'],
+    [{ follows: 1, replication: { lagMs: 6000 } }, 'lagging'],
+    [{}, 'not-replicating'],
+    [{ follows: 1, identity: UUID(8) }, 'identity-changed'],
+    [{ follows: 1, flavor: 'mariadb', gtidExecuted: '0-1-1' }, 'other-flavor'],
+    [{ follows: 1, reach: refused }, 'unreachable'],
+    [{ follows: 1, reach: { state: 'denied', errno: 1045, error: 'Access denied' } }, 'denied'],
+    [{ follows: 1, ...writable }, 'second-writer'],
+    [{ follows: 1, at: 50, gtidExecuted: `${UUID(1)}:1-10,${UUID(2)}:1` }, 'errant'],
+  ];
+  for (const [given, state] of cases) {
+    const result = view([node(1, writable), node(2, given)], {
+      ...known,
+      identities: new Map([['db2:3306', UUID(2)]]),
+    });
+    assert.equal(result.view.nodes[1]?.state, state, JSON.stringify(given));
+    if (state !== 'ok') assert.notEqual(result.view.nodes[1]?.detail, '');
+  }
+});
+
+test('while the primary is away its replicas, which cannot connect, are not called broken', () => {
+  for (const receiver of ['connecting', 'stopped'] as const) {
+    const waiting = node(2, { follows: 1, replication: { receiver, receiverError: '2003: cannot connect' } });
+    assert.equal(view([node(1, { reach: refused }), waiting], known).view.nodes[1]?.state, 'ok');
+  }
+});
+
+test('a replica of a replica of the primary follows the right source', () => {
+  const result = view([node(1, writable), node(2, { follows: 1 }), node(3, { follows: 2 })]);
+  assert.deepEqual(states(result), ['ok', 'ok', 'ok']);
+});
+
+test('what a replica had after the primary was read is not errant', () => {
+  const newer = node(2, { follows: 1, at: 120, gtidExecuted: `${UUID(1)}:1-12` });
+  assert.equal(view([node(1, { ...writable, at: 100 }), newer]).view.nodes[1]?.state, 'ok');
+});
+
+test('an errant verdict outlives a primary that cannot be asked, and ends when it is asked again', () => {
+  const errant = node(2, { follows: 1, at: 50, gtidExecuted: `${UUID(1)}:1-10,${UUID(2)}:1-3` });
+  const first = view([node(1, writable), errant], known);
+  assert.match(first.view.nodes[1]?.detail ?? '', /3 transactions/);
+  const away = view([node(1, { reach: refused }), errant], { ...known, errant: first.errant });
+  assert.equal(away.view.nodes[1]?.state, 'errant');
+  const mended = node(1, { ...writable, gtidExecuted: `${UUID(1)}:1-10,${UUID(2)}:1-3` });
+  const later = view([mended, errant], { ...known, errant: away.errant });
+  assert.equal(later.view.nodes[1]?.state, 'ok');
+  assert.equal(later.errant.size, 0);
+});
+
+test('a source that goes by another name is found by its alias or its identity', () => {
+  const byAlias = node(2, { follows: 1, replication: { sourceHost: '10.0.0.1' } });
+  const aliases = new Map([['10.0.0.1:3306', 'db1:3306']]);
+  assert.equal(view([node(1, writable), byAlias], { ...known, aliases }).view.nodes[1]?.state, 'ok');
+  const byUuid = node(2, { follows: 1, replication: { sourceHost: '10.0.0.1', sourceUuid: UUID(1) } });
+  assert.equal(view([node(1, writable), byUuid], known).view.nodes[1]?.state, 'ok');
+});
+
+test('semi-sync that does not hold what was asked for is a problem', () => {
+  const semiSync = {
+    sourceEnabled: true,
+    sourceActive: true,
+    replicaEnabled: false,
+    clients: 1,
+    waitForCount: 1,
+    timeoutMs: 1,
+  };
+  const problems = (
+    change: Partial<typeof semiSync> | null,
+    durability: ViewInput['durability'] = 'semisync',
+  ): string[] =>
+    codes(view([node(1, { ...writable, semiSync: change && { ...semiSync, ...change } })], { durability }));
+  assert.deepEqual(problems({}), []);
+  assert.deepEqual(problems({ clients: 0 }), ['semisync-degraded']);
+  assert.deepEqual(problems({ sourceActive: false }), ['semisync-degraded']);
+  assert.deepEqual(problems({ sourceEnabled: false }), ['semisync-degraded']);
+  assert.deepEqual(problems({ sourceEnabled: false }, 'detect'), []);
+  assert.deepEqual(problems(null), ['semisync-degraded']);
+  assert.deepEqual(problems(null, 'none'), []);
+});
+
+test('the known primary that turned read-only, is in doubt or is dead is said to be so', () => {
+  assert.deepEqual(states(view([node(1)], known)), ['read-only-primary']);
+  assert.deepEqual(codes(view([node(1)], known)), ['primary-read-only']);
+  const suspect = view([node(1, writable)], { ...known, health: { state: 'suspect', since: 1, reason: 'why' } });
+  assert.deepEqual(codes(suspect), ['primary-suspect']);
+  const dead = view([node(1, { reach: refused })], { ...known, health: { state: 'dead', since: 1, reason: 'why' } });
+  assert.deepEqual(codes(dead), ['primary-unreachable']);
+});
