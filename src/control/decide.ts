@@ -178,8 +178,14 @@ export function decide(situation: Situation): Action {
   const { view, health, primary } = situation;
   if (primary === null) return view.primary === null ? { do: 'nothing' } : { do: 'begin', primary: view.primary };
   if (view.primary !== null && view.primary !== primary) {
-    const { follow, now } = situation;
+    const { follow, now, quietSince } = situation;
     if (follow?.to === view.primary && now < follow.notBefore) return { do: 'nothing' };
+    // Right after a recovery the view may still speak of what was before it.
+    const stale = ({ node, observation }: NodeView) =>
+      (node === primary || node === view.primary) &&
+      observation.reach.state === 'up' &&
+      (observation.factsAt ?? 0) < quietSince;
+    if (view.nodes.some(stale)) return { do: 'nothing' };
     return { do: 'follow', primary: view.primary, reason: 'someone else made it the primary' };
   }
   if (health.state === 'dead') {

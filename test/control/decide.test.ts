@@ -74,6 +74,7 @@ test('a change of primary by someone else is followed, before anything else is t
   const follow = attempted({ to: 'b:1', attempts: 0, notBefore: 0 }, 0);
   assert.equal(decide(situation(nodes, { view, follow })).do, 'nothing');
   assert.equal(decide(situation(nodes, { view, follow, now: mendBackoffMs })).do, 'follow');
+  assert.equal(decide(situation(nodes, { view, quietSince: performance.now() + 1000 })).do, 'nothing');
   assert.equal(decide(situation(nodes, { view, follow: { ...follow, to: 'c:1' } })).do, 'follow');
 });
 
