@@ -348,7 +348,7 @@ export function judgeTogether(inspections: readonly Inspection[], cluster: Clust
   const names = (nodes: readonly Inspection[]) => nodes.map((one) => one.node).join(', ');
   if (writers.length === 0) {
     const mend = ['make one writable, or let Evenkeel promote one'];
-    verdicts.push({ level: 'fail', check: 'primary', text: 'no node takes writes', mend });
+    verdicts.push({ level: 'fail', check: 'primary', text: 'no node that lets us in takes writes', mend });
   } else if (writers.length > 1) {
     const mend = ['make all but one read-only: SET GLOBAL read_only=ON'];
     verdicts.push({ level: 'fail', check: 'primary', text: `several nodes take writes: ${names(writers)}`, mend });

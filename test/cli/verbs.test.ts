@@ -1,0 +1,183 @@
+// The verbs that talk to a running Evenkeel, run as processes against a fake one.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../http/fake-control.ts';
+import { evenkeel } from './run.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'evenkeel-cli-'));
+after(() => rmSync(directory, { recursive: true }));
+const empty = join(directory, 'empty');
+mkdirSync(empty);
+
+describe('usage', () => {
+  for (const [args, status] of [
+    [['--help'], 0],
+    [['--version'], 0],
+    [[], 2],
+    [['bogus'], 2],
+    [['status', '--bogus'], 2],
+    [['status', 'extra'], 2],
+    [['status', '--api', 'ftp://x'], 2],
+    [['status', '--api', 'http://127.0.0.1:1', '--config', 'x'], 2],
+    [['status', '--config', 'none.yaml'], 2],
+    [['history', '--limit', '0'], 2],
+    [['switchover', '--to'], 2],
+    [['start', '--config', 'none.yaml'], 2],
+    [['start'], 2],
+    [['start', 'mysql://x'], 2],
+    [['start', '--config', 'x.yaml', 'mysql://a:b@c'], 2],
+    [['check', 'http://x'], 2],
+    [['demo', '--bogus'], 2],
+    [['status', '--api', 'http://127.0.0.1:1'], 1],
+  ] as const) {
+    test(`evenkeel ${args.join(' ')} ends with ${status}`, async () => {
+      const run = await evenkeel([...args], { cwd: empty });
+      assert.equal(run.status, status, run.err);
+      if (status !== 0) assert.notEqual(run.err, '');
+      assert.doesNotMatch(run.err, /^\s+at /m, 'a stack is shown');
+    });
+  }
+
+  for (const verb of ['start', 'check', 'status', 'switchover', 'failover', 'history', 'demo']) {
+    test(`evenkeel ${verb} --help shows an example`, async () => {
+      const run = await evenkeel([verb, '--help'], { cwd: empty });
+      assert.equal(run.status, 0);
+      assert.match(run.out, /Examples?:\n {2}\S*.*evenkeel/);
+    });
+  }
+
+  test('a configuration with errors tells them all and ends with 2', async () => {
+    writeFileSync(join(directory, 'bad.yaml'), 'clusters: {}\nworkers: x\nbogus: 1\n');
+    const run = await evenkeel(['start', '--config', 'bad.yaml'], { cwd: directory });
+    assert.equal(run.status, 2);
+    assert.match(run.err, /bad\.yaml:1:11: clusters: .*\n.*bad\.yaml:2:10: workers: .*\n.*bad\.yaml:3:1: bogus: /);
+  });
+});
+
+describe('finding the running one', () => {
+  test('by --api, by --config and by ./evenkeel.yaml, whose passwords need not be set', async () => {
+    await using fake = await serveFake();
+    const cwd = mkdtempSync(join(directory, 'cwd-'));
+    const text = `clusters: { shop: { admin: { password: \${NOT_SET} } } }\nhttp: { listen: 0.0.0.0:${fake.port} }\n`;
+    writeFileSync(join(cwd, 'evenkeel.yaml'), text);
+    for (const args of [
+      ['--api', fake.base],
+      ['--api', `${fake.base}/`],
+      ['--config', join(cwd, 'evenkeel.yaml')],
+      [],
+    ]) {
+      const run = await evenkeel(['status', '--json', ...args], { cwd });
+      assert.equal(run.status, 0, run.err);
+      assert.deepEqual(JSON.parse(run.out), STATUS);
+    }
+  });
+
+  test('the token comes from --token-file, EVENKEEL_TOKEN, http.token or the state directory', async () => {
+    await using fake = await serveFake();
+    const cwd = mkdtempSync(join(directory, 'cwd-'));
+    const config = (token: string) =>
+      writeFileSync(join(cwd, 'evenkeel.yaml'), `http: { listen: 127.0.0.1:${fake.port}${token} }\nstateDir: state\n`);
+    const order = (args: string[] = [], env: Record<string, string> = {}) =>
+      evenkeel(['failover', ...args], { cwd, env });
+    config('');
+    const refused = await order();
+    assert.equal(refused.status, 1);
+    assert.match(refused.err, /--token-file/);
+    assert.equal((await order([], { EVENKEEL_TOKEN: TOKEN })).status, 0);
+    writeFileSync(join(cwd, 'file'), `${TOKEN}\n`);
+    assert.equal((await order(['--token-file', 'file'], { EVENKEEL_TOKEN: 'wrong' })).status, 0);
+    assert.equal((await order(['--token-file', 'none'])).status, 2);
+    mkdirSync(join(cwd, 'state'));
+    writeFileSync(join(cwd, 'state', 'token'), `${TOKEN}\n`);
+    assert.equal((await order()).status, 0);
+    config(', token: wrong');
+    assert.equal((await order()).status, 1);
+    config(`, token: ${TOKEN}`);
+    assert.equal((await order()).status, 0);
+  });
+
+  test('what answers but is no Evenkeel is told apart', async () => {
+    const server = createServer((_request, response) => response.end('<html>')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    after(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const run = await evenkeel(['status', '--api', `http://127.0.0.1:${port}`], { cwd: empty });
+    assert.equal(run.status, 1);
+    assert.match(run.err, /is not Evenkeel/);
+  });
+});
+
+describe('what is printed', () => {
+  test('status shows clusters, nodes, problems and endpoints, and nothing that steers the terminal', async () => {
+    await using fake = await serveFake();
+    const run = await evenkeel(['status', '--api', fake.base], { cwd: empty });
+    assert.equal(run.status, 0);
+    assert.match(run.out, /cluster shop: degraded, mysql, epoch 3, primary db1:3306/);
+    assert.match(run.out, /db2:3306 +replica +replication-broken +\? /);
+    assert.match(run.out, /problem node-problem: db2:3306 is broken/);
+    assert.match(run.out, /writer +shop +127\.0\.0\.1:6446 +primary +7 +1\n/);
+    assert.ok(!run.out.includes('\u001b'));
+  });
+
+  test('history lists, and shows one with its timeline', async () => {
+    await using fake = await serveFake();
+    const list = await evenkeel(['history', '--api', fake.base], { cwd: empty });
+    assert.match(list.out, /r-1 .*switchover +shop +db1:3306 -> db2:3306 +done +120 ms +45 ms +0 +asked for/);
+    const one = await evenkeel(['history', 'r-1', '--api', fake.base], { cwd: empty });
+    assert.match(one.out, /\+80 ms +10 ms +promote +db2:3306/);
+    const json = await evenkeel(['history', '--json', '--cluster', 'shop', '--api', fake.base], { cwd: empty });
+    assert.deepEqual(JSON.parse(json.out), [RECORD]);
+    const none = await evenkeel(['history', 'x/../y', '--api', fake.base], { cwd: empty });
+    assert.equal(none.status, 1);
+    assert.match(none.err, /no recovery of this id/);
+  });
+
+  test('a switchover prints each step once, as it ends, then the longest stall', async () => {
+    await using fake = await serveFake();
+    fake.control.onOrder = () => {
+      fake.control.emit(stepEvent(0));
+      fake.control.emit({ ...stepEvent(1), cluster: 'other' });
+      return Promise.resolve(RECORD);
+    };
+    const run = await evenkeel(['switchover', '--to', 'db2:3306', '--api', fake.base], {
+      cwd: empty,
+      env: { EVENKEEL_TOKEN: TOKEN },
+    });
+    assert.equal(run.status, 0, run.err);
+    assert.equal(run.out.match(/check/g)?.length, 1);
+    assert.match(
+      run.out,
+      /check \(20 ms\)\n.*promote \(10 ms\): db2:3306\nswitchover of shop done: .*\n.*\n.*longest stall 45 ms, 0 client errors/s,
+    );
+    assert.deepEqual(fake.control.orders[0]?.options, { to: 'db2:3306' });
+  });
+
+  test('a switchover that was rolled back ends with 1, and its record is printed all the same', async () => {
+    await using fake = await serveFake();
+    fake.control.onOrder = () => Promise.resolve({ ...RECORD, outcome: 'rolled-back', reason: 'lag' });
+    const env = { EVENKEEL_TOKEN: TOKEN };
+    const run = await evenkeel(['switchover', '--json', '--api', fake.base], { cwd: empty, env });
+    assert.equal(run.status, 1);
+    assert.equal((JSON.parse(run.out) as typeof RECORD).outcome, 'rolled-back');
+    assert.match(run.err, /rolled back: lag/);
+  });
+
+  test('an order that is refused says why and ends with 1; an unknown cluster ends with 2', async () => {
+    await using fake = await serveFake();
+    fake.control.onOrder = () => Promise.reject(Object.assign(new Error('acknowledged writes'), { code: 'refused' }));
+    const env = { EVENKEEL_TOKEN: TOKEN };
+    const refused = await evenkeel(['failover', '--force', '--api', fake.base], { cwd: empty, env });
+    assert.equal(refused.status, 1);
+    assert.match(refused.err, /acknowledged writes/);
+    assert.deepEqual(fake.control.orders[0]?.options, { force: true });
+    const unknown = await evenkeel(['failover', '--cluster', 'x', '--api', fake.base], { cwd: empty, env });
+    assert.equal(unknown.status, 2);
+    assert.match(unknown.err, /there are: shop/);
+  });
+});
