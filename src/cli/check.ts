@@ -15,7 +15,7 @@ async function checkCluster(config: Config, cluster: ClusterConfig): Promise<Fin
     import('./checks/rules.ts'),
   ]);
   const looked = await inspectCluster(cluster, config.pool.connectTimeoutMs);
-  const inspections = looked.flatMap((one) => (one.state === 'seen' ? [one.inspection] : []));
+  const inspections = looked.flatMap((one) => (one.state === 'seen' ? [one.value] : []));
   const about =
     (node: string | null) =>
     (verdict: Verdict): Finding => ({ ...verdict, cluster: cluster.name, node });
@@ -23,7 +23,7 @@ async function checkCluster(config: Config, cluster: ClusterConfig): Promise<Fin
   const findings = judgeTogether(inspections, cluster).map(about(null));
   for (const one of looked) {
     if (one.state === 'seen') {
-      const { inspection } = one;
+      const inspection = one.value;
       const follows = (inspection.replication ?? []).length > 0;
       const primary = writers.length === 1 ? writers[0] === inspection : writers.includes(inspection) && !follows;
       findings.push(...judgeNode({ config, cluster, inspection, primary }).map(about(inspection.node)));

@@ -29,10 +29,25 @@ export interface ServeWorld {
   output: Output;
 }
 
+/** In one line of the terminal. */
+const MAX_NODES_NAMED = 5;
+
 type End = { by: 'signal'; name: string } | { by: 'failure'; error: unknown };
 
 function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Why a cluster without a primary has none, as far as its nodes tell. */
+function silentNodes(control: Control): string[] {
+  return control
+    .status()
+    .clusters.filter((cluster) => cluster.primary === null)
+    .flatMap((cluster) =>
+      cluster.nodes
+        .slice(0, MAX_NODES_NAMED)
+        .map((node) => `${node.node} is ${node.state}${node.detail && ` (${node.detail})`}`),
+    );
 }
 
 /** Says once what keeps clients waiting, each time that it changes, and when nothing does any more. */
@@ -40,7 +55,7 @@ function announceReadiness(control: Control, output: Output): () => void {
   let said = '';
   const look = () => {
     const { ready, reasons } = control.ready();
-    const line = ready ? 'ready' : `not ready: ${reasons.join('; ')}`;
+    const line = ready ? 'ready' : `not ready: ${[...reasons, ...silentNodes(control)].join('; ')}`;
     if (line === said) return;
     said = line;
     output.out(line);
@@ -123,6 +138,8 @@ async function start(urls: string[], options: { config?: string }): Promise<void
   const config = loadConfig({ ...(file === undefined ? { urls } : { file }), env: process.env, cwd });
   const { log, flush } = createLog(config.log.level, process.stderr.isTTY);
   const signal = firstSignal(flush);
+  const { preflight } = await import('./preflight.ts');
+  await preflight(config.clusters);
   const [{ startControl }, { createHttp }] = await Promise.all([
     import('../control/index.ts'),
     import('../http/index.ts'),

@@ -1,9 +1,10 @@
 // What `check` asks of the servers, over one short connection to each. Reading only. What cannot be read is null and
 // no error: the rules say what is missing and what mends it.
-import type { Connection, ConnectionOptions } from 'mysql2/promise';
+import type { Connection } from 'mysql2/promise';
 import type { ClusterConfig } from '../../config/types.ts';
 import type { Flavor, NodeAddress } from '../../messages/index.ts';
 import { printable } from '../output.ts';
+import { type Looked, look } from './connect.ts';
 
 /** Values as mysql2 gives them for what is asked here: text, numbers or null. */
 export type Row = Record<string, string | number | null>;
@@ -37,34 +38,11 @@ export interface Inspection {
   neighbours: NodeAddress[];
 }
 
-export type Looked =
-  | { state: 'seen'; inspection: Inspection }
-  /** `denied`: it answers, but does not let the account in. */
-  | { state: 'unreachable' | 'denied'; node: NodeAddress; error: string };
-
 const MAX_NODES = 64;
 const QUERY_TIMEOUT_MS = 10_000;
 
-function splitAddress(node: NodeAddress): { host: string; port: number } {
-  const colon = node.lastIndexOf(':');
-  return { host: node.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(node.slice(colon + 1)) };
-}
-
 function joinAddress(host: string, port: unknown): NodeAddress {
   return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
-}
-
-function tlsOptions(cluster: ClusterConfig): Pick<ConnectionOptions, 'ssl'> {
-  const { mode, ca } = cluster.serverTls;
-  if (mode === 'off' || mode === 'preferred') return {};
-  const verify = mode === 'verify-ca' || mode === 'verify-identity';
-  return {
-    ssl: {
-      rejectUnauthorized: verify,
-      verifyIdentity: mode === 'verify-identity',
-      ...(ca === undefined ? {} : { ca }),
-    },
-  };
 }
 
 /** Rows, or null where the server refuses. */
@@ -179,41 +157,17 @@ async function inspect(connection: Connection, node: NodeAddress): Promise<Inspe
   };
 }
 
-async function look(cluster: ClusterConfig, node: NodeAddress, timeoutMs: number): Promise<Looked> {
-  const { default: mysql } = await import('mysql2/promise');
-  try {
-    const connection = await mysql.createConnection({
-      ...splitAddress(node),
-      user: cluster.admin.user,
-      password: cluster.admin.password,
-      connectTimeout: timeoutMs,
-      ...tlsOptions(cluster),
-    });
-    // A server that goes away meanwhile is told by the statement that fails.
-    connection.on('error', () => {});
-    try {
-      return { state: 'seen', inspection: await inspect(connection, node) };
-    } finally {
-      connection.destroy();
-    }
-  } catch (error) {
-    const { errno, code, message } = error as { errno?: number; code?: string; message?: string };
-    const denied = typeof errno === 'number' && errno >= 1000 && errno < 20_000;
-    return { state: denied ? 'denied' : 'unreachable', node, error: printable(message || code || 'no answer') };
-  }
-}
-
 /** Looks at the seeds and at everything they tell of. In the order of finding. */
-export async function inspectCluster(cluster: ClusterConfig, timeoutMs: number): Promise<Looked[]> {
-  const looked: Looked[] = [];
+export async function inspectCluster(cluster: ClusterConfig, timeoutMs: number): Promise<Looked<Inspection>[]> {
+  const looked: Looked<Inspection>[] = [];
   const known = new Set(cluster.seeds);
   const identities = new Set<string>();
   // The set grows while it is walked.
   for (const node of known) {
-    const result = await look(cluster, node, timeoutMs);
+    const result = await look(cluster, node, timeoutMs, (connection) => inspect(connection, node));
     looked.push(result);
     if (result.state !== 'seen') continue;
-    const { variables, neighbours } = result.inspection;
+    const { variables, neighbours } = result.value;
     // One server under two names (it has MySQL's server_uuid or MariaDB's server_uid) would be judged twice.
     const identity = variables.get('server_uuid') ?? variables.get('server_uid');
     if (identity !== undefined && identities.has(identity)) looked.pop();
