@@ -7,6 +7,10 @@ import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 const refreshIntervalMs = 5000;
 /** A stranger who guesses user names must not make us read the account table at his pace. */
 const minRefreshGapMs = 200;
+const retryMs = 1000;
+/** At the start the nodes are not known yet, and nobody can log in before the accounts are. */
+const eagerMs = 2000;
+const eagerRetryMs = 50;
 
 /** The configuration's users as accounts; the plug-in is what the flavor would take by default. */
 export function configuredAccounts(users: Exclude<Config['users'], 'cluster'>, flavor: Flavor): Account[] {
@@ -44,12 +48,19 @@ export class AccountFeed {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   #failed = false;
+  #startedAt = 0;
 
   constructor(options: AccountFeedOptions) {
     this.#options = options;
   }
 
+  /** Whether the accounts were told once. */
+  get told(): boolean {
+    return this.#told !== '';
+  }
+
   start(): void {
+    this.#startedAt = this.#options.clock.nowMs();
     this.#schedule(0);
   }
 
@@ -87,10 +98,22 @@ export class AccountFeed {
       this.#failed = false;
     } catch (error) {
       // Workers go on with those that they have.
-      if (!this.#failed) log.warn({ cluster, error: errorText(error) }, 'accounts cannot be read');
-      this.#failed = true;
+      if (!this.#failed && !this.#eager()) {
+        log.warn({ cluster, error: errorText(error) }, 'accounts cannot be read');
+        this.#failed = true;
+      }
     }
     this.#reading = false;
-    this.#schedule(this.#again ? minRefreshGapMs : this.#failed ? 1000 : refreshIntervalMs);
+    this.#schedule(this.#pauseMs());
+  }
+
+  #eager(): boolean {
+    return !this.told && this.#options.clock.nowMs() - this.#startedAt < eagerMs;
+  }
+
+  #pauseMs(): number {
+    if (this.#eager()) return eagerRetryMs;
+    if (this.#again) return minRefreshGapMs;
+    return this.#failed || !this.told ? retryMs : refreshIntervalMs;
   }
 }

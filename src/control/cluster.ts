@@ -65,7 +65,7 @@ export class ClusterControl {
     this.#routing = new ClusterRouting({ memory, source, store, clock });
     table.add(this.#routing);
     const setPrimary = (node: NodeAddress) => monitor.setPrimary(node);
-    const gate = new ClusterGate({ routing: this.#routing, table, fleet: options.fleet, onPrimary: setPrimary });
+    const gate = new ClusterGate({ routing: this.#routing, table, fleet: options.fleet, onPrimary: setPrimary, clock });
     this.incidents = new Incidents({
       routing: this.#routing,
       recoveries: options.recoveries,
@@ -126,7 +126,8 @@ export class ClusterControl {
 
   /** True once enough is known for a route that would not make a sound cluster's clients wait. */
   settled(): boolean {
-    return this.#routing.route().gate.state === 'open' && this.#options.monitor.greetingVersion() !== null;
+    const known = this.#accounts.told && this.#options.monitor.greetingVersion() !== null;
+    return known && this.#routing.route().gate.state === 'open';
   }
 
   evidence(source: EvidenceSource, message: FromWorker & { type: 'evidence' }): void {

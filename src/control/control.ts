@@ -257,7 +257,7 @@ export class ControlProcess {
   #received(member: Member, message: FromWorker): void {
     switch (message.type) {
       case 'evidence':
-        this.#log.info(
+        this.#log.debug(
           { worker: member.index, cluster: message.cluster, node: message.node, reason: message.kind },
           'evidence against a node',
         );

@@ -2,6 +2,7 @@
 // message to all workers and the wait for their answers; the promise is what the recovery builds on.
 import type { Impact, NodeAddress } from '../messages/index.ts';
 import type { ClientGate } from '../recovery/types.ts';
+import type { Clock } from './ports.ts';
 import type { ClusterRouting, RouteTable } from './routing.ts';
 
 /** The part of Fleet that a gate uses. */
@@ -16,10 +17,15 @@ export interface GateOptions {
   fleet: GateFleet;
   /** Told of the new primary before it is opened, so that its health is judged from then on. */
   onPrimary: (primary: NodeAddress) => void;
+  clock: Clock;
 }
+
+/** A worker knows how long a held statement took when it was answered, which is a moment after the gate opened. */
+const impactDelayMs = 100;
 
 export class ClusterGate implements ClientGate {
   readonly #options: GateOptions;
+  #openedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -35,19 +41,24 @@ export class ClusterGate implements ClientGate {
   }
 
   async open(primary: NodeAddress, recovery: string): Promise<number> {
-    const { routing, table, onPrimary } = this.#options;
+    const { clock, routing, table, onPrimary } = this.#options;
     const epoch = routing.promote(primary, recovery);
     onPrimary(primary);
     await table.apply();
+    this.#openedAt = clock.nowMs();
     return epoch;
   }
 
   async reopen(): Promise<void> {
     this.#options.routing.release();
     await this.#options.table.apply();
+    this.#openedAt = this.#options.clock.nowMs();
   }
 
-  impact(recovery: string): Promise<Impact> {
+  async impact(recovery: string): Promise<Impact> {
+    const { clock } = this.#options;
+    const waitMs = this.#openedAt + impactDelayMs - clock.nowMs();
+    if (waitMs > 0) await clock.sleep(waitMs);
     return this.#options.fleet.impact(this.#options.routing.cluster, recovery);
   }
 }

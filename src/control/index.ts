@@ -7,7 +7,6 @@ import { type ControlProcess, startControlWith } from './control.ts';
 import { type Log, systemClock } from './ports.ts';
 
 export type { ControlProcess } from './control.ts';
-export { OrderError } from './incidents.ts';
 export type { Log } from './ports.ts';
 
 /**

@@ -11,6 +11,11 @@ const clusterStates = ['healthy', 'holding', 'recovering', 'degraded', 'down'] a
 const roles = ['primary', 'replica', 'unknown'] as const;
 const secondsBuckets = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60];
 
+/** Different counters that workers may name. */
+const maxWorkerCounters = 100;
+
+type Setter = (labels: Record<string, string>, value: number) => void;
+
 /** What is true now. */
 export interface MetricsSource {
   totals(): Totals;
@@ -22,12 +27,11 @@ export interface MetricsSource {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #source: MetricsSource;
-  readonly #gauges: Gauge<string>[] = [];
   readonly #recoveries: Counter<'cluster' | 'kind' | 'outcome'>;
   readonly #durations: Histogram<'cluster' | 'kind'>;
   readonly #stalls: Histogram<'cluster' | 'kind'>;
-  /** The workers' own counters, made when they are first named. */
-  readonly #workerCounters = new Map<string, Gauge<string>>();
+  /** Names of the workers' own counters. */
+  readonly #workerCounters = new Set<string>();
 
   constructor(source: MetricsSource) {
     this.#source = source;
@@ -65,54 +69,63 @@ export class Metrics {
 
   /** Text exposition format 0.0.4. */
   async text(): Promise<string> {
-    for (const [name, labels] of this.#source.totals().events) this.#eventCounter(name, labels);
+    for (const name of this.#source.totals().events.keys()) this.#eventCounter(name);
     return this.#registry.metrics();
   }
 
-  /** A gauge whose values are all taken anew at each scrape, so that what is gone leaves no stale line. */
-  #gauge(name: string, help: string, labelNames: string[], collect: (gauge: Gauge<string>) => void): void {
-    this.#gauges.push(
-      new Gauge({
-        name: prefix + name,
-        help,
-        labelNames,
-        registers: [this.#registry],
+  /**
+   * A metric whose values are all taken anew at each scrape, so that what is gone leaves no stale line. What ends in
+   * `_total` is a counter: its owners see to it that it never goes back.
+   */
+  #define(name: string, help: string, labelNames: string[], collect: (set: Setter) => void): void {
+    const configuration = { name: prefix + name, help, labelNames, registers: [this.#registry] };
+    if (name.endsWith('_total')) {
+      const counter: Counter<string> = new Counter({
+        ...configuration,
         collect() {
-          this.reset();
-          collect(this);
+          counter.reset();
+          collect((labels, value) => counter.inc(labels, value));
         },
-      }),
-    );
+      });
+      return;
+    }
+    const gauge: Gauge<string> = new Gauge({
+      ...configuration,
+      collect() {
+        gauge.reset();
+        collect((labels, value) => gauge.set(labels, value));
+      },
+    });
   }
 
   #defineWorkers(): void {
     const totals = () => this.#source.totals();
     const perEndpoint = (name: string, help: string, key: 'clients' | 'held' | 'statements' | 'errors') =>
-      this.#gauge(name, help, ['endpoint'], (gauge) => {
-        for (const [endpoint, sum] of totals().endpoints) gauge.set({ endpoint }, sum[key]);
+      this.#define(name, help, ['endpoint'], (set) => {
+        for (const [endpoint, sum] of totals().endpoints) set({ endpoint }, sum[key]);
       });
     perEndpoint('endpoint_clients', 'Clients that are connected.', 'clients');
     perEndpoint('endpoint_held_statements', 'Statements that are being held.', 'held');
     perEndpoint('endpoint_statements_total', 'Statements received from clients.', 'statements');
     perEndpoint('endpoint_errors_total', 'Errors that Evenkeel itself answered.', 'errors');
-    this.#gauge('server_connections', 'Connections to servers, by state.', ['node', 'state'], (gauge) => {
+    this.#define('server_connections', 'Connections to servers, by state.', ['node', 'state'], (set) => {
       for (const [node, { open, inUse, connecting }] of totals().serverConnections) {
-        gauge.set({ node, state: 'in-use' }, inUse);
-        gauge.set({ node, state: 'idle' }, open - inUse);
-        gauge.set({ node, state: 'connecting' }, connecting);
+        set({ node, state: 'in-use' }, inUse);
+        set({ node, state: 'idle' }, open - inUse);
+        set({ node, state: 'connecting' }, connecting);
       }
     });
-    this.#gauge('workers_cpu_seconds_total', 'Processor time of all workers.', [], (gauge) =>
-      gauge.set(totals().cpuUs / 1e6),
+    this.#define('workers_cpu_seconds_total', 'Processor time of all workers.', [], (set) =>
+      set({}, totals().cpuUs / 1e6),
     );
-    this.#gauge('workers_resident_bytes', 'Resident memory of all workers.', [], (gauge) =>
-      gauge.set(totals().residentBytes),
+    this.#define('workers_resident_bytes', 'Resident memory of all workers.', [], (set) =>
+      set({}, totals().residentBytes),
     );
-    this.#gauge('worker_up', 'Whether a worker listens.', ['worker'], (gauge) => {
-      for (const [worker, up] of this.#source.workersUp().entries()) gauge.set({ worker: String(worker) }, Number(up));
+    this.#define('worker_up', 'Whether a worker listens.', ['worker'], (set) => {
+      for (const [worker, up] of this.#source.workersUp().entries()) set({ worker: String(worker) }, Number(up));
     });
-    this.#gauge('worker_restarts_total', 'Workers that ended unasked and were started again.', [], (gauge) =>
-      gauge.set(this.#source.workerRestarts()),
+    this.#define('worker_restarts_total', 'Workers that ended unasked and were started again.', [], (set) =>
+      set({}, this.#source.workerRestarts()),
     );
   }
 
@@ -122,11 +135,11 @@ export class Metrics {
       help: string,
       value: (node: ClusterView['nodes'][number]) => number | null | undefined,
     ) =>
-      this.#gauge(name, help, ['cluster', 'node'], (gauge) => {
+      this.#define(name, help, ['cluster', 'node'], (set) => {
         for (const { view } of this.#source.clusters()) {
           for (const node of view.nodes) {
             const found = value(node);
-            if (found !== null && found !== undefined) gauge.set({ cluster: view.cluster, node: node.node }, found);
+            if (found !== null && found !== undefined) set({ cluster: view.cluster, node: node.node }, found);
           }
         }
       });
@@ -137,38 +150,33 @@ export class Metrics {
     perNode('node_probe_rtt_seconds', 'Round trip of the last answered probe.', ({ observation: { reach } }) =>
       reach.state === 'up' ? reach.rttMs / 1000 : null,
     );
-    this.#gauge('node_role', '1 for the role that a node has.', ['cluster', 'node', 'role'], (gauge) => {
+    this.#define('node_role', '1 for the role that a node has.', ['cluster', 'node', 'role'], (set) => {
       for (const { view } of this.#source.clusters()) {
         for (const { node, role } of view.nodes) {
-          for (const each of roles) gauge.set({ cluster: view.cluster, node, role: each }, Number(role === each));
+          for (const each of roles) set({ cluster: view.cluster, node, role: each }, Number(role === each));
         }
       }
     });
-    this.#gauge('cluster_epoch', 'Grows by one with every change of primary.', ['cluster'], (gauge) => {
-      for (const { status } of this.#source.clusters()) gauge.set({ cluster: status.name }, status.epoch);
+    this.#define('cluster_epoch', 'Grows by one with every change of primary.', ['cluster'], (set) => {
+      for (const { status } of this.#source.clusters()) set({ cluster: status.name }, status.epoch);
     });
-    this.#gauge('cluster_state', '1 for the state that a cluster is in.', ['cluster', 'state'], (gauge) => {
+    this.#define('cluster_state', '1 for the state that a cluster is in.', ['cluster', 'state'], (set) => {
       for (const { status } of this.#source.clusters()) {
         for (const state of clusterStates) {
-          gauge.set({ cluster: status.name, state }, Number(status.state === state));
+          set({ cluster: status.name, state }, Number(status.state === state));
         }
       }
     });
   }
 
-  /** Exposes a counter that the workers name. Its type line says gauge: the sums are made elsewhere. */
-  #eventCounter(name: string, labels: Map<string, number>): void {
-    if (!/^[a-z][a-z0-9_]{0,60}$/.test(name)) return;
-    let gauge = this.#workerCounters.get(name);
-    if (!gauge) {
-      gauge = new Gauge({
-        name: `${prefix}${name}_total`,
-        help: `${name.replaceAll('_', ' ')}, counted by the workers.`,
-        labelNames: ['reason'],
-        registers: [this.#registry],
-      });
-      this.#workerCounters.set(name, gauge);
-    }
-    for (const [reason, count] of labels) gauge.set({ reason }, count);
+  /** Exposes a counter of the workers' own when it is first named. */
+  #eventCounter(name: string): void {
+    if (this.#workerCounters.has(name) || !/^[a-z][a-z0-9_]{0,60}$/.test(name)) return;
+    if (this.#workerCounters.size >= maxWorkerCounters) return;
+    if (this.#registry.getSingleMetric(`${prefix}${name}_total`)) return;
+    this.#workerCounters.add(name);
+    this.#define(`${name}_total`, `${name.replaceAll('_', ' ')}, counted by the workers.`, ['reason'], (set) => {
+      for (const [reason, count] of this.#source.totals().events.get(name) ?? []) set({ reason }, count);
+    });
   }
 }

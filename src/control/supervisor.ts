@@ -59,6 +59,8 @@ const startAttempts = 3;
 /** A worker that ran this long starts its backoff anew. */
 const stableMs = 10_000;
 const deathPollMs = 50;
+/** Workers tell their counters all the time. One that is silent for so many seconds of ours is stuck. */
+const maxSilentSeconds = 15;
 
 class Worker implements Member {
   readonly index: number;
@@ -74,6 +76,8 @@ class Worker implements Member {
   /** What it said last about why it ends. */
   failure = '';
   timer: NodeJS.Timeout | undefined;
+  /** Counted in our own ticks: when the whole machine stood still, nobody was silent. */
+  silentSeconds = 0;
 
   constructor(index: number, pid: number, child: ChildProcess | null, startedAt: number) {
     this.index = index;
@@ -112,6 +116,7 @@ export class Supervisor {
   #stopping = false;
   #startFailed: ((error: Error) => void) | null = null;
   readonly #waiting = new Set<() => void>();
+  #watch: NodeJS.Timeout | undefined;
   restarts = 0;
 
   constructor(options: SupervisorOptions) {
@@ -149,6 +154,7 @@ export class Supervisor {
       await Promise.race([failed, this.#until(() => this.up().every(Boolean), this.#timeouts.startMs)]);
       if (!this.up().every(Boolean)) throw new Error('workers did not begin to listen in time');
       this.#startFailed = null;
+      this.#watch = setInterval(() => this.#killSilent(), 1000);
     } catch (error) {
       this.#startFailed = null;
       await this.stop(0);
@@ -159,6 +165,7 @@ export class Supervisor {
   /** Lets workers finish for at most `drainMs`, then kills what is left. */
   async stop(drainMs: number): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#watch);
     for (const timer of this.#restartTimers) clearTimeout(timer);
     const all = () => [...this.#slots.filter((worker) => worker !== null), ...this.#leaving];
     for (const worker of all()) this.#retire(worker, drainMs);
@@ -249,6 +256,7 @@ export class Supervisor {
   }
 
   #received(worker: Worker, message: FromWorker): void {
+    worker.silentSeconds = 0;
     switch (message.type) {
       case 'listening':
         if (!worker.listening) {
@@ -291,6 +299,19 @@ export class Supervisor {
     }, this.#timeouts.reconnectMs);
     timer.unref();
     this.#restartTimers.add(timer);
+  }
+
+  #killSilent(): void {
+    for (const worker of [...this.#slots, ...this.#leaving]) {
+      if (!worker?.link) continue;
+      worker.silentSeconds += 1;
+      if (worker.silentSeconds < maxSilentSeconds) continue;
+      this.#options.log.error(
+        { worker: worker.index, pid: worker.pid, reason: 'silent' },
+        'worker is stuck and is killed',
+      );
+      worker.kill('said nothing for too long');
+    }
   }
 
   #spawn(index: number): void {

@@ -113,3 +113,6 @@ createServer((socket) => {
   });
 }).listen(orders);
 connect();
+setInterval(() => {
+  if (state.version > 0 && !deaf) send({ type: 'routes-applied', version: state.version });
+}, 1000);
