@@ -7,6 +7,7 @@ import {
   type ErrPacket,
   type Packet,
   PacketReader,
+  encodeEarlyErr,
   encodeErr,
   frame,
   parseChangeUser,
@@ -165,6 +166,13 @@ export class Client implements LinkOwner {
     this.ownError(err);
     this.#socket.resume(); // unread bytes would turn the close into a reset, and the error be lost
     this.#socket.end(frame(encodeErr(err), sequence));
+    setTimeout(() => this.close(), 1000).unref();
+  }
+
+  /** Instead of the greeting. */
+  endEarly(err: ErrPacket): void {
+    this.#closing = true;
+    this.#socket.end(frame(encodeEarlyErr(err), 0));
     setTimeout(() => this.close(), 1000).unref();
   }
 

@@ -85,7 +85,7 @@ export class GatewayWorker {
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
   #drains = new Set<Drain>();
-  #routeWaiters = new Map<string, Set<() => void>>();
+  #knownWaiters = new Map<string, Set<() => void>>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
   closed = false;
@@ -196,6 +196,7 @@ export class GatewayWorker {
         return this.#applyRoutes(message.version, message.clusters);
       case 'accounts':
         this.#accounts.set(message.cluster, message.accounts);
+        this.#settleKnown(message.cluster);
         return this.#settleAccounts(message.cluster, true);
       case 'drain':
         return this.#drain(message.id, message.cluster, message.drainMs);
@@ -224,11 +225,7 @@ export class GatewayWorker {
       if (!routing.apply(route, this.nowMs(), () => this.#leaveOld(routing.cluster, oldPrimary, cut))) {
         this.log.warn({ cluster: route.cluster, epoch: route.epoch }, 'a route of an older epoch was refused');
       }
-      const waiters = this.#routeWaiters.get(route.cluster);
-      if (waiters !== undefined && route.serverVersion !== '') {
-        this.#routeWaiters.delete(route.cluster);
-        for (const go of waiters) go();
-      }
+      this.#settleKnown(route.cluster);
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });
@@ -307,13 +304,23 @@ export class GatewayWorker {
     return { serverVersion: route?.serverVersion ?? '', flavor: route?.flavor ?? 'mysql' };
   }
 
-  /** Calls back once it is known what the cluster is; at once where it is. */
-  whenRouted(cluster: string, callback: () => void): void {
-    const version = this.#routes.clusters.get(cluster)?.route?.serverVersion ?? '';
-    if (version !== '') return callback();
-    const waiters = this.#routeWaiters.get(cluster) ?? new Set();
+  #isKnown(cluster: string): boolean {
+    return this.#accounts.has(cluster) && this.greeting(cluster).serverVersion !== '';
+  }
+
+  #settleKnown(cluster: string): void {
+    const waiters = this.#knownWaiters.get(cluster);
+    if (waiters === undefined || !this.#isKnown(cluster)) return;
+    this.#knownWaiters.delete(cluster);
+    for (const go of waiters) go();
+  }
+
+  /** Calls back once it is known what the cluster is and who may log in; at once where it is. */
+  whenKnown(cluster: string, callback: () => void): void {
+    if (this.#isKnown(cluster)) return callback();
+    const waiters = this.#knownWaiters.get(cluster) ?? new Set();
     waiters.add(callback);
-    this.#routeWaiters.set(cluster, waiters);
+    this.#knownWaiters.set(cluster, waiters);
   }
 
   makeNonce(): Buffer {

@@ -15,6 +15,8 @@ import {
   ServerStatus,
   encodeGreeting,
   frame,
+  hostAllowed,
+  hostInMessages,
   isSslRequest,
   parseHandshakeResponse,
   parseSslRequest,
@@ -93,7 +95,7 @@ export class Login {
       () => this.#refuse(worker.refusal(client, { kind: 'handshake-timeout' })),
       worker.settings.limits.handshakeTimeoutMs,
     );
-    if (nonce === undefined) worker.whenRouted(client.cluster, () => this.#greet());
+    if (nonce === undefined) worker.whenKnown(client.cluster, () => this.#greet());
   }
 
   /** COM_CHANGE_USER: a login on a connection that is logged in already. */
@@ -150,6 +152,17 @@ export class Login {
     if (this.#over) return;
     const { worker, connectionId, cluster } = this.#client;
     const { serverVersion, flavor } = worker.greeting(cluster);
+    const address = worker.addressOf(this.#socket);
+    if (!hostAllowed(worker.accounts(cluster), address) && !this.#refreshed) {
+      this.#refreshed = true;
+      return worker.refreshAccounts(cluster, '', () => this.#greet());
+    }
+    if (!hostAllowed(worker.accounts(cluster), address)) {
+      worker.count('login_failures', 'host-not-allowed');
+      const host = hostInMessages(address);
+      this.abandon();
+      return this.#client.endEarly(worker.refusal(this.#client, { kind: 'host-not-allowed', host }));
+    }
     const greeting = encodeGreeting({
       serverVersion,
       connectionId,

@@ -108,7 +108,8 @@ export class ClusterRouting {
     const newEpoch = this.route === null || route.epoch > this.route.epoch;
     this.route = route;
     for (const [node, suspicion] of this.#suspicions) {
-      if ((newEpoch && node === route.primary) || (suspicion.confirmed && this.#listedServing(node))) {
+      const known = suspicion.confirmed && (this.#listedServing(node) || node !== route.primary);
+      if ((newEpoch && node === route.primary) || known) {
         this.#suspicions.delete(node);
       }
     }

@@ -47,6 +47,8 @@ export class Statement implements Waiter, Exchange {
   #wasInTransaction = false;
   #wasHeld = false;
   #failed = false;
+  /** Something of the answer reached the client. */
+  #shown = false;
   #quiet: ((err: ErrPacket | null) => void) | null = null;
   /** An error that says that the node is unfit; the client has not seen it. */
   #unfit: { kind: 'read-only' | 'shutdown'; err: ErrPacket } | null = null;
@@ -260,6 +262,7 @@ export class Statement implements Waiter, Exchange {
     this.#step = 'sent';
     this.#wasInTransaction = session.inTransaction;
     this.#failed = false;
+    this.#shown = false;
     this.#unfit = null;
     this.#file = 'none';
     this.#changedState = false;
@@ -283,6 +286,7 @@ export class Statement implements Waiter, Exchange {
 
   forward(piece: Buffer): void {
     if (this.#quiet !== null) return;
+    this.#shown = true;
     if (this.#client.write(piece)) return;
     const link = this.#link as ServerConnection;
     link.pause();
@@ -408,11 +412,10 @@ export class Statement implements Waiter, Exchange {
 
   lost(loss: Loss): void {
     if (this.#step === 'done') return;
-    const link = this.#link as ServerConnection;
     const { session } = this.#client;
     this.#blame(loss);
     if (this.#step !== 'sent') return this.#again();
-    const shown = link.scanner.forwardedBytes > 0 && this.#unfit === null;
+    const shown = this.#shown;
     const inTransaction = this.#wasInTransaction;
     const { autocommit } = session;
     const fileUnfinished = this.#file === 'sending';
@@ -453,7 +456,7 @@ export class Statement implements Waiter, Exchange {
   }
 
   #fail(err: ErrPacket): void {
-    const sequence = this.#step === 'sent' && this.#link !== null ? this.#link.scanner.lastSequence + 1 : 1;
+    const sequence = this.#shown && this.#link !== null ? this.#link.scanner.lastSequence + 1 : 1;
     if (this.#quiet !== null) {
       this.#quietError = err;
       return this.#finish();

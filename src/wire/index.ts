@@ -4,6 +4,7 @@ export { HEADER_BYTES, type Packet, PacketReader, commandPacket, frame } from '.
 export { type AnswerShape, ResponseScanner, ScanError, type ScannerSink } from './scanner.ts';
 export { type SessionChange } from './session-state.ts';
 export * from './handshake.ts';
+export * from './auth-packets.ts';
 export * from './response.ts';
 export { ProtocolError } from './payload.ts';
 export * from './auth/index.ts';

@@ -47,8 +47,6 @@ const SERVER_CAPABILITIES = Capability.PROTOCOL_41 | Capability.DEPRECATE_EOF | 
 export class ResponseScanner {
   /** Sequence number of the last packet that was handed on, as the client sees it. */
   lastSequence = 0;
-  /** Packets of this answer forwarded so far: nothing was shown to the client while 0. */
-  forwardedBytes = 0;
   #sink: ScannerSink | null = null;
   #phase: Phase = 'done';
   #shape: AnswerShape = 'result';
@@ -83,7 +81,6 @@ export class ResponseScanner {
     this.#status = status;
     this.#shift = 0;
     this.lastSequence = 0;
-    this.forwardedBytes = 0;
     this.#owesEof = false;
     this.#results = 0;
     this.#bodyLeft = 0;
@@ -173,14 +170,12 @@ export class ResponseScanner {
 
   #flush(data: Buffer, from: number, to: number): void {
     if (to <= from) return;
-    this.forwardedBytes += to - from;
     (this.#sink as ScannerSink).forward(data.subarray(from, to));
   }
 
   #emit(payload: Buffer, sequence: number): void {
     const packet = frame(payload, sequence);
     this.lastSequence = sequence & 0xff;
-    this.forwardedBytes += packet.length;
     (this.#sink as ScannerSink).forward(packet);
   }
 
