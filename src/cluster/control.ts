@@ -322,14 +322,13 @@ export class Hands implements NodeControl {
     const { replication } = await work.prober.probe(true, left());
     if (replication === null || replication.receiver === 'stopped' || replication.semiSyncActive) return;
     await connection.query(dialect.stopReceiver, left());
-    await connection.query(dialect.stopReceiver.replace('STOP', 'START'), left());
+    await connection.query(dialect.startReceiver, left());
   }
 
   /** Makes the replica's receiver connect anew: where the source is gone it then knows at once. */
   async restartReceiver(node: NodeAddress, timeoutMs: number): Promise<void> {
     await this.#work('restart receiver', node, timeoutMs, async ({ connection, dialect, left }) => {
-      await connection.query(dialect.stopReceiver, left());
-      await connection.query(dialect.stopReceiver.replace('STOP', 'START'), left());
+      await connection.query(`${dialect.stopReceiver}; ${dialect.startReceiver}`, left());
     });
   }
 

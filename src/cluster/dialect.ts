@@ -43,6 +43,7 @@ export interface Dialect {
   readOnly: readonly string[];
   writable: readonly string[];
   stopReceiver: string;
+  startReceiver: string;
   startApplier: string;
   detach(connection: ControlConnection, timeoutMs: number): Promise<void>;
   /** Whether the default channel has a replication user of its own. */

@@ -19,6 +19,12 @@ const PARTS: Partial<Record<ProbePart, string>> = {
   'dump-threads': "SELECT HOST FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'",
 };
 
+/**
+ * A stopping receiver that has semi-sync connects to its source once more, to end its dump thread there; a frozen
+ * source lets it wait for this time-out (default 5 s, smallest 1 s; 0 is for ever), and STOP SLAVE with it.
+ */
+const SHORT_GOODBYE = 'SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout = 1; ';
+
 function replication(rows: ProbeRows): ReplicationFacts | null {
   const channels = (rows['replication'] ?? []).map(modern);
   const status = channels.find((row) => row['connection_name'] === '') ?? channels[0];
@@ -59,7 +65,7 @@ async function follow(connection: ControlConnection, settings: FollowSettings, t
     options.push(`MASTER_USER=${q(settings.login.user)}`, `MASTER_PASSWORD=${q(settings.login.password)}`);
   }
   if (settings.tls) options.push('MASTER_SSL=1');
-  await connection.query('STOP SLAVE', timeoutMs);
+  await connection.query(`${SHORT_GOODBYE}STOP SLAVE`, timeoutMs);
   // What a former primary wrote itself is in its binary log but not in gtid_slave_pos; without it the server
   // would ask its source for transactions that it has. (This is what MASTER_USE_GTID=current_pos did.)
   const [positions] = await connection.query(
@@ -176,11 +182,12 @@ export const mariadbDialect: Dialect = {
   replication,
   readOnly: ['SET GLOBAL read_only = ON'],
   writable: ['SET GLOBAL read_only = OFF'],
-  stopReceiver: 'STOP SLAVE IO_THREAD',
+  stopReceiver: `${SHORT_GOODBYE}STOP SLAVE IO_THREAD`,
+  startReceiver: 'START SLAVE IO_THREAD',
   startApplier: 'START SLAVE SQL_THREAD',
   async detach(connection, timeoutMs) {
     const names = await channelNames(connection, timeoutMs);
-    if (names.length > 0) await connection.query('STOP ALL SLAVES', timeoutMs);
+    if (names.length > 0) await connection.query(`${SHORT_GOODBYE}STOP ALL SLAVES`, timeoutMs);
     for (const name of names) await connection.query(`RESET SLAVE ${connection.quote(name)} ALL`, timeoutMs);
   },
   async channelUser(connection, timeoutMs) {

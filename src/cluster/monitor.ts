@@ -42,6 +42,8 @@ const MAX_NODES = 64;
 /** Another server at a known address is taken for the node's rebuilt self after replicating in health for so long. */
 const ACCEPT_IDENTITY_MS = 60_000;
 const ACCOUNTS_TIMEOUT_MS = 5000;
+/** Long: cut short, it would leave the receiver stopped. */
+const RESTART_TIMEOUT_MS = 10_000;
 /** Lag changes smaller than this are not worth telling. */
 const LAG_STEP_MS = 250;
 
@@ -350,7 +352,7 @@ export class ClusterMonitor {
       if (this.#poked.has(node)) continue;
       this.#poked.add(node);
       this.#log.info({ cluster: this.#config.name, node }, 'rare heartbeats: restarting the receiver to learn more');
-      this.#hands.restartReceiver(node, this.#config.probe.timeoutMs).catch((error: unknown) => {
+      this.#hands.restartReceiver(node, RESTART_TIMEOUT_MS).catch((error: unknown) => {
         this.#log.warn({ cluster: this.#config.name, node, error: String(error) }, 'the receiver was not restarted');
       });
     }

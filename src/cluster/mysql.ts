@@ -124,6 +124,7 @@ export const mysqlDialect: Dialect = {
   readOnly: ['SET GLOBAL super_read_only = ON'],
   writable: ['SET GLOBAL super_read_only = OFF', 'SET GLOBAL read_only = OFF'],
   stopReceiver: 'STOP REPLICA IO_THREAD',
+  startReceiver: 'START REPLICA IO_THREAD',
   startApplier: 'START REPLICA SQL_THREAD',
   async detach(connection, timeoutMs) {
     await connection.query('STOP REPLICA', timeoutMs);
