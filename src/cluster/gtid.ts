@@ -224,8 +224,3 @@ export function gtidUnion(flavor: Flavor, a: string, b: string): string {
 export function gtidCount(flavor: Flavor, text: string): number {
   return countGtids(parseGtidSet(flavor, text));
 }
-
-/** Whether the text names no transaction. */
-export function gtidIsEmpty(text: string): boolean {
-  return text.trim() === '';
-}
