@@ -74,6 +74,7 @@ export interface IncidentsOptions {
 
 /** How long an operator's order waits for a node's rejoin that runs. */
 const upkeepWaitMs = 10_000;
+const stopWaitMs = 5000;
 
 export class Incidents {
   readonly #options: IncidentsOptions;
@@ -154,10 +155,14 @@ export class Incidents {
     return record;
   }
 
-  /** Starts nothing any more; resolves when what runs has ended. */
+  /** Starts nothing any more; resolves when what runs has ended, or has had its time: its workers are gone. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#running?.done.catch(() => undefined);
+    if (!this.#running) return;
+    const enough = new AbortController();
+    const ended = this.#running.done.catch(() => undefined).finally(() => enough.abort());
+    const tooLong = this.#options.context.clock.sleep(stopWaitMs, enough.signal).catch(() => undefined);
+    await Promise.race([ended, tooLong]);
   }
 
   async #free(to: NodeAddress | undefined): Promise<void> {
