@@ -43,7 +43,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
   context.onProgress?.(record, null);
 
   const step = async (name: string, work: () => Promise<string>): Promise<void> => {
-    const startedMs = clock.nowMs() - began;
+    const startedMs = tenths(clock.nowMs() - began);
     const entry: RecoveryStep = { name, startedMs, durationMs: 0, detail: '' };
     record.steps.push(entry);
     try {
@@ -52,7 +52,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
       entry.detail = errorText(error);
       throw error;
     } finally {
-      entry.durationMs = clock.nowMs() - began - startedMs;
+      entry.durationMs = tenths(clock.nowMs() - began - startedMs);
       context.onProgress?.(record, entry);
     }
   };
@@ -80,9 +80,9 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     record.outcome = 'rolled-back';
   }
   const impact = await gate.impact(record.id).catch(() => null);
-  record.longestStallMs = impact?.longestStallMs ?? 0;
+  record.longestStallMs = tenths(impact?.longestStallMs ?? 0);
   record.clientErrors = impact?.clientErrors ?? 0;
-  record.durationMs = clock.nowMs() - began;
+  record.durationMs = tenths(clock.nowMs() - began);
   store.saveRecovery(record);
   return record;
 }
@@ -101,4 +101,8 @@ async function fence(context: RecoveryContext, options: FollowOptions): Promise<
   if (!options.mayFence) throw new Error(`${from} still takes writes, and observing we change nothing`);
   await context.nodes.setReadOnly(from, readOnlyTimeoutMs);
   return `${from} made read-only`;
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }
