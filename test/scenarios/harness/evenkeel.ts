@@ -216,26 +216,33 @@ export function addressOf(node: SandboxNode): string {
 
 /** Runs `work` against a new sandbox with an Evenkeel in front of it, and cleans up. */
 export async function withEvenkeel<T>(options: EvenkeelOptions, work: (evenkeel: Evenkeel) => Promise<T>): Promise<T> {
-  return withSandbox(options, async (sandbox) => {
-    const dir = await mkdtemp(join(tmpdir(), 'evenkeel-test-'));
-    await mkdir(dir, { recursive: true });
-    const [writer = 0, reader = 0, http = 0] = await freePorts(3);
-    const ports = { writer, reader, http };
-    const evenkeel = new Evenkeel(sandbox, dir, ports, configOf(options, sandbox, ports));
-    try {
-      await evenkeel.start();
-      return await work(evenkeel);
-    } catch (error) {
-      process.stderr.write(`--- evenkeel said:\n${evenkeel.output.slice(-8000)}\n---\n`);
-      throw error;
-    } finally {
-      await evenkeel.destroy();
-      await rm(dir, { recursive: true, force: true });
-    }
-  });
+  return withSandbox(options, (sandbox) => inFrontOf(sandbox, options, work));
 }
 
-function configOf(options: EvenkeelOptions, sandbox: SandboxInfo, ports: Evenkeel['ports']): string {
+/** Runs `work` with an Evenkeel in front of a sandbox that is there already. Two at a time: one must only observe. */
+export async function inFrontOf<T>(
+  sandbox: SandboxInfo,
+  options: Omit<EvenkeelOptions, 'flavor'>,
+  work: (evenkeel: Evenkeel) => Promise<T>,
+): Promise<T> {
+  const dir = await mkdtemp(join(tmpdir(), 'evenkeel-test-'));
+  await mkdir(dir, { recursive: true });
+  const [writer = 0, reader = 0, http = 0] = await freePorts(3);
+  const ports = { writer, reader, http };
+  const evenkeel = new Evenkeel(sandbox, dir, ports, configOf(options, sandbox, ports));
+  try {
+    await evenkeel.start();
+    return await work(evenkeel);
+  } catch (error) {
+    process.stderr.write(`--- evenkeel said:\n${evenkeel.output.slice(-8000)}\n---\n`);
+    throw error;
+  } finally {
+    await evenkeel.destroy();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function configOf(options: Omit<EvenkeelOptions, 'flavor'>, sandbox: SandboxInfo, ports: Evenkeel['ports']): string {
   const durability = options.replication === 'semisync' && options.nodes > 1 ? 'semisync' : 'none';
   return `clusters:
   shop:

@@ -1,3 +1,3 @@
 // The door of the scenario tests' harness.
-export { Evenkeel, type EvenkeelOptions, addressOf, withEvenkeel } from './evenkeel.ts';
+export { Evenkeel, type EvenkeelOptions, addressOf, inFrontOf, withEvenkeel } from './evenkeel.ts';
 export { until } from './until.ts';
