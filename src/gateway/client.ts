@@ -5,16 +5,17 @@ import type { EndpointSettings, EvidenceKind, NodeAddress } from '../messages/in
 import type { StatementKind } from '../sql/index.ts';
 import {
   type ErrPacket,
-  type Packet,
-  PacketReader,
   encodeEarlyErr,
   encodeErr,
   frame,
+  type Packet,
+  PacketReader,
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
 import { readRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
+import type { GatewayWorker } from './gateway.ts';
 import { type LoggedIn, Login } from './login.ts';
 import type { LinkOwner } from './pool.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
@@ -22,7 +23,6 @@ import type { Gate } from './routes.ts';
 import type { LoginProfile, Loss, ServerConnection } from './server-connection.ts';
 import { type Pin, SessionState } from './session.ts';
 import { Statement } from './statement.ts';
-import type { GatewayWorker } from './gateway.ts';
 
 /** A half command, or an answer that nobody reads, for longer than this ends the connection (servers: net_*_timeout). */
 const NET_TIMEOUT_MS = 30_000;
@@ -420,8 +420,11 @@ export class Client implements LinkOwner {
     const afterReset = link.used;
     link.used = true;
     link.prepared.clear();
-    const commands = this.session.restoreCommands(afterReset, this.worker.characterSet(this.cluster, collation));
-    if (!afterReset) this.worker.askCharacterSet(this.cluster, collation, commands);
+    const commands = this.session.restoreCommands(
+      afterReset,
+      this.worker.directory.characterSet(this.cluster, collation),
+    );
+    if (!afterReset) this.worker.directory.askCharacterSet(this.cluster, collation, commands);
     runQuietly(link, commands, (result) => {
       if (result.kind !== 'done') return callback(result);
       if (this.link === link) this.linkIsCurrent = true;

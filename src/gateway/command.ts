@@ -1,7 +1,8 @@
 // What a client's command is: its answer's shape, its kind, and what may be done with it when a server is lost.
 // Text is classified by src/sql; the protocol's own commands are classified here.
-import { type Classification, classify } from '../sql/index.ts';
+
 import type { Flavor } from '../messages/index.ts';
+import { type Classification, classify } from '../sql/index.ts';
 import { type AnswerShape, Command, type Packet } from '../wire/index.ts';
 import type { PreparedStatement, SessionState } from './session.ts';
 

@@ -1,7 +1,7 @@
 // COM_STMT_EXECUTE for another server connection than the one that the client's driver has in mind: the statement's
 // id differs, and the parameter types, which a driver sends once, have to be sent again.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html
-import { HEADER_BYTES, type Packet, frame } from '../wire/index.ts';
+import { frame, HEADER_BYTES, type Packet } from '../wire/index.ts';
 import type { PreparedStatement } from './session.ts';
 
 const ID_OFFSET = 1;

@@ -5,7 +5,6 @@ import net, { type Server, type Socket } from 'node:net';
 import tls, { type SecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import type {
-  Account,
   ClusterRoute,
   EndpointSettings,
   EvidenceKind,
@@ -17,25 +16,23 @@ import type {
   WorkerCounters,
 } from '../messages/index.ts';
 import {
-  Command,
   type ErrPacket,
-  PlaintextCache,
-  type Refusal,
-  type ServerAuthServices,
-  commandPacket,
   encodeErr,
   frame,
   loadRsaKeys,
   makeNonce,
+  PlaintextCache,
+  type Refusal,
   refusal,
+  type ServerAuthServices,
 } from '../wire/index.ts';
 import { Client } from './client.ts';
+import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
-import { type KillOutcome, PROXY_ID_BASE, killVictim } from './kill.ts';
+import { type KillOutcome, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { NodePool, type PoolLimits } from './pool.ts';
-import type { QuietCommand } from './quiet.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 
 const TICK_MS = 20;
@@ -43,7 +40,6 @@ const SECOND_MS = 1000;
 const SPARE_TIMEOUT_MS = 60_000;
 /** Held statements that are let go at once when a gate opens. */
 const RELEASE_CONCURRENCY = 64;
-const ACCOUNT_REFRESH_MS = 1000;
 
 export interface GatewayOptions {
   worker: number;
@@ -71,13 +67,11 @@ export class GatewayWorker {
   readonly log: Logger;
   readonly secureContext: SecureContext;
   readonly authServices: ServerAuthServices;
+  readonly directory: Directory;
   #options: GatewayOptions;
   #routes: RoutingTable;
   #budget = new HoldBudget();
   #pools = new Map<string, Map<NodeAddress, NodePool>>();
-  #accounts = new Map<string, Account[]>();
-  #accountWaiters = new Map<string, Set<(changed: boolean) => void>>();
-  #characterSets = new Map<string, string>();
   #clients = new Map<number, Client>();
   #unauthenticated = 0;
   #nextId = 0;
@@ -85,7 +79,6 @@ export class GatewayWorker {
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
   #drains = new Set<Drain>();
-  #knownWaiters = new Map<string, Set<() => void>>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
   closed = false;
@@ -94,6 +87,7 @@ export class GatewayWorker {
     this.#options = options;
     this.settings = options.settings;
     this.log = options.log;
+    this.directory = new Directory((cluster, user) => options.send({ type: 'refresh-accounts', cluster, user }));
     const { hold, tls: certificate, endpoints } = options.settings;
     const { cert, key, minVersion } = certificate;
     this.secureContext = tls.createSecureContext({ cert, key, minVersion });
@@ -195,9 +189,7 @@ export class GatewayWorker {
       case 'routes':
         return this.#applyRoutes(message.version, message.clusters);
       case 'accounts':
-        this.#accounts.set(message.cluster, message.accounts);
-        this.#settleKnown(message.cluster);
-        return this.#settleAccounts(message.cluster, true);
+        return this.directory.setAccounts(message.cluster, message.accounts);
       case 'drain':
         return this.#drain(message.id, message.cluster, message.drainMs);
       case 'reviewed':
@@ -225,7 +217,7 @@ export class GatewayWorker {
       if (!routing.apply(route, this.nowMs(), () => this.#leaveOld(routing.cluster, oldPrimary, cut))) {
         this.log.warn({ cluster: route.cluster, epoch: route.epoch }, 'a route of an older epoch was refused');
       }
-      this.#settleKnown(route.cluster);
+      this.directory.setGreeting(route.cluster, { serverVersion: route.serverVersion, flavor: route.flavor });
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });
@@ -296,31 +288,7 @@ export class GatewayWorker {
   // ---- what clients ask for -------------------------------------------------------------------------------------
 
   flavor(cluster: string): Flavor {
-    return this.#routes.clusters.get(cluster)?.route?.flavor ?? 'mysql';
-  }
-
-  greeting(cluster: string): { serverVersion: string; flavor: Flavor } {
-    const route = this.#routes.clusters.get(cluster)?.route;
-    return { serverVersion: route?.serverVersion ?? '', flavor: route?.flavor ?? 'mysql' };
-  }
-
-  #isKnown(cluster: string): boolean {
-    return this.#accounts.has(cluster) && this.greeting(cluster).serverVersion !== '';
-  }
-
-  #settleKnown(cluster: string): void {
-    const waiters = this.#knownWaiters.get(cluster);
-    if (waiters === undefined || !this.#isKnown(cluster)) return;
-    this.#knownWaiters.delete(cluster);
-    for (const go of waiters) go();
-  }
-
-  /** Calls back once it is known what the cluster is and who may log in; at once where it is. */
-  whenKnown(cluster: string, callback: () => void): void {
-    if (this.#isKnown(cluster)) return callback();
-    const waiters = this.#knownWaiters.get(cluster) ?? new Set();
-    waiters.add(callback);
-    this.#knownWaiters.set(cluster, waiters);
+    return this.directory.flavor(cluster);
   }
 
   makeNonce(): Buffer {
@@ -333,27 +301,6 @@ export class GatewayWorker {
 
   refusal(client: Client, why: Refusal): ErrPacket {
     return refusal(why, this.flavor(client.cluster));
-  }
-
-  accounts(cluster: string): Account[] {
-    return this.#accounts.get(cluster) ?? [];
-  }
-
-  /** Asks for the accounts anew; calls back once, with whether an answer came. */
-  refreshAccounts(cluster: string, user: string, callback: (answered: boolean) => void): void {
-    const waiters = this.#accountWaiters.get(cluster) ?? new Set();
-    this.#accountWaiters.set(cluster, waiters);
-    const once = (answered: boolean): void => {
-      clearTimeout(timer);
-      if (waiters.delete(once)) callback(answered);
-    };
-    const timer = setTimeout(() => once(false), ACCOUNT_REFRESH_MS);
-    waiters.add(once);
-    this.#options.send({ type: 'refresh-accounts', cluster, user });
-  }
-
-  #settleAccounts(cluster: string, answered: boolean): void {
-    for (const waiter of this.#accountWaiters.get(cluster) ?? []) waiter(answered);
   }
 
   pool(cluster: string, node: NodeAddress): NodePool {
@@ -395,24 +342,6 @@ export class GatewayWorker {
       maxWaiting: hold.maxStatements,
       spareTimeoutMs: SPARE_TIMEOUT_MS,
     };
-  }
-
-  /** SQL that sets the character set as a login with `collation` does, where that is known. */
-  characterSet(cluster: string, collation: number): string | null {
-    return this.#characterSets.get(`${cluster}\0${collation}`) ?? null;
-  }
-
-  /** A fresh login tells what its collation stands for; asked once. */
-  askCharacterSet(cluster: string, collation: number, commands: QuietCommand[]): void {
-    const key = `${cluster}\0${collation}`;
-    if (this.#characterSets.has(key)) return;
-    const sql =
-      "SELECT CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
-      "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection)";
-    const packet = commandPacket(Command.QUERY, sql);
-    // First of all, before the session's own settings.
-    const row = (text: string): void => void this.#characterSets.set(key, text);
-    commands.unshift({ packet, shape: 'result', status: 0, what: 'character set', row });
   }
 
   kill(client: Client, connectionId: number, queryOnly: boolean): KillOutcome {

@@ -1,25 +1,26 @@
 // A client's way in: greeting, TLS, authentication. It ends in one call of `done`, or in an error and a closed
 // connection; bounded in time (limits.handshakeTimeout) and bytes.
+
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import tls from 'node:tls';
-import { createHash } from 'node:crypto';
 import {
   Capability,
   type ChangeUser,
   type ErrPacket,
-  type Packet,
-  PacketReader,
-  ProtocolError,
-  ServerAuth,
-  type ServerAuthStep,
-  ServerStatus,
   encodeGreeting,
   frame,
   hostAllowed,
   hostInMessages,
   isSslRequest,
+  type Packet,
+  PacketReader,
+  ProtocolError,
   parseHandshakeResponse,
   parseSslRequest,
+  ServerAuth,
+  type ServerAuthStep,
+  ServerStatus,
 } from '../wire/index.ts';
 import type { Client } from './client.ts';
 import { gatewayError } from './errors.ts';
@@ -95,7 +96,7 @@ export class Login {
       () => this.#refuse(worker.refusal(client, { kind: 'handshake-timeout' })),
       worker.settings.limits.handshakeTimeoutMs,
     );
-    if (nonce === undefined) worker.whenKnown(client.cluster, () => this.#greet());
+    if (nonce === undefined) worker.directory.whenKnown(client.cluster, () => this.#greet());
   }
 
   /** COM_CHANGE_USER: a login on a connection that is logged in already. */
@@ -151,13 +152,13 @@ export class Login {
   #greet(): void {
     if (this.#over) return;
     const { worker, connectionId, cluster } = this.#client;
-    const { serverVersion, flavor } = worker.greeting(cluster);
+    const { serverVersion, flavor } = worker.directory.greeting(cluster);
     const address = worker.addressOf(this.#socket);
-    if (!hostAllowed(worker.accounts(cluster), address) && !this.#refreshed) {
+    if (!hostAllowed(worker.directory.accounts(cluster), address) && !this.#refreshed) {
       this.#refreshed = true;
-      return worker.refreshAccounts(cluster, '', () => this.#greet());
+      return worker.directory.refresh(cluster, '', () => this.#greet());
     }
-    if (!hostAllowed(worker.accounts(cluster), address)) {
+    if (!hostAllowed(worker.directory.accounts(cluster), address)) {
       worker.count('login_failures', 'host-not-allowed');
       const host = hostInMessages(address);
       this.abandon();
@@ -218,7 +219,7 @@ export class Login {
     this.#auth = new ServerAuth(
       {
         flavor: worker.flavor(cluster),
-        accounts: worker.accounts(cluster),
+        accounts: worker.directory.accounts(cluster),
         clientAddress: this.#client.worker.addressOf(this.#socket),
         transport: { tls: this.#secure, local: false },
         user: asked.user,
@@ -265,7 +266,7 @@ export class Login {
         // Perhaps the account is newer than what we know of it.
         this.#refreshed = true;
         const { worker, cluster } = this.#client;
-        worker.refreshAccounts(cluster, (this.#asked as Asked).user, (changed) => {
+        worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {
           if (this.#over) return;
           if (changed) return this.#authenticate(true);
           worker.count('login_failures', step.reason);

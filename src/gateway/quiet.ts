@@ -1,6 +1,6 @@
 // Commands of our own on a server connection, whose answers no client sees: session state being restored, a statement
 // being prepared again. All are sent in one flight.
-import { type AnswerShape, type ErrPacket, Capability, PacketReader } from '../wire/index.ts';
+import { type AnswerShape, Capability, type ErrPacket, PacketReader } from '../wire/index.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
 
 export interface QuietCommand {

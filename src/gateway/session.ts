@@ -3,8 +3,9 @@
 // The server tells of changes (session tracking); the lexer adds what no server tells. What can be put into SQL
 // travels; what cannot pins the session to its server connection, under a name, and is lost with it: then the next
 // statement is told so.
+
+import { Command, commandPacket, type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
 import type { QuietCommand } from './quiet.ts';
-import { Command, type OkPacket, ServerStatus, type SessionChange, commandPacket } from '../wire/index.ts';
 
 /** What lives in the server connection only. The words are metric labels and stand in the error that tells of a loss. */
 export type Pin =

@@ -6,25 +6,25 @@ import type { HoldReason } from '../messages/index.ts';
 import {
   type AnswerShape,
   Command,
-  type ErrPacket,
-  type OkPacket,
-  type Packet,
-  type SessionChange,
-  ServerStatus,
   commandPacket,
+  type ErrPacket,
   encodeErr,
   frame,
+  type OkPacket,
+  type Packet,
+  ServerStatus,
+  type SessionChange,
 } from '../wire/index.ts';
 import type { Client } from './client.ts';
-import { type ServerRequest, passedRequest } from './command.ts';
+import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { executePacket, patchStatementId } from './execute-packet.ts';
+import type { Waiter } from './hold.ts';
 import { learnFromText } from './learn.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { LinkRequest } from './pool.ts';
 import { runQuietly } from './quiet.ts';
-import type { Waiter } from './hold.ts';
 import type { Exchange, LoginProfile, Loss, ServerConnection } from './server-connection.ts';
 import type { PreparedStatement } from './session.ts';
 

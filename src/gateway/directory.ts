@@ -1,0 +1,99 @@
+// What a login needs to know of each cluster: how it greets, who may come in, what a collation stands for. Nothing is
+// assumed before the control process has told: a client that comes earlier waits.
+import type { Account, Flavor } from '../messages/index.ts';
+import { Command, commandPacket } from '../wire/index.ts';
+import type { QuietCommand } from './quiet.ts';
+
+/** How long a login waits for newer accounts before it is refused by the old ones. */
+const REFRESH_TIMEOUT_MS = 1000;
+
+export interface ClusterGreeting {
+  /** Empty until a server was seen. */
+  serverVersion: string;
+  flavor: Flavor;
+}
+
+export class Directory {
+  #greetings = new Map<string, ClusterGreeting>();
+  #accounts = new Map<string, Account[]>();
+  #characterSets = new Map<string, string>();
+  #unknown = new Map<string, Set<() => void>>();
+  #refreshing = new Map<string, Set<(answered: boolean) => void>>();
+  #askForAccounts: (cluster: string, user: string) => void;
+
+  constructor(askForAccounts: (cluster: string, user: string) => void) {
+    this.#askForAccounts = askForAccounts;
+  }
+
+  setGreeting(cluster: string, greeting: ClusterGreeting): void {
+    this.#greetings.set(cluster, greeting);
+    this.#settle(cluster);
+  }
+
+  setAccounts(cluster: string, accounts: Account[]): void {
+    this.#accounts.set(cluster, accounts);
+    this.#settle(cluster);
+    for (const waiter of this.#refreshing.get(cluster) ?? []) waiter(true);
+  }
+
+  flavor(cluster: string): Flavor {
+    return this.greeting(cluster).flavor;
+  }
+
+  greeting(cluster: string): ClusterGreeting {
+    return this.#greetings.get(cluster) ?? { serverVersion: '', flavor: 'mysql' };
+  }
+
+  accounts(cluster: string): Account[] {
+    return this.#accounts.get(cluster) ?? [];
+  }
+
+  /** Calls back once it is known what the cluster is and who may log in; at once where it is. */
+  whenKnown(cluster: string, callback: () => void): void {
+    if (this.#isKnown(cluster)) return callback();
+    const waiters = this.#unknown.get(cluster) ?? new Set();
+    waiters.add(callback);
+    this.#unknown.set(cluster, waiters);
+  }
+
+  /** Asks for the accounts anew; calls back once, with whether an answer came. */
+  refresh(cluster: string, user: string, callback: (answered: boolean) => void): void {
+    const waiters = this.#refreshing.get(cluster) ?? new Set();
+    this.#refreshing.set(cluster, waiters);
+    const once = (answered: boolean): void => {
+      clearTimeout(timer);
+      if (waiters.delete(once)) callback(answered);
+    };
+    const timer = setTimeout(() => once(false), REFRESH_TIMEOUT_MS);
+    waiters.add(once);
+    this.#askForAccounts(cluster, user);
+  }
+
+  /** SQL that sets the character set as a login with `collation` does, where that is known. */
+  characterSet(cluster: string, collation: number): string | null {
+    return this.#characterSets.get(`${cluster}\0${collation}`) ?? null;
+  }
+
+  /** A fresh login tells what its collation stands for; asked once, before the session's own settings. */
+  askCharacterSet(cluster: string, collation: number, commands: QuietCommand[]): void {
+    const key = `${cluster}\0${collation}`;
+    if (this.#characterSets.has(key)) return;
+    const sql =
+      "SELECT CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
+      "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection)";
+    const packet = commandPacket(Command.QUERY, sql);
+    const row = (text: string): void => void this.#characterSets.set(key, text);
+    commands.unshift({ packet, shape: 'result', status: 0, what: 'character set', row });
+  }
+
+  #isKnown(cluster: string): boolean {
+    return this.#accounts.has(cluster) && this.greeting(cluster).serverVersion !== '';
+  }
+
+  #settle(cluster: string): void {
+    const waiters = this.#unknown.get(cluster);
+    if (waiters === undefined || !this.#isKnown(cluster)) return;
+    this.#unknown.delete(cluster);
+    for (const go of waiters) go();
+  }
+}
