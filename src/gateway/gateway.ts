@@ -37,6 +37,8 @@ import { type Gate, RoutingTable } from './routes.ts';
 
 const TICK_MS = 20;
 const SECOND_MS = 1000;
+/** A statement that was held may run for longer than anybody wants to wait for the report. */
+const IMPACT_WAIT_MS = 500;
 const SPARE_TIMEOUT_MS = 60_000;
 /** Held statements that are let go at once when a gate opens. */
 const RELEASE_CONCURRENCY = 64;
@@ -199,8 +201,7 @@ export class GatewayWorker {
         return;
       case 'impact-report': {
         const { id, cluster, recovery } = message;
-        const impact = this.#meter(cluster).take();
-        return this.#options.send({ type: 'impact', id, cluster, recovery, impact });
+        return this.#reportImpact(id, cluster, recovery, this.nowMs() + IMPACT_WAIT_MS);
       }
       case 'retire':
         return this.#retire(message.drainMs);
@@ -234,6 +235,16 @@ export class GatewayWorker {
     }
     const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
     if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.#pools.get(cluster)?.get(oldPrimary)?.evacuate();
+  }
+
+  /** Once the statements that waited have had their answers: only then is it known how long they waited. */
+  #reportImpact(id: number, cluster: string, recovery: string, deadlineMs: number): void {
+    const gates = this.#routes.clusters.get(cluster)?.gates ?? [];
+    if (this.nowMs() < deadlineMs && gates.some((gate) => gate.wantsPrimary && !gate.hold.settledDown)) {
+      setTimeout(() => this.#reportImpact(id, cluster, recovery, deadlineMs), TICK_MS);
+      return;
+    }
+    this.#options.send({ type: 'impact', id, cluster, recovery, impact: this.#meter(cluster).take() });
   }
 
   #drain(id: number, cluster: string, drainMs: number): void {

@@ -87,6 +87,11 @@ export class Hold {
     return this.#state.kind === 'closed' ? this.#state.reason : null;
   }
 
+  /** Nothing waits, and what waited has had its answer. */
+  get settledDown(): boolean {
+    return this.#state.kind === 'open' && this.#running.size === 0;
+  }
+
   /** True where a new statement may go at once. */
   get passes(): boolean {
     return this.#state.kind === 'open';

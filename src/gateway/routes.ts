@@ -167,7 +167,7 @@ export class ClusterRouting {
   /** The control process looked. */
   reviewed(evidence: number, healthy: boolean, nowMs: number): void {
     for (const [node, suspicion] of this.#suspicions) {
-      if (suspicion.evidence > evidence) continue;
+      if (suspicion.evidence !== evidence) continue;
       if (healthy) this.#suspicions.delete(node);
       else suspicion.confirmed = true;
     }

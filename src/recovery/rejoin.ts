@@ -15,6 +15,9 @@ import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 /** Longer than under a hold: a node that has just started is slow. */
 const REJOIN_STEP_MS = 5_000;
+/** So that all tries fit into one step. */
+const READ_ONLY_TRY_MS = 700;
+const READ_ONLY_TRIES = 4;
 
 /** Makes `node` a replica of the primary. Never rejects; `failed` names errant transactions or the step. */
 export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promise<RecoveryRecord> {
@@ -25,7 +28,7 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
   const run = newRun(ctx, journal);
   const { nodes } = ctx;
   try {
-    await journal.step(`set-read-only ${node}`, REJOIN_STEP_MS, () => nodes.setReadOnly(node, REJOIN_STEP_MS));
+    await journal.step(`set-read-only ${node}`, REJOIN_STEP_MS, () => makeReadOnly(ctx, node));
     // The node first and the primary after it, or what is replicated between the two would look errant.
     const own = await journal.step(`look ${node}`, LIMITS.lookMs, () => nodes.look(node, LIMITS.lookMs), position);
     const theirs = await journal.step(
@@ -45,6 +48,22 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
     return journal.end('done', `${node} follows ${primary}`, false);
   } catch (error) {
     return journal.refuse(error instanceof Error ? error.message : String(error), false);
+  }
+}
+
+/**
+ * A primary that was frozen while another took its place wakes up with commits that wait for an acknowledgement which
+ * will never come, and read-only waits behind them. Killing their connections ends the wait, and acknowledges nothing
+ * to anyone. Clients are left alone where read-only comes at once, as on a replica that serves readers.
+ */
+async function makeReadOnly({ nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await nodes.setReadOnly(node, READ_ONLY_TRY_MS);
+    } catch (error) {
+      if (attempt === READ_ONLY_TRIES) throw error;
+      await nodes.killClients(node, READ_ONLY_TRY_MS);
+    }
   }
 }
 
