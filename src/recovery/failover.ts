@@ -47,7 +47,7 @@ async function failOver(
   from: NodeAddress,
   options: FailoverOptions,
 ): Promise<RecoveryRecord> {
-  const view = await lookAtAll(ctx, journal);
+  const view = await lookAtAll(ctx, journal, LIMITS.suspectLookMs);
   const primary = nodeOf(view, from);
   const alive = primary?.observation.reach.state === 'up';
   const run = newRun(ctx, journal);
@@ -79,7 +79,7 @@ async function failOver(
   journal.begin();
   const fenced = await quiesce(run, view, from, alive);
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
-  const settled = await lookAtAll(ctx, journal);
+  const settled = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
   const election = electForFailover(input(settled));
   if (!election.ok) {
     journal.note('elect', election.refusals.join('; '));

@@ -38,6 +38,10 @@ export interface Stage {
 /** How long each kind of step may take, ms. What runs while clients wait is short. */
 export const LIMITS = {
   lookMs: 500,
+  /** At a primary that the detector, after long enough a silence, has called dead: the last look before the fence. */
+  suspectLookMs: 150,
+  /** At the same, after the fence: what counts then is what the replicas say. */
+  fencedLookMs: 100,
   gateMs: 2_000,
   readOnlyMs: 3_000,
   positionMs: 1_000,

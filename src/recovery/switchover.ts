@@ -202,12 +202,19 @@ async function rollBack(
 }
 
 /** Looks at all nodes at once and lays it over the view. */
-export async function lookAtAll(ctx: RecoveryContext, journal: Journal): Promise<ClusterView> {
+export async function lookAtAll(
+  ctx: RecoveryContext,
+  journal: Journal,
+  primaryLookMs: number = LIMITS.lookMs,
+): Promise<ClusterView> {
   const view = ctx.view();
   const looks = await journal.step(
     'look',
     LIMITS.lookMs * 4,
-    () => Promise.all(view.nodes.map((one) => lookAt(ctx, one.node, LIMITS.lookMs))),
+    () =>
+      Promise.all(
+        view.nodes.map((one) => lookAt(ctx, one.node, one.node === view.primary ? primaryLookMs : LIMITS.lookMs)),
+      ),
     (found) =>
       found
         .map(
