@@ -7,7 +7,7 @@ export const HEADER_BYTES = 4;
 /** A payload of this length is continued by the next packet. */
 export const MAX_FRAGMENT_BYTES = 0xffffff;
 
-/** One payload, at most 16 MiB − 2 bytes, with its header. */
+/** One payload with its header; from 16 MiB − 1 bytes on, in as many packets as it takes. */
 export function frame(payload: Buffer, sequence: number): Buffer {
   if (payload.length >= MAX_FRAGMENT_BYTES) return frameLarge(payload, sequence);
   const packet = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
@@ -72,7 +72,9 @@ export class PacketReader {
     return this.#buffered;
   }
 
+  /** Takes what arrived. After a fault nothing is kept: nobody will read it. */
   push(chunk: Buffer): void {
+    if (this.fault !== null) return;
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
   }
