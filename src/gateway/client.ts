@@ -133,10 +133,11 @@ export class Client implements LinkOwner {
     if (!this.#corked) {
       // One system call a turn of the event loop, however many pieces an answer has.
       this.#corked = true;
-      this.#socket.cork();
+      const socket = this.#socket; // TLS may put another one in its place meanwhile
+      socket.cork();
       process.nextTick(() => {
         this.#corked = false;
-        this.#socket.uncork();
+        socket.uncork();
       });
     }
     this.#socket.write(piece);

@@ -210,7 +210,7 @@ export class Login {
     this.#socket = secure;
     secure.on('_tlsError', () => this.#client.worker.count('protocol_errors', 'tls'));
     this.#client.adopt(secure);
-    plain.resume();
+    // TLS reads on by itself; a resume here would race it for the bytes that were put back, and throw them away.
   }
 
   #authenticate(anew: boolean): void {
