@@ -34,6 +34,7 @@ import { ImpactMeter } from './impact.ts';
 import { type KillOutcome, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { NodePool, type PoolLimits } from './pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
+import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
 const SECOND_MS = 1000;
@@ -81,6 +82,7 @@ export class GatewayWorker {
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
   #drains = new Set<Drain>();
+  #warmers = new Map<string, Warmer>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
   closed = false;
@@ -166,6 +168,7 @@ export class GatewayWorker {
   loggedIn(client: Client): void {
     if (client.user !== '' || client.loggedIn) this.#authenticated.add(client);
     this.#unauthenticated = this.#clients.size - this.#authenticated.size;
+    if (client.profile !== null) this.#warmer(client.cluster).addAccount(client.profile);
   }
 
   #authenticated = new Set<Client>();
@@ -218,6 +221,9 @@ export class GatewayWorker {
       if (!routing.apply(route, this.nowMs(), () => this.#leaveOld(routing.cluster, oldPrimary, cut))) {
         this.log.warn({ cluster: route.cluster, epoch: route.epoch }, 'a route of an older epoch was refused');
       }
+      if (route.flavor === 'mysql') {
+        this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
+      }
       this.directory.setGreeting(route.cluster, { serverVersion: route.serverVersion, flavor: route.flavor });
     }
     this.#routes.version = version;
@@ -245,6 +251,19 @@ export class GatewayWorker {
       return;
     }
     this.#options.send({ type: 'impact', id, cluster, recovery, impact: this.#meter(cluster).take() });
+  }
+
+  #warmer(cluster: string): Warmer {
+    let warmer = this.#warmers.get(cluster);
+    if (warmer === undefined) {
+      const { connectTimeoutMs, maxPacketBytes } = this.#poolLimits();
+      warmer = new Warmer(
+        { connectTimeoutMs, maxPacketBytes },
+        this.settings.serverTls[cluster] ?? { mode: 'preferred' },
+      );
+      this.#warmers.set(cluster, warmer);
+    }
+    return warmer;
   }
 
   #drain(id: number, cluster: string, drainMs: number): void {
