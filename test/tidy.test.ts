@@ -21,13 +21,16 @@ const ARROWS: Record<string, readonly string[]> = {
   gateway: ['sql', 'wire'],
   control: ['recovery', 'cluster', 'store', 'config', 'wire'],
   http: ['control', 'recovery', 'cluster', 'store'],
-  cli: ['control', 'http', 'config', 'recovery', 'cluster', 'store', 'sandbox', 'wire'],
+  drill: [],
+  demo: ['drill', 'sandbox'],
+  cli: ['control', 'http', 'config', 'recovery', 'cluster', 'store', 'sandbox', 'wire', 'drill', 'demo'],
 };
 
 /** Types alone: what the arrows forbid at run time but a contract between two folders needs. */
 const TYPE_ARROWS: Record<string, readonly string[]> = {
   store: ['recovery'],
   control: ['http'],
+  demo: ['http', 'recovery'],
 };
 
 /** Longer than LONGEST_LINES, each with its reason. */
