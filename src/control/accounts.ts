@@ -36,6 +36,8 @@ export interface AccountFeedOptions {
   clock: Clock;
   log: Log;
   onAccounts: (accounts: Account[]) => void;
+  /** Somebody asked, and nothing has changed: who waits for it must not wait for longer. */
+  onUnchanged: () => void;
 }
 
 /** One cluster's accounts, told whenever they change. */
@@ -44,6 +46,7 @@ export class AccountFeed {
   #told = '';
   #reading = false;
   #again = false;
+  #asked = false;
   #lastReadAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -71,6 +74,7 @@ export class AccountFeed {
 
   /** Reads again as soon as the rate allows; requests that come meanwhile share one reading. */
   refresh(): void {
+    this.#asked = true;
     if (this.#reading) this.#again = true;
     else this.#schedule(Math.max(0, this.#lastReadAt + minRefreshGapMs - this.#options.clock.nowMs()));
   }
@@ -82,9 +86,11 @@ export class AccountFeed {
   }
 
   async #read(): Promise<void> {
-    const { clock, cluster, log, monitor, onAccounts, users } = this.#options;
+    const { clock, cluster, log, monitor, onAccounts, onUnchanged, users } = this.#options;
     this.#reading = true;
     this.#again = false;
+    const asked = this.#asked;
+    this.#asked = false;
     this.#lastReadAt = clock.nowMs();
     try {
       const accounts =
@@ -93,6 +99,8 @@ export class AccountFeed {
       if (text !== this.#told && !this.#stopped) {
         this.#told = text;
         onAccounts(accounts);
+      } else if (asked && !this.#stopped) {
+        onUnchanged();
       }
       if (this.#failed) log.info({ cluster }, 'accounts can be read again');
       this.#failed = false;

@@ -24,7 +24,10 @@ export interface ClusterControlOptions {
   monitor: Monitor;
   store: Store;
   table: RouteTable;
-  fleet: GateFleet & { setAccounts(cluster: string, accounts: Account[]): void };
+  fleet: GateFleet & {
+    setAccounts(cluster: string, accounts: Account[]): void;
+    confirmAccounts(cluster: string): void;
+  };
   recoveries: Recoveries;
   clock: Clock;
   log: Log;
@@ -94,6 +97,7 @@ export class ClusterControl {
       clock,
       log,
       onAccounts: (accounts) => options.fleet.setAccounts(config.name, accounts),
+      onUnchanged: () => options.fleet.confirmAccounts(config.name),
     });
   }
 

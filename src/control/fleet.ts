@@ -82,6 +82,11 @@ export class Fleet {
     this.broadcast({ type: 'accounts', cluster, accounts });
   }
 
+  /** Tells all workers that the accounts are as they know them. */
+  confirmAccounts(cluster: string): void {
+    this.broadcast({ type: 'accounts', cluster, accounts: null });
+  }
+
   /** Publishes without waiting. */
   publish(clusters: ClusterRoute[]): void {
     this.#version += 1;

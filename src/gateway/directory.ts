@@ -18,7 +18,7 @@ export class Directory {
   #accounts = new Map<string, Account[]>();
   #characterSets = new Map<string, string>();
   #unknown = new Map<string, Set<() => void>>();
-  #refreshing = new Map<string, Set<(answered: boolean) => void>>();
+  #refreshing = new Map<string, Set<(changed: boolean) => void>>();
   #askForAccounts: (cluster: string, user: string) => void;
 
   constructor(askForAccounts: (cluster: string, user: string) => void) {
@@ -30,10 +30,13 @@ export class Directory {
     this.#settle(cluster);
   }
 
-  setAccounts(cluster: string, accounts: Account[]): void {
-    this.#accounts.set(cluster, accounts);
-    this.#settle(cluster);
-    for (const waiter of this.#refreshing.get(cluster) ?? []) waiter(true);
+  /** Null: they were read again, and are the same as before. */
+  setAccounts(cluster: string, accounts: Account[] | null): void {
+    if (accounts !== null) {
+      this.#accounts.set(cluster, accounts);
+      this.#settle(cluster);
+    }
+    for (const waiter of this.#refreshing.get(cluster) ?? []) waiter(accounts !== null);
   }
 
   flavor(cluster: string): Flavor {
@@ -56,13 +59,13 @@ export class Directory {
     this.#unknown.set(cluster, waiters);
   }
 
-  /** Asks for the accounts anew; calls back once, with whether an answer came. */
-  refresh(cluster: string, user: string, callback: (answered: boolean) => void): void {
+  /** Asks for the accounts anew; calls back once, with whether they have changed. */
+  refresh(cluster: string, user: string, callback: (changed: boolean) => void): void {
     const waiters = this.#refreshing.get(cluster) ?? new Set();
     this.#refreshing.set(cluster, waiters);
-    const once = (answered: boolean): void => {
+    const once = (changed: boolean): void => {
       clearTimeout(timer);
-      if (waiters.delete(once)) callback(answered);
+      if (waiters.delete(once)) callback(changed);
     };
     const timer = setTimeout(() => once(false), REFRESH_TIMEOUT_MS);
     waiters.add(once);

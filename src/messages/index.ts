@@ -125,7 +125,8 @@ export type EvidenceKind = 'connection-lost' | 'connect-failed' | 'read-only' | 
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
   | { type: 'routes'; version: number; clusters: ClusterRoute[] }
-  | { type: 'accounts'; cluster: string; accounts: Account[] }
+  /** Null: read again as a worker asked, and the same as before. */
+  | { type: 'accounts'; cluster: string; accounts: Account[] | null }
   /** After a closed gate was applied: wait for what is in flight, then end what is left. Answered by `drained`. */
   | { type: 'drain'; id: number; cluster: string; drainMs: number }
   /** The control process looked at the node because of `evidence`: is it fit to go on? */

@@ -281,7 +281,7 @@ test('users of the configuration become accounts with their password', async () 
   );
   assert.ok(told.type === 'accounts');
   assert.deepEqual(
-    told.accounts.map(({ user, host, plugin, password }) => [user, host, plugin, password]),
+    told.accounts?.map(({ user, host, plugin, password }) => [user, host, plugin, password]),
     [
       ['app', '%', 'caching_sha2_password', 'secret'],
       ['app', 'localhost', 'caching_sha2_password', 'secret'],
