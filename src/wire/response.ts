@@ -75,11 +75,11 @@ export function parseOk(payload: Buffer, capabilities: number): OkPacket {
   const infoOffset = cursor.at;
   let info: Buffer = NONE;
   let sessionState: Buffer = NONE;
-  if ((capabilities & Capability.SESSION_TRACK) === 0) {
-    info = payload.subarray(infoOffset);
-  } else if (infoOffset < payload.length) {
+  if (infoOffset < payload.length) {
+    // With a length also without SESSION_TRACK, whatever the manual says: seen on MySQL 9.7 and MariaDB 10.11.
     info = readLenencBytes(cursor);
-    if ((status & ServerStatus.SESSION_STATE_CHANGED) !== 0 && cursor.at < payload.length) {
+    const tracks = (capabilities & Capability.SESSION_TRACK) !== 0;
+    if (tracks && (status & ServerStatus.SESSION_STATE_CHANGED) !== 0 && cursor.at < payload.length) {
       sessionState = readLenencBytes(cursor);
     }
   }
@@ -131,8 +131,7 @@ export function encodeOk(ok: OkFields, capabilities: number, header: 0x00 | 0xfe
   flags.writeUInt16LE(status & 0xffff, 0);
   flags.writeUInt16LE(ok.warnings, 2);
   const pieces = [Buffer.from([header]), lenenc(ok.affectedRows), lenenc(ok.insertId), flags];
-  if (!tracks) pieces.push(ok.info);
-  else if (told || ok.info.length > 0) pieces.push(lenencBytes(ok.info));
+  if (told || ok.info.length > 0) pieces.push(lenencBytes(ok.info));
   if (told) pieces.push(lenencBytes(ok.sessionState));
   return Buffer.concat(pieces);
 }

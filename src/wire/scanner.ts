@@ -7,7 +7,8 @@
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
 import { Capability, ServerStatus } from './capabilities.ts';
 import { HEADER_BYTES, MAX_FRAGMENT_BYTES, frame } from './packet.ts';
-import { type ErrPacket, type OkPacket, encodeEof, encodeOk, parseErr, parseOk } from './response.ts';
+import { ProtocolError } from './payload.ts';
+import { type ErrPacket, MalformedPacket, type OkPacket, encodeEof, encodeOk, parseErr, parseOk } from './response.ts';
 import { type SessionChange, defaultSessionState, parseSessionState } from './session-state.ts';
 
 /** What kind of answer a command has. */
@@ -63,6 +64,8 @@ export class ResponseScanner {
   #bodyLeft = 0;
   /** The packet being passed is continued by the next one. */
   #continues = false;
+  /** The client was shown a request for its file. */
+  #askedForFile = false;
   /** Results that ended in this answer. */
   #results = 0;
   #status = 0;
@@ -83,6 +86,7 @@ export class ResponseScanner {
     this.lastSequence = 0;
     this.#owesEof = false;
     this.#results = 0;
+    this.#askedForFile = false;
     this.#bodyLeft = 0;
     this.#continues = false;
     this.#phase = shape === 'rows' ? 'rows' : shape === 'columns' ? 'definitions' : 'first';
@@ -135,17 +139,19 @@ export class ResponseScanner {
         if (this.#owesEof && !continuation) {
           this.#flush(data, spanStart, at);
           spanStart = at;
-          this.#insertEof(data[at + 3] as number, this.#status & ~ServerStatus.CURSOR_EXISTS);
+          this.#insertEof(data[at + 3] as number, this.#status);
         }
         this.#pass(data, at, length);
         at += HEADER_BYTES;
-        if (length === 0) this.#packetPassed();
+        if (length === 0 && this.#packetPassed()) {
+          this.#flush(data, spanStart, at);
+          spanStart = at;
+          this.#insertEof(this.lastSequence + 1 - this.#shift, this.#status);
+        }
         continue;
       }
-      if (available < HEADER_BYTES + length) {
-        if (length > MAX_INSPECTED_BYTES) throw new ScanError(`a packet of ${length} bytes where a short one belongs`);
-        break;
-      }
+      if (length > MAX_INSPECTED_BYTES) throw new ScanError(`a packet of ${length} bytes where a short one belongs`);
+      if (available < HEADER_BYTES + length) break;
       const end = at + HEADER_BYTES + length;
       const payload = data.subarray(at + HEADER_BYTES, end);
       const sequence = data[at + 3] as number;
@@ -181,7 +187,10 @@ export class ResponseScanner {
 
   #insertEof(nextServerSequence: number, status: number): void {
     this.#owesEof = false;
-    this.#emit(encodeEof(status, 0), nextServerSequence + this.#shift);
+    // A server would say here whether more results follow and a cursor is open. Neither is known before the rows have
+    // passed, and the EOF behind them says it; to claim it here might make a client wait for what does not come.
+    const known = status & ~(ServerStatus.MORE_RESULTS_EXISTS | ServerStatus.CURSOR_EXISTS);
+    this.#emit(encodeEof(known, 0), nextServerSequence + this.#shift);
     this.#shift++;
   }
 
@@ -221,7 +230,7 @@ export class ResponseScanner {
       case 'rows':
         return head === 0xff || (head === 0xfe && length < MAX_FRAGMENT_BYTES);
       case 'definitions':
-        return this.#shape === 'columns' && (head === 0xff || (head === 0xfe && length < MAX_FRAGMENT_BYTES));
+        return head === 0xff || (head === 0xfe && this.#shape === 'columns');
       case 'infile':
       case 'done':
         throw new ScanError('the server spoke out of turn');
@@ -240,6 +249,7 @@ export class ResponseScanner {
     if (head === 0xfe) return this.#inspectEnd(payload, sequence, cut); // COM_SET_OPTION, COM_DEBUG
     if (head === 0xfb) {
       this.#phase = 'infile';
+      this.#askedForFile = true;
       (this.#sink as ScannerSink).localInfile();
       return true;
     }
@@ -250,7 +260,7 @@ export class ResponseScanner {
   }
 
   #inspectError(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const error = parseErr(payload);
+    const error = understood(() => parseErr(payload));
     if (this.#owesEof) {
       // The columns were shown; the error stands where the rows would.
       cut();
@@ -260,7 +270,7 @@ export class ResponseScanner {
       this.#phase = 'done';
       return false;
     }
-    const nothingShown = this.#phase === 'first' && this.#results === 0;
+    const nothingShown = this.#phase === 'first' && this.#results === 0 && !this.#askedForFile;
     const show = (this.#sink as ScannerSink).error(error, nothingShown);
     this.#phase = 'done';
     if (show) return true;
@@ -269,7 +279,7 @@ export class ResponseScanner {
   }
 
   #inspectOk(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const ok = parseOk(payload, SERVER_CAPABILITIES);
+    const ok = understood(() => parseOk(payload, SERVER_CAPABILITIES));
     this.#status = ok.status;
     this.#next(ok.status);
     if (this.#tell(ok, payload)) return true;
@@ -280,7 +290,7 @@ export class ResponseScanner {
 
   /** The packet that ends a result set: OK in the place of EOF. */
   #inspectEnd(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const ok = parseOk(payload, SERVER_CAPABILITIES);
+    const ok = understood(() => parseOk(payload, SERVER_CAPABILITIES));
     this.#status = ok.status;
     const rows = this.#phase === 'rows';
     const owed = this.#owesEof;
@@ -295,7 +305,7 @@ export class ResponseScanner {
     cut();
     // An open cursor has no rows here: the EOF behind the columns is the end, and says so.
     if (owed && rows && (ok.status & ServerStatus.CURSOR_EXISTS) === 0) {
-      this.#insertEof(sequence, ok.status & ~ServerStatus.MORE_RESULTS_EXISTS);
+      this.#insertEof(sequence, ok.status);
     }
     this.#owesEof = false;
     this.#emit(encodeEof(ok.status, ok.warnings), sequence + this.#shift);
@@ -322,7 +332,7 @@ export class ResponseScanner {
 
   /** Tells the sink, and leaves in `ok` the session state that the client is told. True: nothing differs. */
   #tell(ok: OkPacket, payload: Buffer): boolean {
-    const changes = ok.sessionState.length > 0 ? parseSessionState(ok.sessionState) : NO_CHANGES;
+    const changes = ok.sessionState.length > 0 ? understood(() => parseSessionState(ok.sessionState)) : NO_CHANGES;
     (this.#sink as ScannerSink).ok(ok, changes);
     if (ok.infoOffset === payload.length) return true;
     ok.sessionState = defaultSessionState(changes);
@@ -332,6 +342,16 @@ export class ResponseScanner {
   #next(status: number): void {
     this.#results++;
     this.#phase = this.#shape === 'result' && (status & ServerStatus.MORE_RESULTS_EXISTS) !== 0 ? 'first' : 'done';
+  }
+}
+
+/** Fields that cannot be read make the answer a broken one. */
+function understood<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof MalformedPacket || error instanceof ProtocolError)) throw error;
+    throw new ScanError(error.message, { cause: error });
   }
 }
 
