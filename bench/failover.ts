@@ -1,0 +1,178 @@
+// What clients see when the primary is lost without a word: `kill -9` of its process, or SIGSTOP, which is what a host
+// that hangs looks like. Each round has a new cluster and a new Evenkeel, since a primary that crashed under load may
+// come back with transactions that nobody was told of, and is then rightly kept out.
+import { setTimeout as pause } from 'node:timers/promises';
+import { addressOf, type Evenkeel, serverVersion, until, withCluster } from './support/cluster.ts';
+import { type Figure, judge } from './support/figures.ts';
+import type { Account } from './support/ledger.ts';
+import { Load, type LoadStretch } from './support/load.ts';
+import { type CommonOptions, eachRound, type Flavor, type FlavorResult, type Result } from './support/report.ts';
+
+export interface FailoverOptions extends CommonOptions {
+  freeze: boolean;
+  clients: number;
+  thinkMs: number;
+  workers: number;
+  /** Load before the fault, and after the recovery. */
+  warmMs: number;
+  settleMs: number;
+}
+
+interface FailoverRound {
+  before: LoadStretch;
+  during: LoadStretch;
+  /** All writes of the round. */
+  account: Account;
+  /** From the fault to the beginning of the failover, by the clocks of one machine; whole milliseconds. */
+  detectionMs: number;
+  /** From its beginning: until statements flow again, and until the other replicas follow. */
+  openMs: number;
+  recoveryMs: number;
+  attempts: number;
+  /** As Evenkeel itself counts. */
+  reportedStallMs: number;
+  steps: { name: string; startedMs: number; durationMs: number }[];
+  errorTexts: string[];
+}
+
+const PROMOTION_DEADLINE_MS = 30_000;
+
+export async function benchFailover(options: FailoverOptions): Promise<Result> {
+  const results: FlavorResult[] = [];
+  for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
+  const { clients, thinkMs, workers, warmMs, settleMs, rounds } = options;
+  return {
+    benchmark: options.freeze ? 'failover-freeze' : 'failover-kill',
+    title: options.freeze ? 'Failover: the primary is frozen (SIGSTOP)' : 'Failover: the primary is killed (kill -9)',
+    settings: { nodes: 3, replication: 'semisync', rounds, clients, thinkMs, workers, warmMs, settleMs },
+    results,
+  };
+}
+
+async function measureFlavor(flavor: Flavor, options: FailoverOptions): Promise<FlavorResult> {
+  let version = 'unknown';
+  const { done, failed } = await eachRound(options.rounds, `failover ${flavor}`, async () =>
+    withCluster({ flavor, nodes: 3, replication: 'semisync', workers: options.workers }, async (evenkeel) => {
+      version = await serverVersion(evenkeel);
+      const value = await measureRound(evenkeel, options);
+      return { value, line: describe(value) };
+    }),
+  );
+  const figures = figuresOf(done, options.freeze).map((figure) => judge(figure, failed.length));
+  const texts = [...new Set(done.flatMap(({ errorTexts }) => errorTexts))].slice(0, 5);
+  const remarks = texts.map((text) => `An error that should not have been: ${text}`);
+  return { flavor, version, failedRounds: failed, figures, rounds: done, remarks };
+}
+
+async function measureRound(evenkeel: Evenkeel, options: FailoverOptions): Promise<FailoverRound> {
+  await evenkeel.healthy();
+  const load = await Load.start(evenkeel.login(), options);
+  try {
+    await pause(options.warmMs);
+    const victim = await evenkeel.primary();
+    const before = load.cut();
+    const faultAt = Date.now();
+    await evenkeel.signalNode(victim, options.freeze ? 'SIGSTOP' : 'SIGKILL');
+    await evenkeel.promotedFrom(victim, PROMOTION_DEADLINE_MS);
+    const recovery = await recoveryOf(evenkeel, addressOf(victim), faultAt);
+    await pause(options.settleMs);
+    const during = load.cut();
+    const account = await load.stop();
+    return { before, during, account, ...recovery, errorTexts: load.errorTexts };
+  } catch (error) {
+    load.abandon();
+    throw error;
+  }
+}
+
+/** What `history` says of the failovers since the fault. Clients may be served before the record is complete. */
+async function recoveryOf(
+  evenkeel: Evenkeel,
+  victim: string,
+  faultAt: number,
+): Promise<Omit<FailoverRound, 'before' | 'during' | 'account' | 'errorTexts'>> {
+  const failovers = async () =>
+    (await evenkeel.history())
+      .filter(
+        ({ kind, from, startedAt }) => kind === 'failover' && from === victim && Date.parse(startedAt) >= faultAt - 1,
+      )
+      .toSorted((a, b) => Date.parse(a.startedAt) - Date.parse(b.startedAt));
+  await until('the record of the failover', PROMOTION_DEADLINE_MS, async () =>
+    (await failovers()).some(({ outcome, durationMs }) => outcome === 'done' && durationMs > 0),
+  );
+  const all = await failovers();
+  const last = all.findLast(({ outcome }) => outcome === 'done');
+  const first = all[0];
+  if (first === undefined || last === undefined) throw new Error('history forgot the failover');
+  const begun = Date.parse(last.startedAt) - Date.parse(first.startedAt);
+  const open = last.steps.find(({ name }) => name.startsWith('open-gate'));
+  return {
+    detectionMs: Date.parse(first.startedAt) - faultAt,
+    openMs: open === undefined ? Number.NaN : begun + open.startedMs + open.durationMs,
+    recoveryMs: begun + last.durationMs,
+    attempts: all.length,
+    reportedStallMs: last.longestStallMs,
+    steps: last.steps.map(({ name, startedMs, durationMs }) => ({ name, startedMs, durationMs })),
+  };
+}
+
+/** Every error but the one that is allowed: an autocommit write that was in flight and whose outcome nobody knows. */
+function unsentErrors({ errorsByKind }: LoadStretch): number {
+  return errorsByKind['not-executed'] + errorsByKind['connection-lost'] + errorsByKind.other;
+}
+
+function figuresOf(rounds: readonly FailoverRound[], freeze: boolean): Figure[] {
+  const of = (read: (round: FailoverRound) => number): number[] => rounds.map(read);
+  const none: Figure['aims'] = [{ of: 'total', atMost: 0 }];
+  const stall: Figure['aims'] = freeze
+    ? [{ of: 'max', atMost: 3000 }]
+    : [
+        { of: 'p50', atMost: 500 },
+        { of: 'max', atMost: 1000 },
+      ];
+  return [
+    { name: 'longest stall, answered without error', unit: 'ms', samples: of((r) => r.during.longestMs), aims: stall },
+    { name: 'longest stall, errors included', unit: 'ms', samples: of((r) => r.during.longestWithErrorsMs) },
+    { name: 'longest time of a client without success', unit: 'ms', samples: of((r) => r.during.longestGapMs) },
+    { name: 'errors on statements not sent', unit: 'count', samples: of((r) => unsentErrors(r.during)), aims: none },
+    {
+      name: 'in-flight autocommit writes answered unknown',
+      unit: 'count',
+      samples: of((r) => r.during.errorsByKind['in-flight-unknown']),
+    },
+    { name: 'of these executed', unit: 'count', samples: of((r) => r.account.unknownExecuted) },
+    { name: 'acknowledged writes lost', unit: 'count', samples: of((r) => r.account.lost), aims: none },
+    { name: 'writes duplicated', unit: 'count', samples: of((r) => r.account.duplicated), aims: none },
+    {
+      name: 'writes called not executed, and there',
+      unit: 'count',
+      samples: of((r) => r.account.wronglyDenied),
+      aims: none,
+    },
+    { name: 'reads that missed an own write', unit: 'count', samples: of((r) => r.during.wrongReads), aims: none },
+    {
+      name: 'detection',
+      unit: 'ms',
+      samples: of((r) => r.detectionMs),
+      aims: [{ of: 'max', atMost: freeze ? 2000 : 200 }],
+    },
+    { name: 'failover, until statements flow', unit: 'ms', samples: of((r) => r.openMs) },
+    { name: 'failover, until all replicas follow', unit: 'ms', samples: of((r) => r.recoveryMs) },
+    { name: 'longest stall as Evenkeel reports it', unit: 'ms', samples: of((r) => r.reportedStallMs) },
+    { name: 'longest answer before the fault', unit: 'ms', samples: of((r) => r.before.longestMs) },
+    { name: "the benchmark's own delay", unit: 'ms', samples: of((r) => r.during.ownDelayMaxMs) },
+    { name: 'writes acknowledged', unit: 'count', samples: of((r) => r.account.acknowledged) },
+  ];
+}
+
+function describe(round: FailoverRound): string {
+  const { during, account } = round;
+  return [
+    `stall ${during.longestMs.toFixed(0)} ms`,
+    `detected after ${round.detectionMs} ms`,
+    `open after another ${round.openMs.toFixed(0)} ms`,
+    `${unsentErrors(during)} errors on statements not sent`,
+    `${during.errorsByKind['in-flight-unknown']} unknown`,
+    `${account.lost} lost and ${account.duplicated} duplicated of ${account.acknowledged}`,
+  ].join(', ');
+}

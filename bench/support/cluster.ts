@@ -1,0 +1,45 @@
+// A sandbox with an Evenkeel in front of it for a benchmark. The harness of the scenario tests does the work; here it
+// is tied to the life of this process, because whoever stops a benchmark half-way must not be left with servers.
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import mysql, { type RowDataPacket } from 'mysql2/promise';
+import { type Evenkeel, type EvenkeelOptions, withEvenkeel } from '../../test/scenarios/harness/index.ts';
+import { killNow, onExit } from './processes.ts';
+
+export { addressOf, type Evenkeel, until } from '../../test/scenarios/harness/index.ts';
+
+/** Runs `work` with a new cluster and a new Evenkeel, and ends both, also when this process is interrupted. */
+export function withCluster<T>(options: EvenkeelOptions, work: (evenkeel: Evenkeel) => Promise<T>): Promise<T> {
+  return withEvenkeel(options, async (evenkeel) => {
+    const forget = onExit(() => endNow(evenkeel));
+    try {
+      return await work(evenkeel);
+    } finally {
+      forget();
+    }
+  });
+}
+
+function endNow(evenkeel: Evenkeel): void {
+  killNow(evenkeel.pid);
+  try {
+    const file = JSON.parse(readFileSync(join(evenkeel.dir, '.evenkeel', 'workers.json'), 'utf8')) as {
+      workers: { pid: number }[];
+    };
+    for (const { pid } of file.workers) killNow(pid);
+  } catch {
+    // No worker was started yet.
+  }
+  rmSync(evenkeel.dir, { recursive: true, force: true });
+}
+
+/** e.g. `9.7.4` or `10.11.19-MariaDB-…`. */
+export async function serverVersion(evenkeel: Evenkeel): Promise<string> {
+  const connection = await mysql.createConnection(evenkeel.login());
+  try {
+    const [rows] = await connection.query<RowDataPacket[]>('SELECT VERSION() AS version');
+    return String(rows[0]?.['version']);
+  } finally {
+    connection.destroy();
+  }
+}

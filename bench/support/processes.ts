@@ -1,0 +1,73 @@
+// The processes of a benchmark: started so that they end with it whatever happens, and measured from /proc.
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+const atExit = new Set<() => void>();
+let guarded = false;
+
+/** Runs `clean` (which must be synchronous) when this process exits, also on a signal. Returns how to forget it. */
+export function onExit(clean: () => void): () => void {
+  if (!guarded) {
+    guarded = true;
+    process.on('exit', () => {
+      for (const each of atExit) each();
+    });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
+  }
+  atExit.add(clean);
+  return () => atExit.delete(clean);
+}
+
+export function killNow(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone already
+  }
+}
+
+/** Runs a program to its end. Throws with what it printed where it fails or takes longer than `deadlineMs`. */
+export async function runToEnd(argv: string[], env: Record<string, string>, deadlineMs: number): Promise<string> {
+  const [program = '', ...args] = argv;
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const forget = onExit(() => killNow(child.pid ?? -1));
+  let output = '';
+  const take = (chunk: Buffer): void => {
+    if (output.length < 4_000_000) output += chunk.toString();
+  };
+  child.stdout.on('data', take);
+  child.stderr.on('data', take);
+  const timer = setTimeout(() => child.kill('SIGKILL'), deadlineMs);
+  try {
+    const status = await new Promise<number | string>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code, signal) => resolve(code ?? signal ?? 'nothing'));
+    });
+    if (status !== 0) throw new Error(`${program} ended with ${status}:\n${output.slice(-2000)}`);
+    return output;
+  } finally {
+    clearTimeout(timer);
+    forget();
+  }
+}
+
+/** Processor time that a process has used so far, all threads, user and system. */
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in the second field may hold spaces and parentheses; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond();
+}
+
+/** Resident memory now. */
+export function residentMiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
+
+let ticks = 0;
+
+function ticksPerSecond(): number {
+  if (ticks === 0) ticks = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+  return ticks;
+}
