@@ -57,6 +57,8 @@ export class HoldBudget {
 interface Entry {
   waiter: Waiter;
   since: number;
+  /** Decides between those that arrived at the same time. */
+  number: number;
 }
 
 type State =
@@ -67,10 +69,13 @@ type State =
 
 export class Hold {
   #state: State = { kind: 'open' };
-  /** Insertion order is the order of arrival. */
-  #queue = new Map<Waiter, Entry>();
-  /** Put back after a try that was not sent: they go before the queue, in their old order. */
+  /** In the order of arrival: by `since`, then as they came. */
+  #queue: Entry[] = [];
+  #entries = new Map<Waiter, Entry>();
+  #entered = 0;
+  /** Let go and not yet settled. */
   #running = new Set<Waiter>();
+  #pumping = false;
   #limits: HoldLimits;
   #budget: HoldBudget;
 
@@ -80,7 +85,7 @@ export class Hold {
   }
 
   get waiting(): number {
-    return this.#queue.size;
+    return this.#queue.length;
   }
 
   get closedFor(): HoldReason | null {
@@ -126,20 +131,18 @@ export class Hold {
     budget.waiting++;
     budget.bytes += waiter.bytes;
     this.#running.delete(waiter);
-    const entry: Entry = { waiter, since };
-    if (budget.waiting > this.#limits.maxStatements) return this.#refuse(entry, 'evicted-count', now);
-    if (budget.bytes > this.#limits.maxBytes) return this.#refuse(entry, 'evicted-bytes', now);
+    const entry: Entry = { waiter, since, number: this.#entered++ };
     this.#insert(entry);
-    if (this.#state.kind === 'draining') this.#pump();
-    else if (this.#state.kind === 'open') {
-      this.#state = { kind: 'draining', reason: 'connection-lost' };
-      this.#pump();
-    }
+    if (budget.waiting > this.#limits.maxStatements) this.#refuse(entry, 'evicted-count', now);
+    else if (budget.bytes > this.#limits.maxBytes) this.#refuse(entry, 'evicted-bytes', now);
+    else if (this.#state.kind === 'open') this.#state = { kind: 'draining', reason: 'connection-lost' };
+    // Also where it was refused: it may have been one of those that ran, and others wait for its place.
+    this.#pump();
   }
 
   /** The client left. */
   abandon(waiter: Waiter): void {
-    const entry = this.#queue.get(waiter);
+    const entry = this.#entries.get(waiter);
     if (entry !== undefined) this.#leave(entry, 'abandoned');
     this.settled(waiter);
   }
@@ -151,7 +154,7 @@ export class Hold {
 
   /** Refuses what has waited too long. Returns when to look again, or null. */
   expire(now: number): number | null {
-    for (const entry of this.#queue.values()) {
+    for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
       const deadline = entry.since + this.#limits.timeoutMs;
       if (deadline > now) return deadline;
       this.#refuse(entry, 'timed-out', now);
@@ -159,21 +162,22 @@ export class Hold {
     return null;
   }
 
-  /** Keeps the queue ordered by arrival; almost always the new one belongs at the end. */
-  #insert(entry: Entry): void {
-    let last: Entry | undefined;
-    if (this.#queue.size > 0 && this.#newest > entry.since) {
-      const entries = [...this.#queue.values(), entry].sort((a, b) => a.since - b.since);
-      this.#queue = new Map(entries.map((each) => [each.waiter, each]));
-      last = entries.at(-1);
-    } else {
-      this.#queue.set(entry.waiter, entry);
-      last = entry;
+  /** Where the entry belongs, or is. Almost always the end or the beginning; thousands may come back out of order. */
+  #position(entry: Entry): number {
+    let low = 0;
+    let high = this.#queue.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (isBefore(this.#queue[middle] as Entry, entry)) low = middle + 1;
+      else high = middle;
     }
-    this.#newest = last?.since ?? entry.since;
+    return low;
   }
 
-  #newest = 0;
+  #insert(entry: Entry): void {
+    this.#queue.splice(this.#position(entry), 0, entry);
+    this.#entries.set(entry.waiter, entry);
+  }
 
   #refuse(entry: Entry, exit: 'timed-out' | 'evicted-count' | 'evicted-bytes', now: number): void {
     this.#leave(entry, exit);
@@ -182,23 +186,35 @@ export class Hold {
   }
 
   #leave(entry: Entry, exit: HoldExit): void {
-    this.#queue.delete(entry.waiter);
+    this.#queue.splice(this.#position(entry), 1);
+    this.#entries.delete(entry.waiter);
     this.#budget.waiting--;
     this.#budget.bytes -= entry.waiter.bytes;
     this.#budget.exits[exit]++;
   }
 
+  /** Lets go what may go. What a release sets off (a settling, another entering) is seen by the loop, not nested in it. */
   #pump(): void {
-    while (this.#state.kind === 'draining') {
-      if (this.#queue.size === 0) {
-        this.#state = { kind: 'open' };
-        return;
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#state.kind === 'draining') {
+        const entry = this.#queue[0];
+        if (entry === undefined) {
+          this.#state = { kind: 'open' };
+          return;
+        }
+        if (this.#running.size >= this.#limits.releaseConcurrency) return;
+        this.#leave(entry, 'released');
+        this.#running.add(entry.waiter);
+        entry.waiter.release();
       }
-      if (this.#running.size >= this.#limits.releaseConcurrency) return;
-      const entry = this.#queue.values().next().value as Entry;
-      this.#leave(entry, 'released');
-      this.#running.add(entry.waiter);
-      entry.waiter.release();
+    } finally {
+      this.#pumping = false;
     }
   }
+}
+
+function isBefore(a: Entry, b: Entry): boolean {
+  return a.since === b.since ? a.number < b.number : a.since < b.since;
 }

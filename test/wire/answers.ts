@@ -35,7 +35,7 @@ export type ResultModel =
   | { kind: 'err'; err: ErrModel }
   | { kind: 'rows'; columns: Buffer[]; rows: Buffer[]; end: OkModel | ErrModel }
   | { kind: 'cursor'; columns: Buffer[]; end: OkModel }
-  | { kind: 'infile'; name: string; files: number; then: OkModel | ErrModel };
+  | { kind: 'infile'; name: string; files: number; verdict: OkModel | ErrModel };
 
 export type AnswerModel =
   | { shape: 'result'; results: ResultModel[] }
@@ -180,9 +180,9 @@ export function encodeAnswer(answer: AnswerModel, dialect: Dialect | null, statu
           case 'infile':
             line.put(Buffer.from(`\u00fb${result.name}`, 'latin1'));
             line.yield(result.files);
-            if (isErr(result.then)) return line.put(errPayload(result.then));
-            line.put(okPayload(0x00, result.then, more, dialect));
-            current = result.then.status;
+            if (isErr(result.verdict)) return line.put(errPayload(result.verdict));
+            line.put(okPayload(0x00, result.verdict, more, dialect));
+            current = result.verdict.status;
             return;
           case 'cursor':
             line.put(lenenc(result.columns.length));
@@ -273,14 +273,14 @@ const oneResult: fc.Arbitrary<ResultModel> = fc.oneof(
     kind: fc.constant('infile' as const),
     name: fc.string(),
     files: fc.integer({ min: 1, max: 300 }),
-    then: end,
+    verdict: end,
   }),
 );
 
 export const failed = (result: ResultModel): boolean =>
   result.kind === 'err' ||
   (result.kind === 'rows' && isErr(result.end)) ||
-  (result.kind === 'infile' && isErr(result.then));
+  (result.kind === 'infile' && isErr(result.verdict));
 
 /** Nothing comes behind an error. */
 function upToError(results: ResultModel[]): ResultModel[] {

@@ -128,7 +128,7 @@ function eventsOf(answer: AnswerModel): string[] {
         else if (result.kind === 'err') tell(result.err, index === 0);
         else if (result.kind === 'infile') {
           events.push('infile');
-          tell(result.then, false);
+          tell(result.verdict, false);
         } else tell(result.end, false);
       });
       return events;
@@ -187,13 +187,13 @@ const SAMPLES: Record<string, AnswerModel> = {
   },
   'a file that is taken': {
     shape: 'result',
-    results: [{ kind: 'infile', name: '/tmp/x', files: 3, then: ok({ info: 'Records: 2' }) }],
+    results: [{ kind: 'infile', name: '/tmp/x', files: 3, verdict: ok({ info: 'Records: 2' }) }],
   },
   'a file that is refused, behind rows': {
     shape: 'result',
     results: [
       { kind: 'rows', columns: [column], rows: [rowOf('1')], end: ok() },
-      { kind: 'infile', name: 'x', files: 1, then: fault },
+      { kind: 'infile', name: 'x', files: 1, verdict: fault },
     ],
   },
   'a prepared statement without parameters and columns': { shape: 'prepare', id: 7, parameters: [], columns: [] },
