@@ -1,9 +1,10 @@
 // One control connection to one node, for probes and recovery; never for clients' data. Every wait is bounded:
 // past its time a query rejects and the socket is destroyed, because an answer that comes late must not be
 // taken for the answer to something else. Errors carry the server's words, never a password.
-import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
-import mysql from 'mysql2';
+
 import type { Connection, ConnectionOptions } from 'mysql2';
+import mysql from 'mysql2';
+import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
 import type { Reach } from './types.ts';
 
 /** One row; every value is a string or null. */
@@ -95,7 +96,8 @@ export function reachOf(error: unknown): Exclude<Reach, { state: 'up' }> {
 
 function sslOptions(tls: ServerTlsSettings): ConnectionOptions['ssl'] {
   if (tls.mode === 'off') return undefined;
-  if (tls.mode === 'preferred' || tls.mode === 'required') return { rejectUnauthorized: false };
+  if (tls.mode === 'as-client' || tls.mode === 'preferred' || tls.mode === 'required')
+    return { rejectUnauthorized: false };
   return {
     rejectUnauthorized: true,
     verifyIdentity: tls.mode === 'verify-identity',
@@ -126,7 +128,10 @@ export class ControlConnection {
     try {
       return await ControlConnection.#attempt(settings, sslOptions(settings.tls), timeoutMs);
     } catch (error) {
-      const noTls = settings.tls.mode === 'preferred' && error instanceof ConnectionError && error.code === 'protocol';
+      const noTls =
+        (settings.tls.mode === 'preferred' || settings.tls.mode === 'as-client') &&
+        error instanceof ConnectionError &&
+        error.code === 'protocol';
       const left = timeoutMs - (performance.now() - startedAt);
       if (!noTls || left <= 0) throw error;
       return await ControlConnection.#attempt(settings, undefined, left);

@@ -75,10 +75,10 @@ export const clusterSchema = z.strictObject({
   recovery: word('automatic', 'observe').default('automatic'),
   serverTls: z
     .strictObject({
-      mode: word('off', 'preferred', 'required', 'verify-ca', 'verify-identity').default('preferred'),
+      mode: word('as-client', 'off', 'preferred', 'required', 'verify-ca', 'verify-identity').default('as-client'),
       ca: text('the path of a PEM file').optional(),
     })
-    .default({ mode: 'preferred' }),
+    .default({ mode: 'as-client' }),
   probe: z
     .strictObject({
       interval: duration(20, MINUTE).default(100),

@@ -28,6 +28,8 @@ import { Statement } from './statement.ts';
 const NET_TIMEOUT_MS = 30_000;
 const STALLED_TIMEOUT_MS = 60_000;
 /** Commands sent ahead are read no further than this while one is being answered. */
+/** Copying a few bytes is cheaper than handing the kernel a list. */
+const JOIN_BYTES = 16 * 1024;
 const READ_AHEAD_BYTES = 1 << 20;
 
 export type LostState = { error: ErrPacket } | { rolledBack: true };
@@ -53,7 +55,8 @@ export class Client implements LinkOwner {
   #lostPins: Pin[] = [];
   /** The error that a client gets at the end of the file that it is still sending. */
   #swallowing: Buffer | null = null;
-  #corked = false;
+  #pieces: Buffer[] = [];
+  #pieceBytes = 0;
   #closing = false;
   #closed = false;
   #lastReadMs: number;
@@ -99,6 +102,7 @@ export class Client implements LinkOwner {
 
   /** TLS stands: the same conversation goes on over `socket`. */
   adopt(socket: Socket): void {
+    this.#flush();
     this.#socket = socket;
     this.#attach(socket);
   }
@@ -130,21 +134,37 @@ export class Client implements LinkOwner {
   /** Writes to the client. False: it reads too slowly; wait for `onceDrained`. */
   write(piece: Buffer): boolean {
     if (this.#closed) return true;
-    if (!this.#corked) {
-      // One system call a turn of the event loop, however many pieces an answer has.
-      this.#corked = true;
-      const socket = this.#socket; // TLS may put another one in its place meanwhile
-      socket.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        socket.uncork();
-      });
+    this.#pieces.push(piece);
+    this.#pieceBytes += piece.length;
+    // One system call for all pieces of an answer, at its end or at the end of the chunk that it came in.
+    if (this.#pieces.length === 1) process.nextTick(this.#flushLater);
+    return this.#socket.writableLength + this.#pieceBytes < this.worker.settings.limits.clientBufferBytes;
+  }
+
+  #flushLater = (): void => this.#flush();
+
+  #flush(): void {
+    const pieces = this.#pieces;
+    if (pieces.length === 0 || this.#closed) return;
+    this.#pieces = [];
+    const join = pieces.length > 1 && this.#pieceBytes <= JOIN_BYTES;
+    this.#pieceBytes = 0;
+    if (join) {
+      this.#socket.write(Buffer.concat(pieces));
+      return;
     }
-    this.#socket.write(piece);
-    return this.#socket.writableLength < this.worker.settings.limits.clientBufferBytes;
+    if (pieces.length === 1) {
+      this.#socket.write(pieces[0] as Buffer);
+      return;
+    }
+    this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    this.#socket.uncork();
   }
 
   onceDrained(callback: () => void): void {
+    this.#flush();
+    if (!this.#socket.writableNeedDrain) return queueMicrotask(callback);
     this.#stalledSinceMs ??= this.worker.nowMs();
     this.#socket.once('drain', () => {
       this.#stalledSinceMs = null;
@@ -165,6 +185,7 @@ export class Client implements LinkOwner {
     if (this.#closing) return;
     this.#closing = true;
     this.ownError(err);
+    this.#flush();
     this.#socket.resume(); // unread bytes would turn the close into a reset, and the error be lost
     this.#socket.end(frame(encodeErr(err), sequence));
     setTimeout(() => this.close(), 1000).unref();
@@ -173,6 +194,7 @@ export class Client implements LinkOwner {
   /** Instead of the greeting. */
   endEarly(err: ErrPacket): void {
     this.#closing = true;
+    this.#flush();
     this.#socket.end(frame(encodeEarlyErr(err), 0));
     setTimeout(() => this.close(), 1000).unref();
   }
@@ -326,6 +348,7 @@ export class Client implements LinkOwner {
   /** A statement has had its answer. */
   finished(statement: Statement): void {
     if (this.#statement !== statement) return;
+    this.#flush();
     this.#statement = null;
     const { link } = this;
     if (link !== null && this.linkIsCurrent && this.session.movable)

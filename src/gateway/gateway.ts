@@ -259,7 +259,7 @@ export class GatewayWorker {
       const { connectTimeoutMs, maxPacketBytes } = this.#poolLimits();
       warmer = new Warmer(
         { connectTimeoutMs, maxPacketBytes },
-        this.settings.serverTls[cluster] ?? { mode: 'preferred' },
+        this.settings.serverTls[cluster] ?? { mode: 'as-client' },
       );
       this.#warmers.set(cluster, warmer);
     }
@@ -341,7 +341,7 @@ export class GatewayWorker {
     }
     let pool = nodes.get(node);
     if (pool === undefined) {
-      const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'preferred' };
+      const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'as-client' };
       pool = new NodePool(
         node,
         this.#poolLimits(),

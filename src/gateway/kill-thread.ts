@@ -12,7 +12,7 @@ export function killThread(worker: GatewayWorker, victim: Client, link: ServerCo
   const connection: ServerConnection = new ServerConnection({
     node: link.node,
     profile: link.profile,
-    tls: serverTls[victim.cluster] ?? { mode: 'preferred' },
+    tls: serverTls[victim.cluster] ?? { mode: 'as-client' },
     connectTimeoutMs: pool.connectTimeoutMs,
     maxPacketBytes: limits.maxPacketBytes,
     onReady: () => {

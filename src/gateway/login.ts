@@ -280,7 +280,8 @@ export class Login {
     const asked = this.#asked as Asked;
     this.abandon();
     const dialect = (asked.capabilities & DIALECT) >>> 0;
-    const profile: LoginProfile = { user: asked.user, credential, dialect, collation: asked.collation };
+    const { user, collation } = asked;
+    const profile: LoginProfile = { user, credential, dialect, collation, tls: this.#secure };
     this.#done({
       capabilities: asked.capabilities,
       profile,
@@ -303,9 +304,9 @@ export class Login {
   }
 }
 
-function keyOf({ user, credential, dialect, collation }: LoginProfile): string {
+function keyOf({ user, credential, dialect, collation, tls: secure }: LoginProfile): string {
   const secret =
     'password' in credential ? credential.password : 'hash' in credential ? credential.hash : Buffer.alloc(0);
   const digest = createHash('sha256').update(credential.kind).update(secret).digest('base64');
-  return `${user}\0${digest}\0${dialect}\0${collation}`;
+  return `${user}\0${digest}\0${dialect}\0${collation}\0${secure}`;
 }

@@ -32,6 +32,8 @@ export interface LoginProfile {
   /** The dialect bits that the client negotiated; see DIALECT. */
   dialect: number;
   collation: number;
+  /** The client speaks TLS. */
+  tls: boolean;
 }
 
 /** Capabilities of a client that its server connection must have alike. */
@@ -268,7 +270,7 @@ export class ServerConnection {
     this.serverVersion = greeting.serverVersion;
     const missing = (ALWAYS & ~Capability.LONG_PASSWORD & ~greeting.capabilities) >>> 0;
     if (missing !== 0) throw new Error(`the server lacks capabilities 0x${missing.toString(16)}`);
-    const { mode } = this.#options.tls;
+    const mode = this.#mode;
     const offered = (greeting.capabilities & Capability.SSL) !== 0;
     if (mode !== 'off' && offered) {
       this.#startTls(greeting);
@@ -280,8 +282,15 @@ export class ServerConnection {
     return true;
   }
 
+  get #mode(): Exclude<ServerTlsSettings['mode'], 'as-client'> {
+    const { mode } = this.#options.tls;
+    if (mode !== 'as-client') return mode;
+    return this.profile.tls ? 'preferred' : 'off';
+  }
+
   #startTls(greeting: Greeting): void {
-    const { mode, ca } = this.#options.tls;
+    const mode = this.#mode;
+    const { ca } = this.#options.tls;
     const request = encodeSslRequest({ ...this.#head(greeting), mariadbCapabilities: 0 });
     this.#socket.write(frame(request, this.#sequence++));
     const plain = this.#socket;

@@ -91,7 +91,8 @@ export interface TlsSettings {
 }
 
 export interface ServerTlsSettings {
-  mode: 'off' | 'preferred' | 'required' | 'verify-ca' | 'verify-identity';
+  /** `as-client`: TLS where the client speaks TLS and the server offers it; our own control connections prefer it. */
+  mode: 'as-client' | 'off' | 'preferred' | 'required' | 'verify-ca' | 'verify-identity';
   /** PEM of the authorities to trust with the two verify modes. */
   ca?: string;
 }

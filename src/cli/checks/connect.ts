@@ -17,7 +17,7 @@ function splitAddress(node: NodeAddress): { host: string; port: number } {
 
 function tlsOptions(cluster: ClusterConfig): Pick<ConnectionOptions, 'ssl'> {
   const { mode, ca } = cluster.serverTls;
-  if (mode === 'off' || mode === 'preferred') return {};
+  if (mode === 'off' || mode === 'preferred' || mode === 'as-client') return {};
   const verify = mode === 'verify-ca' || mode === 'verify-identity';
   return {
     ssl: {
