@@ -71,7 +71,7 @@ export function pictures(end: StoryEnd, columns: number, paint: Paint): string[]
   const topWaitMs = scaleTop(Math.max(...slices.map(({ waitMs }) => waitMs), 1));
   return end.judgement.faults.flatMap((fault) => {
     const [title = '', ...rest] = panel(slices, {
-      title: `  ${TITLES[fault.kind]}: statements answered a second, and the longest wait; a column is ${sliceMs} ms`,
+      title: `  ${TITLES[fault.kind]} (a column is ${sliceMs} ms)`,
       fault: fault.kind === 'kill' ? 'kill -9' : 'switchover',
       faultMs: fault.at,
       beforeMs: wide * BEFORE_SHARE * sliceMs,
@@ -91,9 +91,9 @@ export function verdictLines(result: DemoResult, paint: Paint): string[] {
   const lines = [
     '',
     paint(pass ? 'green' : 'red', paint('bold', pass ? 'PASS' : 'FAIL')),
-    `  ${roundNumber(acknowledged)} writes were confirmed to clients: ${lost} of them lost, ${duplicated} applied twice`,
-    `  ${roundNumber(result.readsChecked)} reads were checked: each client must find its own confirmed writes, in its own session`,
-    `  ${connections} connections were opened at the start: ${connectionsLost} of them lost`,
+    `  ${roundNumber(acknowledged)} writes were confirmed to clients: ${lost} lost, ${duplicated} applied twice`,
+    `  ${roundNumber(result.readsChecked)} reads were checked: every client must find its own confirmed writes`,
+    `  ${connections} connections were opened at the start: ${connectionsLost} lost`,
     ...result.faults.map((fault) => `  ${TITLES[fault.kind]}: a client waited at most ${showWait(fault.stallMs)}`),
     `  ${clientErrors} errors that no client should have seen`,
     ...unknownLines(result),
@@ -104,9 +104,9 @@ export function verdictLines(result: DemoResult, paint: Paint): string[] {
 function unknownLines({ unknown: { count, executed, notExecuted } }: DemoResult): string[] {
   if (count === 0) return [];
   return [
-    `  ${count} answered honestly as unknown: writes that were on their way to the primary when it was killed.`,
-    `    Their clients got an error that says so, on connections that stayed open (${executed} had been executed, ${notExecuted} had not).`,
-    '    Only the statements that nobody could answer for end so; all others waited and then ran.',
+    `  ${count} answered honestly as unknown: writes that had been sent to the primary when`,
+    `    it was killed (${executed} turned out to be executed, ${notExecuted} not). Their clients got an error`,
+    '    that says so and kept their connections. All others waited, and then ran.',
   ];
 }
 

@@ -79,6 +79,10 @@ const NOTE_STYLES: Record<Note['kind'], Style | null> = {
 };
 
 const CHART_ROWS = 3;
+/** A statement that has waited for so long is shown while it waits. */
+const WORTH_SHOWING_MS = 100;
+/** On a lower terminal the notes need the room. */
+const MIN_ROWS_FOR_CHART = 20;
 /** Never drawn wider, however wide the terminal is. */
 const MAX_COLUMNS = 100;
 
@@ -91,7 +95,7 @@ export function drawScene(scene: Scene, width: number, height: number, paint: Pa
     '',
     ...drawNodes(scene, cut, paint),
     '',
-    ...drawWorkload(scene, columnsWide, cut, paint),
+    ...drawWorkload(scene, columnsWide, height, cut, paint),
     '',
   ];
   const room = Math.max(3, height - head.length - 1);
@@ -111,22 +115,29 @@ function drawNodes({ nodes, clients, endpoint }: Scene, cut: (text: string) => s
   });
 }
 
-function drawWorkload(scene: Scene, width: number, cut: (text: string) => string, paint: Paint): string[] {
+function drawWorkload(
+  scene: Scene,
+  width: number,
+  height: number,
+  cut: (text: string) => string,
+  paint: Paint,
+): string[] {
   const { workload, slices, clients } = scene;
   if (workload === null) return [cut('  the clients are not connected yet')];
-  const held = workload.waitingMs >= 100 ? `   WAITING for ${showWait(workload.waitingMs)}` : '';
-  const rate = `  ${roundNumber(workload.ratePerSecond)} statements a second   longest wait so far ${showWait(workload.longestMs)}`;
+  const held = workload.waitingMs >= WORTH_SHOWING_MS ? `   waiting now ${showWait(workload.waitingMs)}` : '';
+  const rate = `  ${roundNumber(workload.ratePerSecond)} statements a second   longest wait ${showWait(workload.longestMs)}`;
   const dropped = clients - workload.connected;
   const counts =
     `  ${roundNumber(workload.acknowledged)} writes confirmed   ${roundNumber(workload.readsChecked)} reads checked` +
-    `   ${workload.errors} errors   ${dropped} connections lost`;
+    `   ${workload.errors} errors   ${dropped} connections lost${workload.unknown === 0 ? '' : `   ${workload.unknown} unknown`}`;
+  const told = [`${paint('bold', cut(rate))}${paint('yellow', held)}`, cut(counts)];
+  if (height < MIN_ROWS_FOR_CHART) return told;
   // The newest slice is still being filled.
   const recent = slices.slice(0, -1).slice(-(width - 4));
   const values = recent.map(({ answered }) => answered);
   const chart = columns(values, Math.max(1, ...values), CHART_ROWS);
   return [
-    `${paint('bold', cut(rate))}${paint('yellow', held)}`,
-    cut(counts),
+    ...told,
     '',
     paint('dim', cut('  statements answered, a column for each 100 ms')),
     ...chart.map((row) => paint('green', `  ${row}`)),

@@ -36,8 +36,11 @@ export interface WorkloadState {
   longestMs: number;
   acknowledged: number;
   readsChecked: number;
+  /** All but those in `unknown`. */
   errors: number;
-  /** Clients that still have the connection that they began with. */
+  /** Writes that were answered with an error that carries the verdict `unknown`. */
+  unknown: number;
+  /** Clients that still have the connection that they began with, or ended it themselves. */
   connected: number;
 }
 
@@ -123,6 +126,7 @@ export class Workload {
     const elapsedMs = this.nowMs();
     const sent = this.#clients.flatMap(({ sentMs }) => (sentMs === null ? [] : [sentMs]));
     const { sliceMs } = this.timeline;
+    const unknown = this.errors.filter(({ kind, verdict }) => kind === 'write' && verdict === 'unknown').length;
     // Whole slices only: the newest one is still being filled.
     const now = Math.floor(elapsedMs / sliceMs) * sliceMs;
     return {
@@ -132,8 +136,9 @@ export class Workload {
       longestMs: this.timeline.longestMs(0),
       acknowledged: this.#acknowledged,
       readsChecked: this.#readsChecked,
-      errors: this.errors.length + this.furtherErrors,
-      connected: this.#clients.filter(({ state }) => state === 'open').length,
+      errors: this.errors.length + this.furtherErrors - unknown,
+      unknown,
+      connected: this.#clients.filter(({ state }) => state !== 'lost').length,
     };
   }
 
