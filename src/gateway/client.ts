@@ -17,6 +17,7 @@ import { readRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { type LoggedIn, Login } from './login.ts';
+import { Outbox } from './outbox.ts';
 import type { LinkOwner } from './pool.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
@@ -28,8 +29,6 @@ import { Statement } from './statement.ts';
 const NET_TIMEOUT_MS = 30_000;
 const STALLED_TIMEOUT_MS = 60_000;
 /** Commands sent ahead are read no further than this while one is being answered. */
-/** Copying a few bytes is cheaper than handing the kernel a list. */
-const JOIN_BYTES = 16 * 1024;
 const READ_AHEAD_BYTES = 1 << 20;
 
 export type LostState = { error: ErrPacket } | { rolledBack: true };
@@ -55,12 +54,10 @@ export class Client implements LinkOwner {
   #lostPins: Pin[] = [];
   /** The error that a client gets at the end of the file that it is still sending. */
   #swallowing: Buffer | null = null;
-  #pieces: Buffer[] = [];
-  #pieceBytes = 0;
+  #outbox: Outbox;
   #closing = false;
   #closed = false;
   #lastReadMs: number;
-  #stalledSinceMs: number | null = null;
 
   constructor(worker: GatewayWorker, endpoint: EndpointSettings, gate: Gate, socket: Socket, connectionId: number) {
     this.worker = worker;
@@ -68,6 +65,7 @@ export class Client implements LinkOwner {
     this.gate = gate;
     this.connectionId = connectionId;
     this.#socket = socket;
+    this.#outbox = new Outbox(socket, worker.settings.limits.clientBufferBytes, () => worker.nowMs());
     this.#lastReadMs = worker.nowMs();
     this.#reader = new PacketReader(worker.settings.limits.maxPacketBytes);
     this.#attach(socket);
@@ -102,7 +100,7 @@ export class Client implements LinkOwner {
 
   /** TLS stands: the same conversation goes on over `socket`. */
   adopt(socket: Socket): void {
-    this.#flush();
+    this.#outbox.adopt(socket);
     this.#socket = socket;
     this.#attach(socket);
   }
@@ -133,43 +131,11 @@ export class Client implements LinkOwner {
 
   /** Writes to the client. False: it reads too slowly; wait for `onceDrained`. */
   write(piece: Buffer): boolean {
-    if (this.#closed) return true;
-    this.#pieces.push(piece);
-    this.#pieceBytes += piece.length;
-    // One system call for all pieces of an answer, at its end or at the end of the chunk that it came in.
-    if (this.#pieces.length === 1) process.nextTick(this.#flushLater);
-    return this.#socket.writableLength + this.#pieceBytes < this.worker.settings.limits.clientBufferBytes;
-  }
-
-  #flushLater = (): void => this.#flush();
-
-  #flush(): void {
-    const pieces = this.#pieces;
-    if (pieces.length === 0 || this.#closed) return;
-    this.#pieces = [];
-    const join = pieces.length > 1 && this.#pieceBytes <= JOIN_BYTES;
-    this.#pieceBytes = 0;
-    if (join) {
-      this.#socket.write(Buffer.concat(pieces));
-      return;
-    }
-    if (pieces.length === 1) {
-      this.#socket.write(pieces[0] as Buffer);
-      return;
-    }
-    this.#socket.cork();
-    for (const piece of pieces) this.#socket.write(piece);
-    this.#socket.uncork();
+    return this.#closed || this.#outbox.write(piece);
   }
 
   onceDrained(callback: () => void): void {
-    this.#flush();
-    if (!this.#socket.writableNeedDrain) return queueMicrotask(callback);
-    this.#stalledSinceMs ??= this.worker.nowMs();
-    this.#socket.once('drain', () => {
-      this.#stalledSinceMs = null;
-      callback();
-    });
+    this.#outbox.onceDrained(callback);
   }
 
   pause(): void {
@@ -185,17 +151,15 @@ export class Client implements LinkOwner {
     if (this.#closing) return;
     this.#closing = true;
     this.ownError(err);
-    this.#flush();
     this.#socket.resume(); // unread bytes would turn the close into a reset, and the error be lost
-    this.#socket.end(frame(encodeErr(err), sequence));
+    this.#outbox.end(frame(encodeErr(err), sequence));
     setTimeout(() => this.close(), 1000).unref();
   }
 
   /** Instead of the greeting. */
   endEarly(err: ErrPacket): void {
     this.#closing = true;
-    this.#flush();
-    this.#socket.end(frame(encodeEarlyErr(err), 0));
+    this.#outbox.end(frame(encodeEarlyErr(err), 0));
     setTimeout(() => this.close(), 1000).unref();
   }
 
@@ -225,7 +189,7 @@ export class Client implements LinkOwner {
     if ((halfRead || waitsForFile) && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
       this.worker.log.info({ client: this.connectionId, reason: 'net-read-timeout' }, 'client closed: half a packet');
       this.close();
-    } else if (this.#stalledSinceMs !== null && nowMs - this.#stalledSinceMs > STALLED_TIMEOUT_MS) {
+    } else if (this.#outbox.stalledSinceMs !== null && nowMs - this.#outbox.stalledSinceMs > STALLED_TIMEOUT_MS) {
       this.worker.log.info(
         { client: this.connectionId, reason: 'net-write-timeout' },
         'client closed: it does not read',
@@ -348,7 +312,7 @@ export class Client implements LinkOwner {
   /** A statement has had its answer. */
   finished(statement: Statement): void {
     if (this.#statement !== statement) return;
-    this.#flush();
+    this.#outbox.flush();
     this.#statement = null;
     const { link } = this;
     if (link !== null && this.linkIsCurrent && this.session.movable)

@@ -1,0 +1,68 @@
+// What is on its way to one client: pieces of answers are gathered and written in one system call, at the answer's end
+// or at the end of the turn of the event loop in which they came.
+import type { Socket } from 'node:net';
+
+/** Copying a few bytes is cheaper than handing the kernel a list. */
+const JOIN_BYTES = 16 * 1024;
+
+export class Outbox {
+  #socket: Socket;
+  #maxBytes: number;
+  #nowMs: () => number;
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+  /** Since when the client has left an answer unread; null while it reads. */
+  stalledSinceMs: number | null = null;
+
+  /** `maxBytes`: what may wait for the client before its server connection is paused. */
+  constructor(socket: Socket, maxBytes: number, nowMs: () => number) {
+    this.#socket = socket;
+    this.#maxBytes = maxBytes;
+    this.#nowMs = nowMs;
+  }
+
+  /** TLS stands: what follows goes out over `socket`. */
+  adopt(socket: Socket): void {
+    this.flush();
+    this.#socket = socket;
+  }
+
+  /** False: the client reads too slowly; wait for `onceDrained`. */
+  write(piece: Buffer): boolean {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    if (this.#pieces.length === 1) process.nextTick(this.flush);
+    return this.#socket.writableLength + this.#bytes < this.#maxBytes;
+  }
+
+  flush = (): void => {
+    const pieces = this.#pieces;
+    if (pieces.length === 0 || this.#socket.writableEnded || this.#socket.destroyed) return;
+    const join = pieces.length > 1 && this.#bytes <= JOIN_BYTES;
+    this.#pieces = [];
+    this.#bytes = 0;
+    if (pieces.length === 1) this.#socket.write(pieces[0] as Buffer);
+    else if (join) this.#socket.write(Buffer.concat(pieces));
+    else {
+      this.#socket.cork();
+      for (const piece of pieces) this.#socket.write(piece);
+      this.#socket.uncork();
+    }
+  };
+
+  onceDrained(callback: () => void): void {
+    this.flush();
+    if (!this.#socket.writableNeedDrain) return queueMicrotask(callback);
+    this.stalledSinceMs ??= this.#nowMs();
+    this.#socket.once('drain', () => {
+      this.stalledSinceMs = null;
+      callback();
+    });
+  }
+
+  /** The last words. */
+  end(piece: Buffer): void {
+    this.flush();
+    this.#socket.end(piece);
+  }
+}
