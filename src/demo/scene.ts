@@ -130,7 +130,8 @@ function drawWorkload(
   const counts =
     `  ${roundNumber(workload.acknowledged)} writes confirmed   ${roundNumber(workload.readsChecked)} reads checked` +
     `   ${workload.errors} errors   ${dropped} connections lost${workload.unknown === 0 ? '' : `   ${workload.unknown} unknown`}`;
-  const told = [`${paint('bold', cut(rate))}${paint('yellow', held)}`, cut(counts)];
+  const shownHeld = cut(rate + held).slice(rate.length);
+  const told = [`${paint('bold', cut(rate))}${paint('yellow', shownHeld)}`, cut(counts)];
   if (height < MIN_ROWS_FOR_CHART) return told;
   // The newest slice is still being filled.
   const recent = slices.slice(0, -1).slice(-(width - 4));
