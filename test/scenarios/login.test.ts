@@ -11,7 +11,7 @@ import mariadb from 'mariadb';
 import mysql from 'mysql2/promise';
 import { generate } from 'selfsigned';
 import type { Flavor } from '../../src/messages/index.ts';
-import { type ToolName, findTool } from '../../src/sandbox/index.ts';
+import { findTool, type ToolName } from '../../src/sandbox/index.ts';
 import { Capability, encodeSslRequest, frame } from '../../src/wire/index.ts';
 import { type Evenkeel, inFrontOf, until, withEvenkeel } from './harness/index.ts';
 import { RawClient, ServerSaid } from './raw-client.ts';

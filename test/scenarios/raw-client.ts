@@ -2,23 +2,23 @@
 // data. It speaks the plain protocol, one packet at a time, and keeps every packet for the test to look at.
 import net from 'node:net';
 import tls from 'node:tls';
+import type { OkPacket } from '../../src/wire/index.ts';
 import {
   Capability,
   Command,
-  type ErrPacket,
-  type Greeting,
-  type Packet,
-  PacketReader,
-  ServerLogin,
   commandPacket,
+  type ErrPacket,
   encodeHandshakeResponse,
   encodeSslRequest,
   frame,
+  type Greeting,
+  type Packet,
+  PacketReader,
   parseErr,
   parseGreeting,
   parseOk,
+  ServerLogin,
 } from '../../src/wire/index.ts';
-import type { OkPacket } from '../../src/wire/index.ts';
 
 export interface RawLogin {
   port: number;
