@@ -148,6 +148,8 @@ class Story {
       return;
     }
     const knownMs = Math.max(0, Date.parse(record.startedAt) - wallMs);
+    // The kernel takes a killed server apart before it closes its sockets: until then, statements still go into them.
+    fault.doneMs = Math.max(fault.doneMs, fault.atMs + knownMs);
     const to = this.#stage.node(record.to)?.name ?? 'another node';
     this.#note(
       'plain',

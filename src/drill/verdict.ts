@@ -23,7 +23,7 @@ export interface Fault {
   /** The node that it struck. */
   node: string;
   atMs: number;
-  /** When it had struck: a statement that was sent before may have been on its way. */
+  /** When it had struck and its effect could be seen: a statement that was sent before may have been on its way. */
   doneMs: number;
 }
 
@@ -61,7 +61,7 @@ export interface Evidence {
   timeline: Timeline;
 }
 
-/** A killed server's sockets close a moment after the process is seen to be gone. */
+/** From the moment that a death is known until no worker sends anything more to the dead. */
 const GRACE_MS = 50;
 
 /** The verdict that an error of Evenkeel carries in its text; null where it has none. */
