@@ -7,7 +7,7 @@
 import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { ConnectionError, ControlConnection, splitAddress } from './connection.ts';
-import { type Dialect, isOn, modern, nameValues, toNumber } from './dialect.ts';
+import { type Dialect, isOn, modern, toNumber } from './dialect.ts';
 import { parsePosition, reaches } from './gtid.ts';
 import { Prober } from './prober.ts';
 import type { NodeControl, NodeFacts } from './types.ts';
@@ -45,6 +45,8 @@ interface Work {
 type SemiSyncNames = { source: string; sourceIsOn: boolean; replica: string };
 
 /** Statements and replication commands that belong to the server itself or to its replicas. */
+/** What a session's state says while its commit waits for a replica. */
+const SEMI_SYNC_WAIT = /waiting for semi-sync ack from/i;
 const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
 
 export class Hands implements NodeControl {
@@ -291,13 +293,14 @@ export class Hands implements NodeControl {
     // Even where it is off already, MySQL may take up to a second over switching it off.
     if (!names.sourceIsOn) return;
     const { connection, left } = work;
-    const status = async (): Promise<number> => {
-      const rows = await connection.query("SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_wait\\_sessions'", left());
-      return toNumber(nameValues(rows).get('rpl_semi_sync_source_wait_sessions'));
+    // On MySQL a killed session goes on waiting, but its connection is closed: nobody hears of its success.
+    const waiting = async (): Promise<boolean> => {
+      const rows = await connection.query('SHOW PROCESSLIST', left());
+      return rows.some((row) => row['Command'] !== 'Killed' && SEMI_SYNC_WAIT.test(row['State'] ?? ''));
     };
-    if ((await status()) > 0) {
+    if (await waiting()) {
       await this.#killClients(work);
-      while ((await status()) > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, left())));
+      while (await waiting()) await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, left())));
     }
     await connection.query(`SET GLOBAL ${names.source} = OFF`, left());
   }

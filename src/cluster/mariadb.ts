@@ -28,7 +28,8 @@ const SHORT_GOODBYE = 'SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout = 1; ';
 function replication(rows: ProbeRows): ReplicationFacts | null {
   const channels = (rows['replication'] ?? []).map(modern);
   const status = channels.find((row) => row['connection_name'] === '') ?? channels[0];
-  if (status === undefined) return null;
+  // While a channel is being removed its row is there for a moment without a source.
+  if (status === undefined || (status['source_host'] ?? '') === '') return null;
   const applier = isOn(status['replica_sql_running']) ? 'running' : 'stopped';
   const secondsBehind = status['seconds_behind_source'];
   const period = toNumber(status['replica_heartbeat_period']);

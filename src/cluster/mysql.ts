@@ -40,7 +40,8 @@ function replication(rows: ProbeRows, gtidExecuted: string): ReplicationFacts | 
   // The applier of group replication shows no source host.
   const channels = (rows['replication'] ?? []).map(modern).filter((row) => (row['source_host'] ?? '') !== '');
   const status = channels.find((row) => row['channel_name'] === '') ?? channels[0];
-  if (status === undefined) return null;
+  // While a channel is being removed its row is there for a moment without a source.
+  if (status === undefined || (status['source_host'] ?? '') === '') return null;
   const channel = status['channel_name'] ?? '';
   const sameChannel = (row: Record<string, string | null>): boolean => row['CHANNEL_NAME'] === channel;
   const heard = rows['receiver']?.find(sameChannel);

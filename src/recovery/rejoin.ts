@@ -15,9 +15,10 @@ import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 /** Longer than under a hold: a node that has just started is slow. */
 const REJOIN_STEP_MS = 5_000;
-/** So that all tries fit into one step. */
-const READ_ONLY_TRY_MS = 700;
-const READ_ONLY_TRIES = 4;
+/** Less than the step, so that its own error tells. */
+const READ_ONLY_MS = 4_500;
+/** How long read-only may wait for commits before they are ended. */
+const READ_ONLY_PATIENCE_MS = 500;
 
 /** Makes `node` a replica of the primary. Never rejects; `failed` names errant transactions or the step. */
 export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promise<RecoveryRecord> {
@@ -53,18 +54,20 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
 
 /**
  * A primary that was frozen while another took its place wakes up with commits that wait for an acknowledgement which
- * will never come, and read-only waits behind them. Killing their connections ends the wait, and acknowledges nothing
- * to anyone. Clients are left alone where read-only comes at once, as on a replica that serves readers.
+ * will never come, and read-only waits behind them. Ending their connections and then the wait itself acknowledges
+ * nothing to anyone; meanwhile the pending read-only keeps new writes out. Clients are left alone where read-only
+ * comes at once, as on a replica that serves readers.
  */
-async function makeReadOnly({ nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await nodes.setReadOnly(node, READ_ONLY_TRY_MS);
-    } catch (error) {
-      if (attempt === READ_ONLY_TRIES) throw error;
-      await nodes.killClients(node, READ_ONLY_TRY_MS);
-    }
+async function makeReadOnly({ clock, nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
+  const enough = new AbortController();
+  const readOnly = nodes.setReadOnly(node, READ_ONLY_MS).finally(() => enough.abort());
+  readOnly.catch(() => undefined);
+  await clock.sleep(READ_ONLY_PATIENCE_MS, enough.signal).catch(() => undefined);
+  if (!enough.signal.aborted) {
+    await nodes.killClients(node, READ_ONLY_PATIENCE_MS).catch(() => undefined);
+    await nodes.setSemiSyncRole(node, 'replica', READ_ONLY_MS).catch(() => undefined);
   }
+  await readOnly;
 }
 
 const position = (facts: NodeFacts) => facts.gtidPosition;
