@@ -86,6 +86,8 @@ export class Incidents {
   #former: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
   #lastWritable: { node: NodeAddress; facts: NodeFacts } | null = null;
+  /** When the processes of the nodes had started, as it was while the primary last took writes. */
+  #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
   /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
   readonly #refusals = new Map<string, Problem>();
   #stopped = false;
@@ -142,7 +144,7 @@ export class Incidents {
   /** An operator's failover. Rejects with an OrderError where it does not begin. */
   async failover(options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord> {
     await this.#free(options.to);
-    const all = { ...options, reason: 'ordered by the operator', operator: true };
+    const all = { ...options, reason: 'ordered by the operator', operator: true, startedAtMs: this.#startedAtMs };
     return this.#order('failover', (context) => this.#options.recoveries.failover(context, all));
   }
 
@@ -217,7 +219,9 @@ export class Incidents {
       case 'failover':
         if (!automatic) return this.#wouldHave(action);
         this.#countFailover();
-        this.#start('failover', (context) => recoveries.failover(context, { reason: action.reason }));
+        this.#start('failover', (context) =>
+          recoveries.failover(context, { reason: action.reason, startedAtMs: this.#startedAtMs }),
+        );
         return;
       case 'reinstate':
         if (!automatic) return this.#wouldHave(action);
@@ -262,7 +266,13 @@ export class Incidents {
     const { routing, view } = this.#options;
     const { primary } = routing.memory;
     const seen = view().nodes.find(({ node }) => node === primary)?.observation;
-    if (primary !== null && seen?.facts?.readOnly === false) this.#lastWritable = { node: primary, facts: seen.facts };
+    if (primary === null || seen?.facts?.readOnly !== false) return;
+    this.#lastWritable = { node: primary, facts: seen.facts };
+    if (seen.reach.state !== 'up') return;
+    const started = view().nodes.flatMap(({ node, observation: { facts } }): [NodeAddress, number][] =>
+      facts === null ? [] : [[node, facts.startedAtMs]],
+    );
+    this.#startedAtMs = new Map(started);
   }
 
   #lastKnown(node: NodeAddress): NodeFacts | null {

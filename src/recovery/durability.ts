@@ -4,6 +4,8 @@
 // (the ackers). Replicas receive a prefix of the same binary log, so the most advanced of the reachable ackers has
 // every acknowledged write as soon as fewer than `waitForCount` ackers are out of reach: then at least one of
 // those that acknowledged it is within reach. Otherwise a write may live only on a node that cannot be asked.
+// A replica whose process started anew since has thrown its relay log away: what it acknowledged and had not applied
+// is on the primary alone, so it counts as out of reach, too.
 import type { NodeView } from '../cluster/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import type { Contender, FailoverInput } from './elect.ts';
@@ -38,13 +40,17 @@ export function acknowledgedWritesAtRisk(input: FailoverInput, flavor: Flavor, c
   const waitForCount = Math.max(1, semiSync.waitForCount);
   const missing = ackersOutOfReach(input, flavor, candidate);
   if (missing.count < waitForCount) return { refusals: [], warnings };
-  const names = missing.nodes.length > 0 ? ` (${missing.nodes.join(', ')})` : '';
+  const names = missing.nodes.length > 0 ? ` (${missing.nodes.map((node) => nameOf(node, input)).join(', ')})` : '';
   return {
     refusals: [
-      `${missing.count} replica(s) that could have acknowledged a write cannot be reached${names} and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them back`,
+      `${missing.count} replica(s) that could have acknowledged a write cannot be reached${names} and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them, or the primary, back`,
     ],
     warnings,
   };
+}
+
+function nameOf(node: NodeAddress, input: FailoverInput): string {
+  return input.restarted?.has(node) ? `${node} restarted since and has lost its relay log` : node;
 }
 
 function refuse(text: string): Risk {
@@ -68,7 +74,8 @@ function ackersOutOfReach(input: FailoverInput, flavor: Flavor, candidate: Conte
     known.add(view.node);
     if (view.node === input.primary || !couldAcknowledge(view)) continue;
     possible += 1;
-    if (isReachable(view, input.nowMs, input.maxAgeMs)) continue;
+    const remembers = input.restarted?.has(view.node) !== true;
+    if (isReachable(view, input.nowMs, input.maxAgeMs) && remembers) continue;
     if (!knownGone(view, input, flavor, candidate, clients, attached)) unreachable.push(view.node);
   }
   const strangers = [...attached].filter((node) => !known.has(node) && node !== input.primary);
@@ -101,6 +108,7 @@ function knownGone(
   const { factsAt } = view.observation;
   if (primaryFacts === null || primaryFactsAt === null) return false;
   if (attached.has(view.node) || attached.size < clients) return false;
-  if (factsAt !== null && factsAt >= primaryFactsAt) return false;
+  const restarted = input.restarted?.has(view.node) === true;
+  if (!restarted && factsAt !== null && factsAt >= primaryFactsAt) return false;
   return covers(flavor, candidate.received, primaryFacts.gtidPosition);
 }

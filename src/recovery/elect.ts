@@ -16,6 +16,8 @@ export interface FailoverInput {
   primaryFacts: NodeFacts | null;
   primaryFactsAt: number | null;
   durability: 'none' | 'semisync';
+  /** Nodes whose process started anew since the primary was last heard: what they had received, not applied, is gone. */
+  restarted?: ReadonlySet<NodeAddress>;
   /** Monotonic, ms. */
   nowMs: number;
   /** An observation older than this says nothing of the present: the node counts as unreachable. */

@@ -25,6 +25,8 @@ export interface FailoverOptions {
   to?: NodeAddress;
   /** The operator accepts what the election would refuse. */
   force?: boolean;
+  /** When the process of each node had started, as it was while the primary lived. */
+  startedAtMs?: ReadonlyMap<NodeAddress, number>;
 }
 
 /**
@@ -64,6 +66,7 @@ async function failOver(
     primary: from,
     ...lastWord(view, now, from),
     durability: semiSync ? 'semisync' : 'none',
+    restarted: restartedSince(now, options.startedAtMs),
     nowMs: ctx.clock.nowMs(),
     maxAgeMs: LOOK_MAX_AGE_MS,
     ...(options.to === undefined ? {} : { to: options.to }),
@@ -134,6 +137,18 @@ function lastWord(
 
 function nodeOf(view: ClusterView, node: NodeAddress): NodeView | null {
   return view.nodes.find((one) => one.node === node) ?? null;
+}
+
+/** Start times are computed from an uptime in whole seconds on some servers. */
+const STARTED_TOLERANCE_MS = 2_000;
+
+function restartedSince(view: ClusterView, before: FailoverOptions['startedAtMs']): Set<NodeAddress> {
+  const found = view.nodes.filter(({ node, observation }) => {
+    const was = before?.get(node);
+    const is = observation.facts?.startedAtMs;
+    return was !== undefined && is !== undefined && is - was > STARTED_TOLERANCE_MS;
+  });
+  return new Set(found.map(({ node }) => node));
 }
 
 /** Nodes that answer and replicate, whoever their source is. */
