@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RecoveryRecord } from '../../../src/recovery/types.ts';
 import {
+  freePorts,
+  killNode,
   type SandboxInfo,
   type SandboxNode,
   type SandboxOptions,
-  freePorts,
-  killNode,
   startNode,
   withSandbox,
 } from '../../../src/sandbox/index.ts';
@@ -46,7 +46,14 @@ interface NodeStatus {
 }
 
 interface Status {
-  clusters: { name: string; epoch: number; state: string; primary: string | null; nodes: NodeStatus[]; problems: { code: string; text: string }[] }[];
+  clusters: {
+    name: string;
+    epoch: number;
+    state: string;
+    primary: string | null;
+    nodes: NodeStatus[];
+    problems: { code: string; node?: string; text: string }[];
+  }[];
   endpoints: { name: string; clients: number; held: number }[];
 }
 
@@ -136,7 +143,9 @@ export class Evenkeel {
   }
 
   async history(): Promise<RecoveryRecord[]> {
-    const answer = (await (await this.fetch('/api/v1/history')).json()) as RecoveryRecord[] | { history: RecoveryRecord[] };
+    const answer = (await (await this.fetch('/api/v1/history')).json()) as
+      | RecoveryRecord[]
+      | { history: RecoveryRecord[] };
     return Array.isArray(answer) ? answer : answer.history;
   }
 

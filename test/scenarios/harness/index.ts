@@ -1,3 +1,5 @@
 // The door of the scenario tests' harness.
-export { Evenkeel, type EvenkeelOptions, addressOf, inFrontOf, withEvenkeel } from './evenkeel.ts';
+export { addressOf, Evenkeel, type EvenkeelOptions, inFrontOf, withEvenkeel } from './evenkeel.ts';
+export { type ClientError, directly, Load, reached, through, valueOn, writableNodes } from './load.ts';
+export { type Story, stories } from './stories.ts';
 export { until } from './until.ts';

@@ -2,7 +2,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** Asks every 20 ms until `condition` holds. Throws, naming `what`, when the time is over. */
-export async function until(what: string, timeoutMs: number, condition: () => boolean | Promise<boolean>): Promise<void> {
+export async function until(
+  what: string,
+  timeoutMs: number,
+  condition: () => boolean | Promise<boolean>,
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     if (await condition()) return;

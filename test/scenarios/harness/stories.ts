@@ -1,0 +1,47 @@
+// Stories on both flavors. Either they share one cluster, and each begins when the one before has left everything in
+// order; or each has one of its own, for those that leave a node behind which only a backup could mend.
+// What Evenkeel said is shown where one of them fails.
+import { type TestContext, test } from 'node:test';
+import { type Evenkeel, type EvenkeelOptions, withEvenkeel } from './evenkeel.ts';
+
+export type Story = (evenkeel: Evenkeel, context: TestContext) => Promise<void>;
+
+const storyTimeoutMs = 60_000;
+
+export interface StoriesOptions extends Omit<EvenkeelOptions, 'flavor'> {
+  /** A cluster for each story. */
+  apart?: boolean;
+}
+
+/** One test a flavor, with one subtest a story, in order. */
+export function stories(
+  title: string,
+  { apart = false, ...options }: StoriesOptions,
+  told: Record<string, Story>,
+): void {
+  for (const flavor of ['mysql', 'mariadb'] as const) {
+    const names = Object.keys(told);
+    test(`${flavor}: ${title}`, { timeout: 60_000 + names.length * storyTimeoutMs }, async (context) => {
+      const within = <T>(work: (evenkeel: Evenkeel) => Promise<T>) => withEvenkeel({ ...options, flavor }, work);
+      const tell = async (all: Record<string, Story>, evenkeel: Evenkeel) => {
+        for (const [name, story] of Object.entries(all)) {
+          await context.test(name, { timeout: storyTimeoutMs }, (own) => one(evenkeel, own, story));
+        }
+      };
+      if (!apart) return await within((evenkeel) => tell(told, evenkeel));
+      for (const [name, story] of Object.entries(told)) await within((evenkeel) => tell({ [name]: story }, evenkeel));
+    });
+  }
+}
+
+async function one(evenkeel: Evenkeel, context: TestContext, story: Story): Promise<void> {
+  const from = evenkeel.output.length;
+  try {
+    await evenkeel.healthy();
+    await story(evenkeel, context);
+  } catch (error) {
+    const status = JSON.stringify((await evenkeel.status().catch(() => null))?.clusters[0]?.problems ?? null);
+    process.stderr.write(`--- evenkeel said:\n${evenkeel.output.slice(from).slice(-8000)}\nproblems: ${status}\n---\n`);
+    throw error;
+  }
+}
