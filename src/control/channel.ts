@@ -3,7 +3,7 @@
 // that breaks a bound or sends anything but our messages loses its connection, never the process.
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { type FromWorker, LineDecoder, type ToWorker, maxLineBytes } from '../messages/index.ts';
+import { type FromWorker, LineDecoder, maxLineBytes, type ToWorker } from '../messages/index.ts';
 
 /** What may wait for a worker that does not read, before its connection is ended. */
 const maxOutgoingBytes = 2 * maxLineBytes;
@@ -17,6 +17,7 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'evidence',
   'refresh-accounts',
   'kill',
+  'kill-answer',
   'impact',
   'counters',
   'retired',

@@ -267,10 +267,12 @@ export class ControlProcess {
         this.#clusters.get(message.cluster)?.refreshAccounts();
         return;
       case 'kill': {
-        const { connectionId, queryOnly } = message;
-        this.#fleet.broadcast({ type: 'kill', connectionId, queryOnly }, member);
+        this.#fleet.broadcast({ ...message, asker: member.index }, member);
         return;
       }
+      case 'kill-answer':
+        this.#fleet.tell(message.asker, { type: 'kill-answer', order: message.order, outcome: message.outcome });
+        return;
       case 'counters':
         this.#counters.update(member, message.counters);
         return;

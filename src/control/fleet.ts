@@ -72,6 +72,11 @@ export class Fleet {
     }
   }
 
+  /** To the worker of this index, if it is there. */
+  tell(index: number, message: ToWorker): void {
+    for (const member of this.#members) if (member.index === index) member.send(message);
+  }
+
   broadcast(message: ToWorker, except?: Member): void {
     for (const member of this.#members) if (member !== except) member.send(message);
   }

@@ -280,6 +280,7 @@ export class Supervisor {
       case 'evidence':
       case 'refresh-accounts':
       case 'kill':
+      case 'kill-answer':
       case 'impact':
       case 'counters':
         this.#options.onMessage(worker, message);

@@ -16,6 +16,7 @@ import {
 import { readRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
+import { PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import type { LinkOwner } from './pool.ts';
@@ -55,6 +56,8 @@ export class Client implements LinkOwner {
   /** The error that a client gets at the end of the file that it is still sending. */
   #swallowing: Buffer | null = null;
   #outbox: Outbox;
+  /** Another worker is asked something; the next command waits. */
+  #waiting = false;
   #closing = false;
   #closed = false;
   #lastReadMs: number;
@@ -115,7 +118,7 @@ export class Client implements LinkOwner {
 
   #readOn(): void {
     while (!this.#closed && !this.#closing) {
-      const busy = this.#statement !== null && !this.#statement.takesFile;
+      const busy = this.#waiting || (this.#statement !== null && !this.#statement.takesFile);
       if (busy) {
         if (this.#reader.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
         return;
@@ -343,18 +346,19 @@ export class Client implements LinkOwner {
   }
 
   #kill(packet: Packet, connectionId: number, queryOnly: boolean): void {
-    const outcome = this.worker.kill(this, connectionId, queryOnly);
-    switch (outcome.kind) {
-      case 'done':
-        return this.answerOk();
-      case 'refused':
-        return this.answerError(outcome.err);
-      case 'not-ours': {
-        // A server's own thread id: the server decides.
-        this.#statement = Statement.passThrough(this, packet);
-        return this.#statement.start();
-      }
+    if (connectionId < PROXY_ID_BASE) {
+      // A server's own thread id: the server decides.
+      this.#statement = Statement.passThrough(this, packet);
+      return this.#statement.start();
     }
+    this.#waiting = true;
+    this.worker.kill(this, connectionId, queryOnly, (outcome) => {
+      this.#waiting = false;
+      if (outcome === 'done') this.answerOk();
+      else if (outcome === 'denied') this.answerError(gatewayError('kill-denied', String(connectionId)));
+      else this.answerError(gatewayError('unknown-thread', String(connectionId)));
+      this.#readOn();
+    });
   }
 
   #longData(packet: Packet, statementId: number): void {

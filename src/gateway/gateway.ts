@@ -11,6 +11,7 @@ import type {
   Flavor,
   FromWorker,
   GatewaySettings,
+  KillOutcome,
   NodeAddress,
   ToWorker,
   WorkerCounters,
@@ -31,7 +32,7 @@ import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
-import { type KillOutcome, killVictim, PROXY_ID_BASE } from './kill.ts';
+import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { NodePool, type PoolLimits } from './pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { Warmer } from './warm.ts';
@@ -82,6 +83,7 @@ export class GatewayWorker {
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
   #drains = new Set<Drain>();
+  #killOrders = new KillOrders();
   #warmers = new Map<string, Warmer>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
@@ -200,8 +202,9 @@ export class GatewayWorker {
       case 'reviewed':
         return this.#routes.clusters.get(message.cluster)?.reviewed(message.evidence, message.healthy, this.nowMs());
       case 'kill':
-        killVictim(this, this.#clients.get(message.connectionId), message.queryOnly);
-        return;
+        return this.#killFor(message);
+      case 'kill-answer':
+        return this.#killOrders.answer(message.order, message.outcome);
       case 'impact-report': {
         const { id, cluster, recovery } = message;
         return this.#reportImpact(id, cluster, recovery, this.nowMs() + IMPACT_WAIT_MS);
@@ -374,15 +377,25 @@ export class GatewayWorker {
     };
   }
 
-  kill(client: Client, connectionId: number, queryOnly: boolean): KillOutcome {
-    const { worker, workers } = this.#options;
-    if (connectionId < PROXY_ID_BASE) return { kind: 'not-ours' };
-    const victim = this.#clients.get(connectionId);
-    if (victim === undefined && (connectionId - PROXY_ID_BASE) % workers !== worker) {
-      this.#options.send({ type: 'kill', connectionId, queryOnly });
-      return { kind: 'done' };
+  /** Kills by one of our own ids, here or in another worker; calls back once. */
+  kill({ user }: Client, connectionId: number, queryOnly: boolean, callback: (outcome: KillOutcome) => void): void {
+    if (this.#isOurs(connectionId)) {
+      return callback(killVictim(this, this.#clients.get(connectionId), queryOnly, user));
     }
-    return killVictim(this, victim, queryOnly, client, connectionId);
+    const order = this.#killOrders.add(callback);
+    if (order === null) return callback('unknown');
+    this.#options.send({ type: 'kill', order, connectionId, queryOnly, user });
+  }
+
+  #killFor({ order, asker, connectionId, queryOnly, user }: Extract<ToWorker, { type: 'kill' }>): void {
+    if (!this.#isOurs(connectionId)) return;
+    const outcome = killVictim(this, this.#clients.get(connectionId), queryOnly, user);
+    this.#options.send({ type: 'kill-answer', order, asker, outcome });
+  }
+
+  #isOurs(connectionId: number): boolean {
+    const { worker, workers } = this.#options;
+    return (connectionId - PROXY_ID_BASE) % workers === worker;
   }
 
   // ---- counting -------------------------------------------------------------------------------------------------

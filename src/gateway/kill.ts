@@ -1,32 +1,53 @@
-// KILL by the id that a client was greeted with. A server knows another id for the same session: its thread's.
-import { type ErrPacket } from '../wire/index.ts';
+// KILL by the id that a client was greeted with. A server knows another id for the same session: its thread's. The
+// client to be killed may be another worker's; then that one is asked, by way of the control process.
+import type { KillOutcome } from '../messages/index.ts';
 import type { Client } from './client.ts';
-import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { killThread } from './kill-thread.ts';
 
 /** Our ids lie above this; what is below is a server's own thread id, which the server is asked about. */
 export const PROXY_ID_BASE = 2 ** 30;
 
-export type KillOutcome = { kind: 'done' } | { kind: 'not-ours' } | { kind: 'refused'; err: ErrPacket };
+const ANSWER_TIMEOUT_MS = 1000;
+/** KILLs of this worker's clients that wait for another worker's answer. */
+const MAX_WAITING = 1000;
 
-/** Ends `victim`'s statement, or all of it. `by`: who asks; its account must be the victim's own. */
+/** Ends `victim`'s statement, or all of it, where `user` is its own account. */
 export function killVictim(
   worker: GatewayWorker,
   victim: Client | undefined,
   queryOnly: boolean,
-  by?: Client,
-  connectionId?: number,
+  user: string,
 ): KillOutcome {
-  if (victim === undefined || !victim.loggedIn) {
-    return { kind: 'refused', err: gatewayError('unknown-thread', String(connectionId ?? '')) };
-  }
-  if (by !== undefined && by.user !== victim.user) {
-    return { kind: 'refused', err: gatewayError('kill-denied', String(victim.connectionId)) };
-  }
+  if (victim === undefined || !victim.loggedIn) return 'unknown';
+  if (user !== victim.user) return 'denied';
   worker.count('kills', queryOnly ? 'query' : 'connection');
   const { link } = victim;
   if (link !== null && link.busy) killThread(worker, victim, link, queryOnly);
   if (!queryOnly) victim.killed();
-  return { kind: 'done' };
+  return 'done';
+}
+
+/** KILLs that another worker is asked to carry out. */
+export class KillOrders {
+  #waiting = new Map<number, (outcome: KillOutcome) => void>();
+  #next = 1;
+
+  /** Calls back once: without an answer in time there is nobody of that id. */
+  add(callback: (outcome: KillOutcome) => void): number | null {
+    if (this.#waiting.size >= MAX_WAITING) return null;
+    const order = this.#next++;
+    const timer = setTimeout(() => this.answer(order, 'unknown'), ANSWER_TIMEOUT_MS);
+    this.#waiting.set(order, (outcome) => {
+      clearTimeout(timer);
+      callback(outcome);
+    });
+    return order;
+  }
+
+  answer(order: number, outcome: KillOutcome): void {
+    const callback = this.#waiting.get(order);
+    this.#waiting.delete(order);
+    callback?.(outcome);
+  }
 }

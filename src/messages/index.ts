@@ -123,6 +123,9 @@ export interface GatewaySettings {
 /** What a worker saw that speaks against a node. */
 export type EvidenceKind = 'connection-lost' | 'connect-failed' | 'read-only' | 'shutdown' | 'idle-closed';
 
+/** What became of a KILL. An account may kill its own connections only. */
+export type KillOutcome = 'done' | 'unknown' | 'denied';
+
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
   | { type: 'routes'; version: number; clusters: ClusterRoute[] }
@@ -132,7 +135,9 @@ export type ToWorker =
   | { type: 'drain'; id: number; cluster: string; drainMs: number }
   /** The control process looked at the node because of `evidence`: is it fit to go on? */
   | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
-  | { type: 'kill'; connectionId: number; queryOnly: boolean }
+  /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
+  | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }
+  | { type: 'kill-answer'; order: number; outcome: KillOutcome }
   /** A recovery ended: send the clients' view of it (`impact`) and forget it. */
   | { type: 'impact-report'; id: number; cluster: string; recovery: string }
   /** Stop listening, let clients finish their transactions, close, exit 0. */
@@ -172,7 +177,8 @@ export type FromWorker =
   | { type: 'drained'; id: number; cluster: string; endedTransactions: number }
   | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }
   | { type: 'refresh-accounts'; cluster: string; user: string }
-  | { type: 'kill'; connectionId: number; queryOnly: boolean }
+  | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; user: string }
+  | { type: 'kill-answer'; order: number; asker: number; outcome: KillOutcome }
   | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }
   | { type: 'counters'; counters: WorkerCounters }
   | { type: 'retired' };

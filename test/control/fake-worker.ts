@@ -79,6 +79,7 @@ function take(message: ToWorker): void {
       return;
     case 'accounts':
     case 'kill':
+    case 'kill-answer':
     case 'reviewed':
   }
 }

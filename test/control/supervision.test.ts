@@ -164,12 +164,17 @@ test('a state directory whose path is too long for a socket has its channel else
   await control.stop(500);
 });
 
-test('an order to kill a connection goes to all other workers', async () => {
+test('an order to kill a connection goes to all other workers, with the one who asks', async () => {
   const { dir, port } = await place();
   const { control } = await startTestControl(testConfig(dir, port));
   stopAfter(control);
-  await order(dir, 0, { do: 'send', message: { type: 'kill', connectionId: 42, queryOnly: true } });
+  await order(dir, 0, {
+    do: 'send',
+    message: { type: 'kill', order: 7, connectionId: 42, queryOnly: true, user: 'app' },
+  });
   await until('the order', async () => (await order(dir, 1)).heard.some(({ type }) => type === 'kill'));
+  await order(dir, 1, { do: 'send', message: { type: 'kill-answer', order: 7, asker: 0, outcome: 'done' } });
+  await until('the answer', async () => (await order(dir, 0)).heard.some(({ type }) => type === 'kill-answer'));
   const { heard } = await order(dir, 0);
   assert.equal(
     heard.some(({ type }) => type === 'kill'),
