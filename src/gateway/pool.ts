@@ -57,6 +57,7 @@ export class NodePool {
   /** In the order in which they fell idle. */
   #idle = new Set<Member>();
   #connecting = 0;
+  #advancing = false;
   #queue: LinkRequest[] = [];
   #limits: PoolLimits;
   #tls: ServerTlsSettings;
@@ -149,24 +150,36 @@ export class NodePool {
 
   /** The node is no longer one to talk to: nobody keeps an idle connection to it, nobody waits for one. */
   evacuate(): void {
-    for (const member of this.#spare) member.connection.quit();
     const loss: Loss = { kind: 'closed', detail: `${this.node} left service` };
-    for (const request of this.#queue.splice(0)) request.onLoss(loss);
+    // The queue first: a connection that goes must not be replaced for somebody who waits.
+    const waiting = this.#queue.splice(0);
+    const members = [...this.#members.values()];
+    for (const { place, connection } of members) {
+      if (place === 'spare') connection.quit();
+      // Whoever it is for would send to a node that may not know yet that it is no longer the primary.
+      else if (place === 'connecting') connection.lose(loss);
+    }
+    for (const request of waiting) request.onLoss(loss);
   }
 
   closeAll(): void {
     for (const member of this.#members.values()) member.connection.quit();
   }
 
+  /** Serves who waits, in order. What is set off on the way (a connection that goes, a new request) is seen by the loop. */
   #advance(): void {
-    for (;;) {
-      const request = this.#queue[0];
-      if (request === undefined) return;
-      const given = this.#find(request);
-      if (given === 'none') return;
-      this.#queue.shift();
-      if (given === 'open') this.#open(request);
-      else this.#give(given, request);
+    if (this.#advancing) return;
+    this.#advancing = true;
+    try {
+      for (let request = this.#queue[0]; request !== undefined; request = this.#queue[0]) {
+        const given = this.#find(request);
+        if (given === 'none') return;
+        this.#queue.shift();
+        if (given === 'open') this.#open(request);
+        else this.#give(given, request);
+      }
+    } finally {
+      this.#advancing = false;
     }
   }
 

@@ -164,7 +164,7 @@ export class ClusterRouting {
     this.refresh(nowMs);
   }
 
-  /** The control process looked. */
+  /** The control process looked at the node of this evidence. */
   reviewed(evidence: number, healthy: boolean, nowMs: number): void {
     for (const [node, suspicion] of this.#suspicions) {
       if (suspicion.evidence !== evidence) continue;

@@ -166,7 +166,7 @@ export class Statement implements Waiter, Exchange {
 
   #acquire(node: string): void {
     this.#step = 'linking';
-    const { worker, profileKey } = this.#client;
+    const { worker, gate, profileKey } = this.#client;
     const profile = this.#client.profile as LoginProfile;
     const request: LinkRequest = {
       profile,
@@ -175,7 +175,11 @@ export class Statement implements Waiter, Exchange {
       deadlineMs: this.arrivedMs + worker.settings.hold.timeoutMs,
       onLink: (link) => {
         this.#linkRequest = null;
-        if (this.#step === 'done') return worker.pool(this.#client.cluster, link.node).release(link, true);
+        // The way may have been closed, or lead elsewhere, since the connection was asked for.
+        if (this.#step === 'done' || 'closed' in gate.pick() || !gate.admits(link.node)) {
+          worker.pool(this.#client.cluster, link.node).release(link, true);
+          return this.#step === 'done' ? undefined : this.#again();
+        }
         this.#client.takeLink(link);
         this.#linked(link);
       },

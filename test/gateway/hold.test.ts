@@ -217,7 +217,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat(70) }) },
 );
 
-function simulate(module: HoldModule, options: { seed: number; numRuns: number }): fc.RunDetails<unknown> {
+function simulate(module: HoldModule, options: { seed: number; numRuns: number }): fc.RunDetails<[Step[]]> {
   const schedule = fc.array(step, { minLength: 5, maxLength: 60, size: 'max' });
   return fc.check(
     fc.property(schedule, (steps) => {
@@ -231,7 +231,8 @@ function simulate(module: HoldModule, options: { seed: number; numRuns: number }
 
 test('over thousands of schedules: in order, bounded, without a stampede, and everyone leaves once', () => {
   const result = simulate(real, { seed, numRuns: 4000 });
-  assert.ok(!result.failed, fc.defaultReportMessage(result));
+  const schedule = JSON.stringify(result.counterexample);
+  assert.ok(!result.failed, `seed ${seed}: ${String(result.errorInstance)} after ${schedule}`);
 });
 
 describe('the simulation notices', () => {

@@ -238,7 +238,7 @@ export const okModel: fc.Arbitrary<OkModel> = fc.record({
     fc.constant('Rows matched: 1  Changed: 1  Warnings: 0'),
     fc.string({ maxLength: 300 }),
   ),
-  changes: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, fc.array(change, { maxLength: 4 })),
+  changes: fc.oneof({ weight: 2, arbitrary: fc.constant<Change[]>([]) }, fc.array(change, { maxLength: 4 })),
 });
 
 export const errModel: fc.Arbitrary<ErrModel> = fc.record({

@@ -1,0 +1,114 @@
+// A server that lets everyone in and answers every command with OK: enough to see what the data plane does with its
+// connections. A test may hold logins back, refuse them, and break connections.
+import net from 'node:net';
+import type { LoginProfile } from '../../src/gateway/server-connection.ts';
+import { Capability, PacketReader, encodeErr, encodeGreeting, frame, plainOk } from '../../src/wire/index.ts';
+
+export interface FakeConnection {
+  id: number;
+  /** Command packets, as they came. */
+  commands: Buffer[];
+  open: boolean;
+  /** Ends a login that was held back. */
+  letIn(): void;
+  break(): void;
+}
+
+const CAPABILITIES =
+  (Capability.PROTOCOL_41 |
+    Capability.TRANSACTIONS |
+    Capability.SECURE_CONNECTION |
+    Capability.PLUGIN_AUTH |
+    Capability.SESSION_TRACK |
+    Capability.DEPRECATE_EOF) >>>
+  0;
+
+export class FakeServer {
+  node = '';
+  readonly connections: FakeConnection[] = [];
+  /** Logins wait for `letIn`. */
+  holdsLogins = false;
+  refuses = false;
+  #server: net.Server;
+
+  constructor() {
+    this.#server = net.createServer((socket) => this.#serve(socket));
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    this.node = `127.0.0.1:${(this.#server.address() as net.AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    for (const connection of this.connections) connection.break();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get open(): FakeConnection[] {
+    return this.connections.filter((each) => each.open);
+  }
+
+  #serve(socket: net.Socket): void {
+    const id = this.connections.length + 1;
+    const ok = (sequence: number): boolean => socket.write(frame(plainOk(2, CAPABILITIES), sequence));
+    let waits = false;
+    const connection: FakeConnection = {
+      id,
+      commands: [],
+      open: true,
+      letIn: () => {
+        if (waits) ok(2);
+        waits = false;
+      },
+      break: () => socket.destroy(),
+    };
+    this.connections.push(connection);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      connection.open = false;
+    });
+    const greeting = encodeGreeting({
+      serverVersion: '9.9.9-fake',
+      connectionId: id,
+      nonce: Buffer.from('abcdefghijklmnopqrst'),
+      capabilities: CAPABILITIES,
+      mariadbCapabilities: 0,
+      collation: 45,
+      status: 2,
+      authPlugin: 'mysql_native_password',
+    });
+    socket.write(frame(greeting, 0));
+    const reader = new PacketReader(1 << 24);
+    let loggedIn = false;
+    socket.on('data', (chunk: Buffer) => {
+      reader.push(chunk);
+      for (let packet = reader.next(); packet !== null; packet = reader.next()) {
+        if (loggedIn) {
+          connection.commands.push(Buffer.from(packet.raw));
+          if (packet.payload[0] === 0x01) socket.end();
+          else ok(1);
+          continue;
+        }
+        loggedIn = true;
+        if (this.refuses) socket.write(frame(encodeErr({ errno: 1045, sqlState: '28000', message: 'no' }), 2));
+        else if (this.holdsLogins) waits = true;
+        else ok(2);
+      }
+    });
+  }
+}
+
+/** An account without a password. */
+export function profile(user: string): LoginProfile {
+  return { user, credential: { kind: 'none' }, dialect: 0, collation: 45, tls: false };
+}
+
+/** Waits for a condition, without assuming how long it takes. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
