@@ -11,7 +11,7 @@ import type { Flavor } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import { freePorts, killNode, type SandboxInfo, type SandboxNode, withSandbox } from '../sandbox/index.ts';
 
-const READY_TIMEOUT_MS = 20_000;
+const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 5000;
 const FETCH_TIMEOUT_MS = 2000;
 const MAX_OUTPUT_CHARS = 20_000;

@@ -2,7 +2,7 @@
 // where it is interrupted. It gets a temporary directory of its own, so that whatever it leaves can be seen.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -36,11 +36,17 @@ function demo(dir: string, ...args: string[]): Running {
   return { child, stdout: () => stdout, stderr: () => stderr, ended };
 }
 
-/** The processes that have `dir` in their command line: servers, Evenkeel and its workers alike. */
+/** The processes that have `dir` in their command line or work in it: servers, Evenkeel and its workers alike. */
 async function processesOf(dir: string): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
-  return lines.filter((line) => line.includes(dir)).map((line) => line.replaceAll('\0', ' '));
+  const seen = await Promise.all(
+    pids.map(async (pid) => {
+      const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+      return `${line.replaceAll('\0', ' ')} in ${cwd}`;
+    }),
+  );
+  return seen.filter((line) => line.includes(dir));
 }
 
 /** Nothing of `dir` runs, and nothing is in it. Processes that were killed may take a moment to be gone. */
@@ -105,7 +111,7 @@ for (const [signal, status] of [
         assert.equal(running.child.exitCode, null, running.stderr());
         return running.stdout().includes('clients write rows');
       });
-      assert.ok((await processesOf(dir)).length >= 4, 'three servers and Evenkeel run');
+      assert.ok((await processesOf(dir)).length >= 5, 'three servers, Evenkeel and its workers run');
       running.child.kill(signal);
       assert.equal(await running.ended, status);
       assert.match(running.stdout(), new RegExp(`interrupted by ${signal}`));
