@@ -88,6 +88,14 @@ const CATALOGUE = {
 
 export type GatewayErrorCode = keyof typeof CATALOGUE;
 
+/** All of them, for documentation and tests. */
+export const ERROR_CODES = Object.keys(CATALOGUE) as GatewayErrorCode[];
+
+/** What the error says of its statement; null where it is about none. */
+export function verdictOf(code: GatewayErrorCode): Verdict | null {
+  return CATALOGUE[code].verdict;
+}
+
 /** The ERR packet for `code`; `detail` says what in particular happened. */
 export function gatewayError(code: GatewayErrorCode, detail = ''): ErrPacket {
   const entry: ErrorEntry = CATALOGUE[code];

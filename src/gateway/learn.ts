@@ -36,10 +36,21 @@ export function learnFromText(
 
 function learnUserVariables(session: SessionState, sql: Classification, text: Buffer | null): void {
   const literals = text === null ? null : literalUserVariableSet(text);
-  if (literals === null) {
+  const values = literals?.map(({ valueSql }) => portable(valueSql));
+  if (!literals || !values || values.includes(null)) {
     session.pins.add('user-variable');
     for (const name of sql.userVariables) session.userVariables.delete(name);
     return;
   }
-  for (const { name, valueSql } of literals) session.userVariables.set(name, valueSql);
+  literals.forEach(({ name }, at) => session.userVariables.set(name, values[at] as string));
+}
+
+/**
+ * The literal in a form that means the same under any sql_mode and character set, since it is restored before either is
+ * as it was; null where there is none.
+ */
+function portable(valueSql: string): string | null {
+  if (!/^[\x20-\x5b\x5d-\x7e]*$/.test(valueSql)) return null;
+  if (!valueSql.includes('"')) return valueSql;
+  return /^"[^"']*"$/.test(valueSql) ? `'${valueSql.slice(1, -1)}'` : null;
 }

@@ -1,0 +1,100 @@
+// COM_STMT_EXECUTE as another server connection needs it: the id written in, the parameter types sent again where this
+// connection has not had them, and every other byte as the client's driver sent it.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
+import { SessionState } from '../../src/gateway/session.ts';
+import type { PreparedStatement } from '../../src/gateway/session.ts';
+import { HEADER_BYTES, type Packet, PacketReader, frame } from '../../src/wire/index.ts';
+
+const CLIENT_ID = 5;
+const SERVER_ID = 0x0a0b0c0d;
+
+function statementOf(parameters: number): PreparedStatement {
+  return new SessionState(45).addStatement(Buffer.alloc(0), Buffer.alloc(0), parameters, 0);
+}
+
+/** Half the parameters are NULL; each type is another. */
+function execute(parameters: number, types: boolean, { flags = 0, id = CLIENT_ID, valueBytes = 20 } = {}): Buffer {
+  const head = Buffer.alloc(10);
+  head[0] = 0x17;
+  head.writeUInt32LE(id, 1);
+  head[5] = flags;
+  head.writeUInt32LE(1, 6);
+  if (parameters === 0) return head;
+  const nulls = Buffer.alloc((parameters + 7) >> 3, 0x55);
+  const bound = Buffer.from([types ? 1 : 0]);
+  const typeBytes = types ? typesOf(parameters) : Buffer.alloc(0);
+  return Buffer.concat([head, nulls, bound, typeBytes, Buffer.alloc(valueBytes, 0x77)]);
+}
+
+function typesOf(parameters: number): Buffer {
+  return Buffer.from(Array.from({ length: parameters * 2 }, (_, i) => (i % 2 === 0 ? i : 0x80)));
+}
+
+function packet(payload: Buffer): Packet {
+  const reader = new PacketReader(64 << 20);
+  reader.push(frame(payload, 0));
+  const read = reader.next();
+  assert.ok(read);
+  return read;
+}
+
+for (let parameters = 0; parameters <= 17; parameters++) {
+  test(`${parameters} parameters: the id is the server's, and the types are sent once to each connection`, () => {
+    const statement = statementOf(parameters);
+    const first = executePacket(packet(execute(parameters, true)), statement, SERVER_ID, false);
+    assert.deepEqual(first.raw, frame(execute(parameters, true, { id: SERVER_ID }), 0));
+    const known = executePacket(packet(execute(parameters, false)), statement, SERVER_ID, true);
+    assert.deepEqual(known.raw, frame(execute(parameters, false, { id: SERVER_ID }), 0));
+    const elsewhere = executePacket(packet(execute(parameters, false)), statement, SERVER_ID + 1, false);
+    assert.deepEqual(elsewhere.raw, frame(execute(parameters, true, { id: SERVER_ID + 1 }), 0));
+  });
+}
+
+test('the types are a copy: the chunk that they came in may be reused', () => {
+  const statement = statementOf(3);
+  const came = packet(execute(3, true));
+  executePacket(came, statement, SERVER_ID, false);
+  came.raw.fill(0xee);
+  assert.deepEqual(statement.types, typesOf(3));
+});
+
+test('a client that never sent types is passed on as it came: the server judges', () => {
+  const statement = statementOf(2);
+  const { raw } = executePacket(packet(execute(2, false)), statement, SERVER_ID, false);
+  assert.deepEqual(raw, frame(execute(2, false, { id: SERVER_ID }), 0));
+});
+
+test('an open cursor is noticed by its flag, whatever its kind', () => {
+  for (const [flags, opens] of [
+    [0, false],
+    [1, true],
+    [2, true],
+    [4, true],
+    [8, false], // the parameter count follows: no cursor
+  ] as const) {
+    assert.equal(
+      executePacket(packet(execute(1, true, { flags })), statementOf(1), SERVER_ID, false).opensCursor,
+      opens,
+    );
+  }
+});
+
+test('values of 16 MiB keep their fragments, and get the types in front', () => {
+  const statement = statementOf(1);
+  statement.types = typesOf(1);
+  const valueBytes = 0xffffff - 12; // with the types it is just over one fragment
+  const { raw } = executePacket(packet(execute(1, false, { valueBytes })), statement, SERVER_ID, false);
+  const reader = new PacketReader(64 << 20);
+  reader.push(raw);
+  assert.ok(reader.next()?.payload.equals(execute(1, true, { id: SERVER_ID, valueBytes })));
+});
+
+test('packets too short to be what they say are patched within their bounds or not at all', () => {
+  for (let length = 5; length < 14; length++) {
+    const { raw } = executePacket(packet(execute(2, true).subarray(0, length)), statementOf(2), SERVER_ID, false);
+    assert.equal(raw.length, HEADER_BYTES + length);
+  }
+  assert.equal(patchStatementId(Buffer.alloc(9), SERVER_ID).readUInt32LE(5), SERVER_ID);
+});
