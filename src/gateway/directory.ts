@@ -82,8 +82,11 @@ export class Directory {
     const key = `${cluster}\0${collation}`;
     if (this.#characterSets.has(key)) return;
     const sql =
-      "SELECT CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
-      "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection)";
+      // SET NAMES where it says all: only it gives results the login's collation, too, which their columns show.
+      'SELECT IF(@@character_set_client <=> @@character_set_results AND @@character_set_client=' +
+      "@@character_set_connection, CONCAT('SET NAMES ', @@character_set_client, ' COLLATE ', @@collation_connection), " +
+      "CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
+      "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection))";
     const packet = commandPacket(Command.QUERY, sql);
     const row = (text: string): void => void this.#characterSets.set(key, text);
     commands.unshift({ packet, shape: 'result', status: 0, what: 'character set', row });

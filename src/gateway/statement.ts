@@ -369,11 +369,7 @@ export class Statement implements Waiter, Exchange {
 
   #learn(): void {
     const { session } = this.#client;
-    const { statement, sql, command } = this.#request;
-    if (command === Command.STMT_EXECUTE && statement !== null) {
-      statement.longData = [];
-      statement.longDataBytes = 0;
-    }
+    const { sql, command } = this.#request;
     if (command === Command.SET_OPTION) session.multiStatements = this.#packet.payload.readUInt16LE(1);
     if (command === Command.STMT_RESET || ((this.#lastOk?.status ?? 0) & ServerStatus.LAST_ROW_SENT) !== 0) {
       session.pins.delete('cursor');
@@ -389,6 +385,12 @@ export class Statement implements Waiter, Exchange {
 
   #finish(): void {
     this.#step = 'done';
+    const { statement, command } = this.#request;
+    // Executed, failed or reset: the next execution starts without this one's long data.
+    if (statement !== null && command !== Command.STMT_FETCH) {
+      statement.longData = [];
+      statement.longDataBytes = 0;
+    }
     const { gate, worker } = this.#client;
     if (this.#wasHeld) {
       worker.impact(gate).stalled(worker.nowMs() - this.arrivedMs);
