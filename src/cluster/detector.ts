@@ -44,8 +44,10 @@ interface Doubt {
   /** Signs of all kinds: failed looks, a closed connection, evidence. */
   signs: number;
   failedFreshLooks: number;
-  /** Fresh looks that were refused, and nothing else since. */
-  refused: boolean;
+  /** Since when fresh looks have been refused, and nothing else; null where the last one was not. */
+  refusedSince: number | null;
+  /** It told a client that it shuts down. */
+  saidGoodbye: boolean;
 }
 
 export interface DetectorState {
@@ -57,13 +59,21 @@ export interface DetectorState {
   readonly health: PrimaryHealth;
 }
 
+/**
+ * A server that shuts down closes its port first and its replicas' connections last, many seconds later on MySQL. One
+ * that said so and has refused everybody for this long is left without waiting for that.
+ */
+const GOODBYE_MS = 300;
+
+const NOT_REFUSED = { refusedSince: null, saidGoodbye: false } as const;
+
 /** A detector of a primary that just now was found, or made, the primary. */
 export function newDetector(now: number): DetectorState {
   return { lastAnswerAt: now, answeredLookAt: now, doubt: null, witnesses: new Map(), health: { state: 'alive' } };
 }
 
 function doubted(doubt: DetectorState['doubt'], at: number, now: number, reason: string): Doubt {
-  if (doubt === null) return { since: now, latest: at, reason, signs: 1, failedFreshLooks: 0, refused: false };
+  if (doubt === null) return { since: now, latest: at, reason, signs: 1, failedFreshLooks: 0, ...NOT_REFUSED };
   return { ...doubt, latest: Math.max(doubt.latest, at), signs: doubt.signs + 1 };
 }
 
@@ -84,8 +94,21 @@ function onLook(state: DetectorState, event: Extract<DetectorEvent, { type: 'loo
   if (!event.fresh) return { ...state, doubt };
   return {
     ...state,
-    doubt: { ...doubt, failedFreshLooks: doubt.failedFreshLooks + 1, refused: reach.state === 'refused' },
+    doubt: {
+      ...doubt,
+      failedFreshLooks: doubt.failedFreshLooks + 1,
+      refusedSince: reach.state === 'refused' ? (doubt.refusedSince ?? now) : null,
+    },
   };
+}
+
+function onEvidence(
+  state: DetectorState,
+  { kind, detail }: Extract<DetectorEvent, { type: 'evidence' }>,
+  now: number,
+): DetectorState {
+  const doubt = doubted(state.doubt, now, now, `${kind}: ${detail}`);
+  return { ...state, doubt: kind === 'shutdown' ? { ...doubt, saidGoodbye: true } : doubt };
 }
 
 function onReplica(
@@ -144,11 +167,13 @@ function judge(state: DetectorState, settings: DetectorSettings, now: number): P
   if (doubt === null) return { state: 'alive' };
   const { since } = doubt;
   const silentForMs = Math.round(now - state.lastAnswerAt);
-  const refused = doubt.refused && doubt.signs >= 2;
+  const refused = doubt.refusedSince !== null && doubt.signs >= 2;
   const silent = silentForMs >= settings.silentAfterMs && doubt.failedFreshLooks >= 1 && doubt.signs >= 2;
   if (!refused && !silent) return { state: 'suspect', since, reason: doubt.reason };
   const found = refused ? 'it refuses new connections' : `no answer for ${settings.silentAfterMs} ms`;
   const stillHeardBy = hearing(state, settings, now);
+  const leaving = doubt.saidGoodbye && doubt.refusedSince !== null && now - doubt.refusedSince >= GOODBYE_MS;
+  if (leaving) return { state: 'dead', since, reason: 'it shuts down, and refuses new connections' };
   if (stillHeardBy.length > 0) {
     return { state: 'suspect', since, reason: `${found}, but ${stillHeardBy.join(', ')} still hears it` };
   }
@@ -178,7 +203,7 @@ function applied(state: DetectorState, event: DetectorEvent, now: number): Detec
     case 'closed':
       return { ...state, doubt: doubted(state.doubt, now, now, event.error) };
     case 'evidence':
-      return { ...state, doubt: doubted(state.doubt, now, now, `${event.kind}: ${event.detail}`) };
+      return onEvidence(state, event, now);
     case 'replica':
       return onReplica(state, event, now);
     case 'replica-gone': {

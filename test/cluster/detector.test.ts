@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
-  detect,
   type DetectorEvent,
   type DetectorSettings,
   type DetectorState,
+  detect,
   newDetector,
   slowWitnesses,
 } from '../../src/cluster/detector.ts';
@@ -49,6 +49,20 @@ test('a closed connection and a refused new one are a death where no replica con
 test('a single refusal is a doubt only: it takes a second look', () => {
   assert.equal(run([12, look(refused, 11)]).health.state, 'suspect');
   assert.equal(run([12, look(refused, 11)], [40, look(refused, 39)]).health.state, 'dead');
+});
+
+test('a primary that said it shuts down and refuses everybody is left, though its replicas still hear it', () => {
+  const hearsIt: [number, DetectorEvent] = [5, hears('running', '1')];
+  const goodbye: [number, DetectorEvent] = [
+    10,
+    { type: 'evidence', kind: 'shutdown', detail: 'Server shutdown in progress' },
+  ];
+  const early = run(hearsIt, goodbye, [12, look(refused, 11)], [300, hears('running', '2')], [310, look(refused, 309)]);
+  assert.equal(early.health.state, 'suspect');
+  const late = run(hearsIt, goodbye, [12, look(refused, 11)], [300, hears('running', '2')], [313, look(refused, 311)]);
+  assert.equal(late.health.state, 'dead');
+  const answered = run(hearsIt, goodbye, [12, look(refused, 11)], [200, look(up, 190)], [313, look(refused, 311)]);
+  assert.equal(answered.health.state, 'suspect');
 });
 
 test('while a replica still hears a primary that refuses us, it is not dead, and the reason says so', () => {
