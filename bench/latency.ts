@@ -2,16 +2,7 @@
 // in turn within every round on the same server, so that whatever else the machine does hits all three.
 import { type Figure, judge, number, table } from './support/figures.ts';
 import { measureFromNode } from './support/node-client.ts';
-import {
-  type Cost,
-  costOf,
-  inTurn,
-  type Peer,
-  type PeerName,
-  type Peers,
-  type ServerTls,
-  withPeers,
-} from './support/peers.ts';
+import { type Cost, costOf, inTurn, type Peer, type PeerName, type Peers, withPeers } from './support/peers.ts';
 import {
   type CommonOptions,
   eachRound,
@@ -26,7 +17,6 @@ import type { Measured, Protocol } from './support/sysbench.ts';
 export interface LatencyOptions extends CommonOptions {
   seconds: number;
   client: 'sysbench' | 'node';
-  serverTls: ServerTls;
 }
 
 interface Run extends Measured, Cost {
@@ -43,17 +33,17 @@ const WARM_SECONDS = 1;
 export async function benchLatency(options: LatencyOptions): Promise<Result> {
   const results: FlavorResult[] = [];
   for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
-  const { rounds, seconds, client, serverTls } = options;
+  const { rounds, seconds, client } = options;
   return {
     benchmark: 'latency',
     title: 'Added latency: one client, point selects',
-    settings: { clients: 1, rounds, seconds, client, serverTls, 'Evenkeel workers': 1, 'HAProxy threads': 1 },
+    settings: { clients: 1, rounds, seconds, client, 'Evenkeel workers': 1, 'HAProxy threads': 1 },
     results,
   };
 }
 
 async function measureFlavor(flavor: Flavor, options: LatencyOptions): Promise<FlavorResult> {
-  return withPeers(flavor, options.serverTls, async (peers) => {
+  return withPeers(flavor, async (peers) => {
     progress(`latency ${flavor}: warming up`);
     for (const protocol of PROTOCOLS) {
       for (const peer of peers.all)
@@ -112,13 +102,23 @@ function added(rounds: readonly Round[], peer: PeerName, protocol: Protocol, lat
 }
 
 function figuresOf(rounds: readonly Round[]): Figure[] {
-  return PROTOCOLS.flatMap((protocol) =>
-    (['haproxy', 'evenkeel'] as const).flatMap((peer): Figure[] => [
-      { name: `added by ${peer}, ${protocol}, mean`, unit: 'µs', samples: added(rounds, peer, protocol, 'meanUs') },
-      { name: `added by ${peer}, ${protocol}, p50`, unit: 'µs', samples: added(rounds, peer, protocol, 'p50Us') },
-      { name: `added by ${peer}, ${protocol}, p99`, unit: 'µs', samples: added(rounds, peer, protocol, 'p99Us') },
-    ]),
-  );
+  return PROTOCOLS.flatMap((protocol): Figure[] => {
+    const ratios = (latency: Latency): number[] => {
+      const haproxy = added(rounds, 'haproxy', protocol, latency);
+      return added(rounds, 'evenkeel', protocol, latency).map((more, i) => more / (haproxy[i] ?? Number.NaN));
+    };
+    const perPeer = (['haproxy', 'evenkeel'] as const).flatMap((peer): Figure[] => [
+      { name: `${protocol}: added by ${peer}, mean`, unit: 'µs', samples: added(rounds, peer, protocol, 'meanUs') },
+      { name: `${protocol}: added by ${peer}, p50`, unit: 'µs', samples: added(rounds, peer, protocol, 'p50Us') },
+      { name: `${protocol}: added by ${peer}, p99`, unit: 'µs', samples: added(rounds, peer, protocol, 'p99Us') },
+    ]);
+    const times = `${protocol}: evenkeel's part to haproxy's`;
+    return [
+      ...perPeer,
+      { name: `${times}, mean`, unit: 'ratio', samples: ratios('meanUs') },
+      { name: `${times}, p50`, unit: 'ratio', samples: ratios('p50Us') },
+    ];
+  });
 }
 
 function tableOf(rounds: readonly Round[]): string {

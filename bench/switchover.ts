@@ -1,7 +1,7 @@
 // What clients see of a planned switchover: one cluster, one switchover after the other, each to the next replica once
 // that has caught up, under a load that goes on all the time.
 import { setTimeout as pause } from 'node:timers/promises';
-import { addressOf, type Evenkeel, serverVersion, until, withCluster } from './support/cluster.ts';
+import { addressOf, type Evenkeel, orderSwitchover, serverVersion, until, withCluster } from './support/cluster.ts';
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
@@ -70,7 +70,7 @@ async function measureRound(evenkeel: Evenkeel, load: Load, options: SwitchoverO
   await pause(options.warmMs);
   const { candidate, lagMs } = await caughtUp(evenkeel);
   const before = load.cut();
-  const record = await evenkeel.switchover(evenkeel.node(candidate));
+  const record = await orderSwitchover(evenkeel, candidate);
   await pause(options.settleMs);
   const during = load.cut();
   const step = (name: string) => record.steps.find((each) => each.name.startsWith(name));

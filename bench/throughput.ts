@@ -1,15 +1,8 @@
 // A preview of what comes with multiplexing: many clients with point selects, directly, through HAProxy and through
 // Evenkeel with one worker. Until statements of many clients share server connections, it only shows where things are.
 import { number, table } from './support/figures.ts';
-import { type Cost, costOf, inTurn, type PeerName, type ServerTls, withPeers } from './support/peers.ts';
-import {
-  type CommonOptions,
-  eachRound,
-  type Flavor,
-  type FlavorResult,
-  progress,
-  type Result,
-} from './support/report.ts';
+import { type Cost, costOf, inTurn, type PeerName, withPeers } from './support/peers.ts';
+import { attempt, type CommonOptions, type Flavor, type FlavorResult, type Result } from './support/report.ts';
 import { median } from './support/stats.ts';
 import type { Measured, Protocol } from './support/sysbench.ts';
 
@@ -17,7 +10,6 @@ export interface ThroughputOptions extends CommonOptions {
   seconds: number;
   clients: number[];
   protocol: Protocol;
-  serverTls: ServerTls;
 }
 
 interface Run extends Measured, Cost {
@@ -30,17 +22,17 @@ const PEERS: readonly PeerName[] = ['direct', 'haproxy', 'evenkeel'];
 export async function benchThroughput(options: ThroughputOptions): Promise<Result> {
   const results: FlavorResult[] = [];
   for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
-  const { rounds, seconds, clients, protocol, serverTls } = options;
+  const { rounds, seconds, clients, protocol } = options;
   return {
     benchmark: 'throughput',
     title: 'Throughput: many clients, point selects (a preview: multiplexing is not there yet)',
-    settings: { rounds, seconds, clients: clients.join('/'), protocol, serverTls, 'Evenkeel workers': 1 },
+    settings: { rounds, seconds, clients: clients.join('/'), protocol, 'Evenkeel workers': 1 },
     results,
   };
 }
 
 async function measureFlavor(flavor: Flavor, options: ThroughputOptions): Promise<FlavorResult> {
-  return withPeers(flavor, options.serverTls, async ({ all, sysbench, version }) => {
+  return withPeers(flavor, async ({ all, sysbench, version }) => {
     const done: Run[] = [];
     const failed: FlavorResult['failedRounds'] = [];
     for (const clients of options.clients) {

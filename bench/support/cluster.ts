@@ -3,6 +3,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import mysql, { type RowDataPacket } from 'mysql2/promise';
+import type { RecoveryRecord } from '../../src/recovery/types.ts';
 import { type Evenkeel, type EvenkeelOptions, withEvenkeel } from '../../test/scenarios/harness/index.ts';
 import { killNow, onExit } from './processes.ts';
 
@@ -31,6 +32,25 @@ function endNow(evenkeel: Evenkeel): void {
     // No worker was started yet.
   }
   rmSync(evenkeel.dir, { recursive: true, force: true });
+}
+
+/**
+ * As `evenkeel switchover` orders it, without the start of another process, which would take processor time from those
+ * that are measured. Throws where it was not done.
+ */
+export async function orderSwitchover(evenkeel: Evenkeel, to: string): Promise<RecoveryRecord> {
+  const token = readFileSync(join(evenkeel.dir, '.evenkeel', 'token'), 'utf8').trim();
+  const cluster = (await evenkeel.status()).clusters[0]?.name ?? '';
+  const answer = await evenkeel.fetch(`/api/v1/clusters/${cluster}/switchover`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ to }),
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`the switchover was not begun (${answer.status}): ${text.slice(0, 300)}`);
+  const record = JSON.parse(text) as RecoveryRecord;
+  if (record.outcome !== 'done') throw new Error(`the switchover: ${record.outcome}, ${record.reason}`);
+  return record;
 }
 
 /** e.g. `9.7.4` or `10.11.19-MariaDB-…`. */

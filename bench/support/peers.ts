@@ -1,12 +1,13 @@
 // What stands side by side: the server itself, HAProxy passing TCP through with one thread, and Evenkeel with one
-// worker, all three on the same server, plain on both sides unless told otherwise.
+// worker, all three on the same server. Nobody speaks TLS: HAProxy in TCP mode would pass it on without looking.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import mysql from 'mysql2/promise';
 import { findTool, freePorts } from '../../src/sandbox/index.ts';
-import { serverVersion, until, withCluster } from './cluster.ts';
+import { type Evenkeel, serverVersion, until, withCluster } from './cluster.ts';
 import { cpuMs, killNow, onExit, residentMiB } from './processes.ts';
 import { type Flavor, progress } from './report.ts';
 import { Sysbench, type Target } from './sysbench.ts';
@@ -28,23 +29,21 @@ export interface Peers {
   version: string;
 }
 
-export type ServerTls = 'off' | 'preferred';
-
 /** Runs `work` with all three in front of one server with sysbench's table in it. */
-export async function withPeers<T>(flavor: Flavor, tls: ServerTls, work: (peers: Peers) => Promise<T>): Promise<T> {
+export async function withPeers<T>(flavor: Flavor, work: (peers: Peers) => Promise<T>): Promise<T> {
   const sysbench = await Sysbench.find(progress);
   const options = {
     flavor,
     nodes: 1,
     replication: 'async',
     workers: 1,
-    cluster: `    serverTls: { mode: "${tls}" }`,
   } as const;
   return withCluster(options, async (evenkeel) => {
     const node = evenkeel.sandbox.nodes[0];
     if (node === undefined) throw new Error('the sandbox has no node');
     const { user, password, database } = evenkeel.sandbox.app;
     const direct: Target = { host: node.host, port: node.port, user, password, database };
+    await makeRoom(evenkeel, node);
     await sysbench.prepare(direct);
     return withHaproxy(direct, async (haproxy) =>
       work({
@@ -58,6 +57,12 @@ export async function withPeers<T>(flavor: Flavor, tls: ServerTls, work: (peers:
       }),
     );
   });
+}
+
+/** For the clients of one run, and for the server connections that Evenkeel keeps after its own. */
+async function makeRoom(evenkeel: Evenkeel, node: Evenkeel['sandbox']['nodes'][number]): Promise<void> {
+  const connection = await mysql.createConnection(evenkeel.direct(node));
+  await connection.query('SET GLOBAL max_connections = 2000').finally(() => connection.destroy());
 }
 
 async function withHaproxy<T>(server: Target, work: (peer: Peer) => Promise<T>): Promise<T> {

@@ -43,7 +43,7 @@ export async function runToEnd(argv: string[], env: Record<string, string>, dead
       child.once('error', reject);
       child.once('close', (code, signal) => resolve(code ?? signal ?? 'nothing'));
     });
-    if (status !== 0) throw new Error(`${program} ended with ${status}:\n${output.slice(-2000)}`);
+    if (status !== 0) throw new Error(`${program} ended with ${status}:\n${output.slice(0, 2000)}`);
     return output;
   } finally {
     clearTimeout(timer);

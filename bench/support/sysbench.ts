@@ -75,7 +75,9 @@ export class Sysbench {
       ...words,
     ];
     return runToEnd(argv, this.#tool.env, deadlineMs).catch((error: Error) => {
-      throw new Error(error.message.replaceAll(password, '***'));
+      // Every thread complains; the first one says why.
+      const why = /^FATAL: (?!`)(.*)$/m.exec(error.message)?.[1] ?? error.message;
+      throw new Error(`sysbench: ${why.replaceAll(password, '***')}`);
     });
   }
 }
