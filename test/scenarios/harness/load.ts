@@ -50,9 +50,7 @@ export class Load {
   static async start(evenkeel: Evenkeel, options: LoadOptions): Promise<Load> {
     const load = new Load(evenkeel, options);
     await through(evenkeel, `CREATE TABLE ${load.table} (client INT, n INT, PRIMARY KEY (client, n))`);
-    const connections = await Promise.all(
-      Array.from({ length: options.clients }, () => mysql.createConnection(evenkeel.login())),
-    );
+    const connections = await Promise.all(Array.from({ length: options.clients }, () => application(evenkeel)));
     load.#clients = connections.map((connection, client) => load.#run(connection, client));
     await load.more();
     return load;
@@ -132,9 +130,14 @@ export class Load {
 
 type Rows = [RowDataPacket[]];
 
+/** A connection of the application's; it waits where a new connection has to. */
+export async function application(evenkeel: Evenkeel, endpoint: 'writer' | 'reader' = 'writer'): Promise<Connection> {
+  return await mysql.createConnection({ ...evenkeel.login(endpoint), connectTimeout: 45_000 });
+}
+
 /** Statements through the proxy, over one connection of their own; the last one's rows. */
 export async function through(evenkeel: Evenkeel, ...statements: string[]): Promise<Rows> {
-  return await ask(await mysql.createConnection(evenkeel.login()), statements);
+  return await ask(await application(evenkeel), statements);
 }
 
 /** Statements on a node, past the proxy, as the administrator; the last one's rows. */
@@ -160,7 +163,7 @@ export async function valueOn(evenkeel: Evenkeel, node: SandboxNode, sql: string
 
 /** Which node a new connection of the application reaches. */
 export async function reached(evenkeel: Evenkeel, endpoint: 'writer' | 'reader' = 'writer'): Promise<SandboxNode> {
-  const connection = await mysql.createConnection(evenkeel.login(endpoint));
+  const connection = await application(evenkeel, endpoint);
   try {
     const [rows] = await connection.query<RowDataPacket[]>('SELECT @@port AS port');
     return evenkeel.node(`127.0.0.1:${rows[0]?.['port']}`);
