@@ -336,6 +336,7 @@ export class Statement implements Waiter, Exchange {
     const link = this.#link;
     if (link === null || this.#step !== 'sent') return;
     const shift = link.scanner.sequenceShift;
+    // The client numbered it behind packets that only it has seen.
     if (shift !== 0) renumber(packet.raw, -shift);
     const more = link.write(packet.raw);
     if (packet.payload.length === 0) {
@@ -493,10 +494,4 @@ function packetOf(raw: Buffer): Packet {
 
 function describeLoss(loss: Loss): string {
   return loss.kind === 'refused' ? loss.err.message : loss.detail;
-}
-
-/** Packets that the client numbered behind packets which only it has seen. */
-function renumber(raw: Buffer, by: number): void {
-  for (let at = 0; at < raw.length; at += 4 + raw.readUIntLE(at, 3))
-    raw[at + 3] = ((raw[at + 3] as number) + by) & 0xff;
 }

@@ -1,6 +1,6 @@
 // The protocol of MySQL and MariaDB, without I/O: the folder's door.
 export * from './capabilities.ts';
-export { HEADER_BYTES, type Packet, PacketReader, commandPacket, frame } from './packet.ts';
+export { HEADER_BYTES, type Packet, PacketReader, commandPacket, frame, renumber } from './packet.ts';
 export { type AnswerShape, ResponseScanner, ScanError, type ScannerSink } from './scanner.ts';
 export { type SessionChange } from './session-state.ts';
 export * from './handshake.ts';

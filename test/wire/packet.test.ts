@@ -10,6 +10,7 @@ import {
   PacketReader,
   commandPacket,
   frame,
+  renumber,
 } from '../../src/wire/packet.ts';
 
 const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
@@ -169,4 +170,11 @@ test('whatever is framed is read back', () => {
     }),
     { seed, numRuns: 300 },
   );
+});
+
+test('renumbering reaches every fragment, wraps around, and changes nothing else', () => {
+  const payload = Buffer.alloc(MAX_FRAGMENT_BYTES + 3, 7);
+  const raw = frame(payload, 1);
+  renumber(raw, -3);
+  assert.ok(raw.equals(frame(payload, 254)));
 });
