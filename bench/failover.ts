@@ -2,7 +2,7 @@
 // that hangs looks like. Each round has a new cluster and a new Evenkeel, since a primary that crashed under load may
 // come back with transactions that nobody was told of, and is then rightly kept out.
 import { setTimeout as pause } from 'node:timers/promises';
-import { addressOf, type Evenkeel, serverVersion, until, withCluster } from './support/cluster.ts';
+import { addressOf, type Evenkeel, serverVersion, until, withEvenkeel } from './support/cluster.ts';
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
@@ -52,7 +52,7 @@ export async function benchFailover(options: FailoverOptions): Promise<Result> {
 async function measureFlavor(flavor: Flavor, options: FailoverOptions): Promise<FlavorResult> {
   let version = 'unknown';
   const { done, failed } = await eachRound(options.rounds, `failover ${flavor}`, async () =>
-    withCluster({ flavor, nodes: 3, replication: 'semisync', workers: options.workers }, async (evenkeel) => {
+    withEvenkeel({ flavor, nodes: 3, replication: 'semisync', workers: options.workers }, async (evenkeel) => {
       version = await serverVersion(evenkeel);
       const value = await measureRound(evenkeel, options);
       return { value, line: describe(value) };

@@ -1,7 +1,7 @@
 // What clients see of a planned switchover: one cluster, one switchover after the other, each to the next replica once
 // that has caught up, under a load that goes on all the time.
 import { setTimeout as pause } from 'node:timers/promises';
-import { addressOf, type Evenkeel, orderSwitchover, serverVersion, until, withCluster } from './support/cluster.ts';
+import { addressOf, type Evenkeel, orderSwitchover, serverVersion, until, withEvenkeel } from './support/cluster.ts';
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
@@ -35,7 +35,7 @@ export async function benchSwitchover(options: SwitchoverOptions): Promise<Resul
   const results: FlavorResult[] = [];
   for (const flavor of options.flavors) {
     const cluster = { flavor, nodes: 3, replication: 'semisync', workers: options.workers } as const;
-    results.push(await withCluster(cluster, (evenkeel) => measureFlavor(flavor, evenkeel, options)));
+    results.push(await withEvenkeel(cluster, (evenkeel) => measureFlavor(flavor, evenkeel, options)));
   }
   const { rounds, clients, thinkMs, workers, warmMs, settleMs } = options;
   return {

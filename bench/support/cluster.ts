@@ -1,38 +1,12 @@
-// A sandbox with an Evenkeel in front of it for a benchmark. The harness of the scenario tests does the work; here it
-// is tied to the life of this process, because whoever stops a benchmark half-way must not be left with servers.
-import { readFileSync, rmSync } from 'node:fs';
+// The clusters that benchmarks run against: the harness of the scenario tests, which ties everything it starts to the
+// life of this process, and what benchmarks ask of it beyond that.
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mysql, { type RowDataPacket } from 'mysql2/promise';
 import type { RecoveryRecord } from '../../src/recovery/types.ts';
-import { type Evenkeel, type EvenkeelOptions, withEvenkeel } from '../../test/scenarios/harness/index.ts';
-import { killNow, onExit } from './processes.ts';
+import type { Evenkeel } from '../../test/scenarios/harness/index.ts';
 
-export { addressOf, type Evenkeel, until } from '../../test/scenarios/harness/index.ts';
-
-/** Runs `work` with a new cluster and a new Evenkeel, and ends both, also when this process is interrupted. */
-export function withCluster<T>(options: EvenkeelOptions, work: (evenkeel: Evenkeel) => Promise<T>): Promise<T> {
-  return withEvenkeel(options, async (evenkeel) => {
-    const forget = onExit(() => endNow(evenkeel));
-    try {
-      return await work(evenkeel);
-    } finally {
-      forget();
-    }
-  });
-}
-
-function endNow(evenkeel: Evenkeel): void {
-  killNow(evenkeel.pid);
-  try {
-    const file = JSON.parse(readFileSync(join(evenkeel.dir, '.evenkeel', 'workers.json'), 'utf8')) as {
-      workers: { pid: number }[];
-    };
-    for (const { pid } of file.workers) killNow(pid);
-  } catch {
-    // No worker was started yet.
-  }
-  rmSync(evenkeel.dir, { recursive: true, force: true });
-}
+export { addressOf, type Evenkeel, until, withEvenkeel } from '../../test/scenarios/harness/index.ts';
 
 /**
  * As `evenkeel switchover` orders it, without the start of another process, which would take processor time from those

@@ -1,13 +1,14 @@
 // What stands side by side: the server itself, HAProxy passing TCP through with one thread, and Evenkeel with one
 // worker, all three on the same server. Nobody speaks TLS: HAProxy in TCP mode would pass it on without looking.
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import mysql from 'mysql2/promise';
 import { findTool, freePorts } from '../../src/sandbox/index.ts';
-import { type Evenkeel, serverVersion, until, withCluster } from './cluster.ts';
+import { type Evenkeel, serverVersion, until, withEvenkeel } from './cluster.ts';
 import { cpuMs, killNow, onExit, residentMiB } from './processes.ts';
 import { type Flavor, progress } from './report.ts';
 import { Sysbench, type Target } from './sysbench.ts';
@@ -38,7 +39,7 @@ export async function withPeers<T>(flavor: Flavor, work: (peers: Peers) => Promi
     replication: 'async',
     workers: 1,
   } as const;
-  return withCluster(options, async (evenkeel) => {
+  return withEvenkeel(options, async (evenkeel) => {
     const node = evenkeel.sandbox.nodes[0];
     if (node === undefined) throw new Error('the sandbox has no node');
     const { user, password, database } = evenkeel.sandbox.app;
@@ -91,7 +92,10 @@ listen mysql
     stdio: 'ignore',
   });
   const pid = child.pid ?? -1;
-  const forget = onExit(() => killNow(pid));
+  const forget = onExit(() => {
+    killNow(pid);
+    rmSync(dir, { recursive: true, force: true });
+  });
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
     child.once('error', () => resolve());

@@ -2,6 +2,7 @@
 // temporary directory, and ended with everything it started, whatever the test does. The methods are an operator's
 // verbs, so that a test reads as a story.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -127,6 +128,20 @@ export class Evenkeel {
     }
   }
 
+  /** The same for a process that is about to exit: without waiting, and with the directory. */
+  destroyNow(): void {
+    this.#process?.kill('SIGKILL');
+    try {
+      const file = JSON.parse(readFileSync(join(this.dir, '.evenkeel', 'workers.json'), 'utf8')) as {
+        workers: { pid: number }[];
+      };
+      for (const { pid } of file.workers) process.kill(pid, 'SIGKILL');
+    } catch {
+      // none was started yet, or gone already
+    }
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
   async workerPids(): Promise<number[]> {
     const file = JSON.parse(await readFile(join(this.dir, '.evenkeel', 'workers.json'), 'utf8')) as {
       workers: { pid: number }[];
@@ -239,6 +254,9 @@ export async function inFrontOf<T>(
   const [writer = 0, reader = 0, http = 0] = await freePorts(3);
   const ports = { writer, reader, http };
   const evenkeel = new Evenkeel(sandbox, dir, ports, configOf(options, sandbox, ports));
+  // Whoever interrupts a test or a benchmark must not be left with its processes.
+  const atExit = (): void => evenkeel.destroyNow();
+  process.once('exit', atExit);
   try {
     await evenkeel.start();
     return await work(evenkeel);
@@ -247,6 +265,7 @@ export async function inFrontOf<T>(
     throw error;
   } finally {
     await evenkeel.destroy();
+    process.off('exit', atExit);
     await rm(dir, { recursive: true, force: true });
   }
 }
