@@ -10,6 +10,7 @@ import {
   type ErrPacket,
   encodeErr,
   frame,
+  renumber,
   type OkPacket,
   type Packet,
   ServerStatus,
