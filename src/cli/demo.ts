@@ -1,7 +1,9 @@
 // `evenkeel demo`: a sandbox, the proxy, a workload and a killed primary on one screen. With --json the telling goes to
 // standard error, so that standard output is the object alone. Exit status 1 where the verdict is `fail`.
-import { resolve } from 'node:path';
+import { access, constants } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { UsageError } from './failure.ts';
 import { wholeNumber } from './values.ts';
 
 interface DemoFlags {
@@ -12,6 +14,12 @@ interface DemoFlags {
 }
 
 async function demo({ flavor, connections, svg, json }: DemoFlags): Promise<void> {
+  // Half a minute later would be too late to find out.
+  if (svg !== undefined) {
+    await access(dirname(resolve(svg)), constants.W_OK).catch(() => {
+      throw new UsageError(`--svg: cannot write into ${dirname(resolve(svg))}`);
+    });
+  }
   const { runDemo } = await import('../demo/index.ts');
   const result = await runDemo({
     flavor,
