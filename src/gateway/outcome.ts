@@ -7,7 +7,7 @@
 // | ROLLBACK                                   | it is rolled back: OK           | OK                       |
 // | COMMIT, or a statement that commits        | unknown                         | unknown                  |
 // | a read, or a change of the session alone   | again                           | cut off                  |
-// | a write with autocommit off                | again: it was not committed     | 1213                     |
+// | a write with autocommit off                | 1213: it was not committed      | 1213                     |
 // | an autocommit write, or anything not known | unknown                         | unknown                  |
 import type { Classification } from '../sql/index.ts';
 import type { GatewayErrorCode } from './errors.ts';
@@ -39,9 +39,8 @@ export function outcomeOfLoss(lost: LostStatement): Outcome {
     return { kind: 'error', code: 'transaction-lost' };
   }
   if (harmless(sql)) return lost.shown ? { kind: 'error', code: 'answer-cut' } : { kind: 'again' };
-  if (!lost.autocommit && uncommitted(sql)) {
-    return lost.shown ? { kind: 'error', code: 'transaction-lost' } : { kind: 'again' };
-  }
+  // Not run again by us, though no COMMIT was sent: a table without transactions may have kept it.
+  if (!lost.autocommit && uncommitted(sql)) return { kind: 'error', code: 'transaction-lost' };
   return { kind: 'error', code: 'outcome-unknown' };
 }
 
