@@ -145,7 +145,8 @@ test('no test imports another test, or the helpers of another folder', () => {
   for (const { path, imports } of sources) {
     if (!path.startsWith('test/')) continue;
     for (const { target } of imports) {
-      const own = dirname(target) === dirname(path) || dirname(target) === 'test' || target.startsWith('test/support/');
+      const own =
+        target.startsWith(`${dirname(path)}/`) || dirname(target) === 'test' || target.startsWith('test/support/');
       if (target.endsWith('.test.ts') || (target.startsWith('test/') && !own)) wrong.push(`${path} imports ${target}`);
     }
   }

@@ -5,10 +5,10 @@ import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import { joinAddress, splitAddress } from './connection.ts';
 import { Hands } from './control.ts';
 import {
-  detect,
   type DetectorEvent,
   type DetectorSettings,
   type DetectorState,
+  detect,
   newDetector,
   slowWitnesses,
 } from './detector.ts';

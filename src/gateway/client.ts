@@ -412,10 +412,16 @@ export class Client implements LinkOwner {
     const afterReset = link.used;
     link.used = true;
     link.prepared.clear();
-    const commands = this.session.restoreCommands(
-      afterReset,
-      this.worker.directory.characterSet(this.cluster, collation),
-    );
+    const dialect = this.profile?.dialect ?? 0;
+    const characterSet = this.worker.directory.characterSet(this.cluster, collation);
+    const asAtLogin = characterSet === null ? [] : [characterSet];
+    if ((dialect & Capability.IGNORE_SPACE) !== 0) {
+      asAtLogin.push("SET SESSION sql_mode=CONCAT(@@SESSION.sql_mode, ',IGNORE_SPACE')");
+    }
+    if ((dialect & Capability.INTERACTIVE) !== 0) {
+      asAtLogin.push('SET SESSION wait_timeout=@@GLOBAL.interactive_timeout');
+    }
+    const commands = this.session.restoreCommands(afterReset, asAtLogin);
     if (!afterReset) this.worker.directory.askCharacterSet(this.cluster, collation, commands);
     runQuietly(link, commands, (result) => {
       if (result.kind !== 'done') return callback(result);

@@ -26,12 +26,24 @@ export function learnFromText(
   if (kind === 'unknown') session.pins.add('unknown-effect');
   const opaque = kind === 'call' || kind === 'multi' || flags.unknownFunction;
   if (opaque && unexplainedChange) session.pins.add('unknown-effect');
+  if (kind === 'set' || kind === 'multi') learnCollation(session, text);
   if (flags.setsUserVariable) learnUserVariables(session, sql, text);
   if (flags.setsLastInsertId) session.pins.add('last-insert-id');
   if (flags.setsOneShotTransaction && text !== null) session.oneShot = commandPacket(Command.QUERY, text);
   else if (kind !== 'set' && kind !== 'use' && kind !== 'empty') session.oneShot = null;
   if (warnings > 0) session.diagnostics = true;
   if (flags.calcFoundRows) session.foundRows = true;
+}
+
+const NAMES_COLLATE = /(?:^|[,;])\s*(?:SET\s+)?NAMES\s+['"]?\w+['"]?\s+COLLATE\s+['"]?(\w+)['"]?/i;
+
+/** Of `SET NAMES … COLLATE …` servers tell the character set only. */
+function learnCollation(session: SessionState, text: Buffer | null): void {
+  const sql = text?.toString('latin1') ?? '';
+  if (!/\bnames\b/i.test(sql) || !/\bcollate\b/i.test(sql)) return;
+  const collation = NAMES_COLLATE.exec(sql)?.[1];
+  if (collation === undefined) session.pins.add('unknown-effect');
+  else session.variables.set('collation_connection', collation);
 }
 
 function learnUserVariables(session: SessionState, sql: Classification, text: Buffer | null): void {

@@ -199,6 +199,8 @@ export class ServerConnection {
   #attach(socket: net.Socket): void {
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error: Error) => this.#broken(error.message));
+    // At the end of what it says, not when the socket is gone: what is written in between is surely not executed.
+    socket.on('end', () => this.#broken('the server closed the connection'));
     socket.on('close', () => this.#broken('the server closed the connection'));
   }
 

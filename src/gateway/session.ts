@@ -105,6 +105,10 @@ export class SessionState {
     this.status = ok.status;
     this.autocommit = (ok.status & ServerStatus.AUTOCOMMIT) !== 0;
     if (ok.insertId !== 0n) this.lastInsertId = ok.insertId;
+    // A new character set brings its default collation, and a collation of its own choice is told behind it or not at all.
+    if (changes.some((change) => change.kind === 'variable' && change.name === 'character_set_connection')) {
+      this.variables.delete('collation_connection');
+    }
     for (const change of changes) {
       switch (change.kind) {
         case 'schema':
@@ -152,8 +156,11 @@ export class SessionState {
     return statement;
   }
 
-  /** The commands that bring a server connection from its login's (or a reset's) state to this one, in order. */
-  restoreCommands(afterReset: boolean, characterSet: string | null): QuietCommand[] {
+  /**
+   * The commands that bring a server connection from its login's (or a reset's) state to this one, in order. `asAtLogin`:
+   * SQL for what a login with this profile sets and a reset forgets.
+   */
+  restoreCommands(afterReset: boolean, asAtLogin: readonly string[]): QuietCommand[] {
     const commands: QuietCommand[] = [];
     const add = (packet: Buffer, what: string): void => {
       commands.push({ packet, shape: 'result', status: this.status, what });
@@ -161,7 +168,7 @@ export class SessionState {
     const query = (sql: string, what: string): void => add(commandPacket(Command.QUERY, sql), what);
     if (afterReset) add(commandPacket(Command.RESET_CONNECTION), 'reset');
     query(TRACKING_SETUP, 'session tracking');
-    if (afterReset && characterSet !== null) query(characterSet, 'character set');
+    if (afterReset) for (const sql of asAtLogin) query(sql, 'what a login sets');
     if (this.multiStatements !== null) {
       const option = Buffer.alloc(2);
       option.writeUInt16LE(this.multiStatements, 0);

@@ -10,9 +10,9 @@ import {
   type ErrPacket,
   encodeErr,
   frame,
-  renumber,
   type OkPacket,
   type Packet,
+  renumber,
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';

@@ -1,8 +1,9 @@
 // Walks over a statement's tokens and notes, whatever the statement is, what matters anywhere in it: user and system
 // variables, calls, locking clauses, INTO. The handlers of single verbs (statements.ts, set.ts) only steer it.
+
+import { type Dialect, Lexer, T } from './lexer.ts';
 import { variableName } from './names.ts';
-import { Lexer, T, type Dialect } from './lexer.ts';
-import { traitsOf, TRAIT, W } from './words.ts';
+import { TRAIT, traitsOf, W } from './words.ts';
 
 /** What was noted, as bits; the first ones are the flags of a classification in FLAG_NAMES' order. */
 export const F = {

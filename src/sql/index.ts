@@ -3,7 +3,7 @@ import { classify } from './classify.ts';
 import type { ClassifyOptions } from './types.ts';
 
 export { classify } from './classify.ts';
-export { literalUserVariableSet, type LiteralAssignment } from './literals.ts';
+export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
 export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 
 /** Whether a text sets a session_track_* variable, on which the data plane itself relies. */

@@ -1,9 +1,10 @@
 // `SET @a = literal`: the one way of setting user variables whose effect is known without asking the server.
-import { Lexer, T, type Dialect } from './lexer.ts';
-import type { ClassifyOptions } from './types.ts';
-import { variableName } from './names.ts';
-import { W } from './words.ts';
+
 import { MAX_USER_VARIABLES } from './cursor.ts';
+import { type Dialect, Lexer, T } from './lexer.ts';
+import { variableName } from './names.ts';
+import type { ClassifyOptions } from './types.ts';
+import { W } from './words.ts';
 
 /** A user variable and the text of the literal it was given. */
 export interface LiteralAssignment {

@@ -1,7 +1,8 @@
 // SET in all its forms. What it changes decides where it may run and what must be restored elsewhere.
-import type { StatementKind } from './types.ts';
-import { F, type Cursor } from './cursor.ts';
+
+import { type Cursor, F } from './cursor.ts';
 import { T } from './lexer.ts';
+import type { StatementKind } from './types.ts';
 import { W } from './words.ts';
 
 /** Where a value goes that SET assigns. */

@@ -2,7 +2,7 @@
 // place of a greeting. OK and ERR themselves are in response.ts; here they are read with this phase's error type.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets.html
 import { PayloadReader, PayloadWriter, ProtocolError } from './payload.ts';
-import { MalformedPacket, parseErr, parseOk, type ErrPacket, type OkPacket } from './response.ts';
+import { type ErrPacket, MalformedPacket, type OkPacket, parseErr, parseOk } from './response.ts';
 
 export interface AuthSwitchRequest {
   plugin: string;

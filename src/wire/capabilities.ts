@@ -1,6 +1,6 @@
 // The protocol's numbers: capability bits, status flags and command bytes, as both families name them.
 // Bits are unsigned 32-bit numbers; combine them with `|` and make the result unsigned again with `>>> 0`.
-// MariaDB's extended bits (the upper 32 of its 64) live apart, in `MariaDbCapability`.
+// MariaDB's extended bits (the upper 32 of its 64) are not used yet.
 
 /** Capability bits 0..31. https://dev.mysql.com/doc/dev/mysql-server/latest/group__group__cs__capabilities__flags.html */
 export const Capability = {
@@ -38,16 +38,6 @@ export const Capability = {
   CAPABILITY_EXTENSION: 0x20000000,
   SSL_VERIFY_SERVER_CERT: 0x40000000,
   REMEMBER_OPTIONS: 0x80000000,
-} as const;
-
-/** Bits 32..63, sent by MariaDB in bytes that MySQL leaves zero. https://mariadb.com/kb/en/connection/ */
-export const MariaDbCapability = {
-  PROGRESS: 0x1,
-  COM_MULTI: 0x2,
-  STMT_BULK_OPERATIONS: 0x4,
-  EXTENDED_METADATA: 0x8,
-  CACHE_METADATA: 0x10,
-  BULK_UNIT_RESULTS: 0x20,
 } as const;
 
 /** Status flags of OK and EOF packets, 16 bits. */

@@ -1,9 +1,10 @@
 // The connection phase's packets, both directions: greeting, SSL request, handshake response, and
 // COM_CHANGE_USER, which repeats the response in mid-connection. Payloads in, payloads out; the packets
 // that carry the authentication itself are in auth-packets.ts, the exchange in auth/.
-import { Capability, Command } from './capabilities.ts';
+
 import { readErr } from './auth-packets.ts';
-import { PayloadReader, PayloadWriter, ProtocolError, decodeText } from './payload.ts';
+import { Capability, Command } from './capabilities.ts';
+import { decodeText, PayloadReader, PayloadWriter, ProtocolError } from './payload.ts';
 import type { ErrPacket } from './response.ts';
 
 /** Bounds of what a client may announce before it is known. Above the largest that a server itself allows. */

@@ -6,10 +6,10 @@
 // place. So a chunk that is fed here belongs to the scanner.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
 import { Capability, ServerStatus } from './capabilities.ts';
-import { HEADER_BYTES, MAX_FRAGMENT_BYTES, frame } from './packet.ts';
+import { frame, HEADER_BYTES, MAX_FRAGMENT_BYTES } from './packet.ts';
 import { ProtocolError } from './payload.ts';
-import { type ErrPacket, MalformedPacket, type OkPacket, encodeEof, encodeOk, parseErr, parseOk } from './response.ts';
-import { type SessionChange, defaultSessionState, parseSessionState } from './session-state.ts';
+import { type ErrPacket, encodeEof, encodeOk, MalformedPacket, type OkPacket, parseErr, parseOk } from './response.ts';
+import { defaultSessionState, parseSessionState, type SessionChange } from './session-state.ts';
 
 /** What kind of answer a command has. */
 export type AnswerShape =

@@ -12,7 +12,7 @@ import { type Control, type ServeWorld, serve } from '../../src/cli/start.ts';
 import { provideToken } from '../../src/cli/token.ts';
 import { loadConfig } from '../../src/config/index.ts';
 import { createHttp } from '../../src/http/index.ts';
-import { type FakeControl, fakeControl, stepEvent } from '../http/fake-control.ts';
+import { type FakeControl, fakeControl, stepEvent } from '../support/fake-control.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'evenkeel-start-'));
 after(() => rmSync(directory, { recursive: true }));

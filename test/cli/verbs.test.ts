@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../http/fake-control.ts';
+import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../support/fake-control.ts';
 import { evenkeel } from './run.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'evenkeel-cli-'));

@@ -1,3 +1,4 @@
+// Control connections: every deadline holds, and nothing secret stands in an error.
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { test } from 'node:test';

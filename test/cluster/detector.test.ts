@@ -1,3 +1,4 @@
+// The failure detector: single cases first, then thousands of simulated schedules with loss, delay and partitions.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,7 +1,7 @@
+// GTID sets of both families: notation, set algebra, and the properties that recovery relies on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Flavor } from '../../src/messages/index.ts';
 import {
   contains,
   countGtids,
@@ -18,6 +18,7 @@ import {
   subtract,
   union,
 } from '../../src/cluster/gtid.ts';
+import type { Flavor } from '../../src/messages/index.ts';
 
 const A = '2e97e809-e6b6-11f1-9fed-02fc00000001';
 const B = '2ebdaeb0-e6b6-11f1-8aa8-02fc00000001';

@@ -1,3 +1,4 @@
+// What MariaDB's answers are read as, without a server.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { accountOfGlobalPriv } from '../../src/cluster/mariadb.ts';

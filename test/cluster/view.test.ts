@@ -1,7 +1,8 @@
+// From observations to the view of a cluster: roles, states and problems, case by case.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
 import type { NodeFacts, NodeObservation, NodeState, ReplicationFacts } from '../../src/cluster/types.ts';
+import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
 
 const UUID = (n: number): string => `0000000${n}-0000-0000-0000-000000000000`;
 

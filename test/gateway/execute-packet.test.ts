@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
-import { SessionState } from '../../src/gateway/session.ts';
 import type { PreparedStatement } from '../../src/gateway/session.ts';
-import { HEADER_BYTES, type Packet, PacketReader, frame } from '../../src/wire/index.ts';
+import { SessionState } from '../../src/gateway/session.ts';
+import { frame, HEADER_BYTES, type Packet, PacketReader } from '../../src/wire/index.ts';
 
 const CLIENT_ID = 5;
 const SERVER_ID = 0x0a0b0c0d;

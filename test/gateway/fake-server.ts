@@ -2,7 +2,7 @@
 // connections. A test may hold logins back, refuse them, and break connections.
 import net from 'node:net';
 import type { LoginProfile } from '../../src/gateway/server-connection.ts';
-import { Capability, PacketReader, encodeErr, encodeGreeting, frame, plainOk } from '../../src/wire/index.ts';
+import { Capability, encodeErr, encodeGreeting, frame, PacketReader, plainOk } from '../../src/wire/index.ts';
 
 export interface FakeConnection {
   id: number;

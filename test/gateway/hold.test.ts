@@ -6,8 +6,8 @@ import { readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import * as real from '../../src/gateway/hold.ts';
 import type { Hold, HoldBudget, HoldLimits, Waiter } from '../../src/gateway/hold.ts';
+import * as real from '../../src/gateway/hold.ts';
 
 type HoldModule = Pick<typeof real, 'Hold' | 'HoldBudget'>;
 

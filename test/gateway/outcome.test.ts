@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type LostStatement, type Outcome, outcomeOfLoss } from '../../src/gateway/outcome.ts';
-import { type Classification, type StatementFlags, type StatementKind, classify } from '../../src/sql/index.ts';
+import { type Classification, classify, type StatementFlags, type StatementKind } from '../../src/sql/index.ts';
 
 const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 

@@ -8,7 +8,7 @@ import { EventStream } from '../../src/http/events.ts';
 import { openapiDocument } from '../../src/http/openapi.ts';
 import { ROUTES } from '../../src/http/routes.ts';
 import { errorSchema } from '../../src/http/schemas.ts';
-import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from './fake-control.ts';
+import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../support/fake-control.ts';
 
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
 const JSON_TYPE = { 'content-type': 'application/json' };

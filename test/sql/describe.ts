@@ -1,5 +1,5 @@
 // A classification as one line, so that tests can be tables: kind, `again` where rerunnable, flags, written variables.
-import { classify, type ClassifyOptions } from '../../src/sql/index.ts';
+import { type ClassifyOptions, classify } from '../../src/sql/index.ts';
 
 export const MYSQL: ClassifyOptions = { flavor: 'mysql' };
 export const MARIADB: ClassifyOptions = { flavor: 'mariadb' };

@@ -1,7 +1,7 @@
 // Strings, comments and bytes that try to hide one statement in another.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { classify, literalUserVariableSet, touchesSessionTracking, type ClassifyOptions } from '../../src/sql/index.ts';
+import { type ClassifyOptions, classify, literalUserVariableSet, touchesSessionTracking } from '../../src/sql/index.ts';
 import { describeText, MARIADB, MYSQL } from './describe.ts';
 
 const NBE: ClassifyOptions = { flavor: 'mysql', sqlMode: { ansiQuotes: false, noBackslashEscapes: true } };

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { classify, literalUserVariableSet, type ClassifyOptions } from '../../src/sql/index.ts';
+import { type ClassifyOptions, classify, literalUserVariableSet } from '../../src/sql/index.ts';
 import { describeText } from './describe.ts';
 
 const options: fc.Arbitrary<ClassifyOptions> = fc.record({

@@ -1,3 +1,4 @@
+// Which account a login is matched with, by the servers' own rules.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';

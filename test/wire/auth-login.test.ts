@@ -2,23 +2,23 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
+import { ed25519PublicKey, ed25519Sign, ed25519Verify, parseEd25519Stored } from '../../src/wire/auth/ed25519.ts';
 import {
+  type ClientAuthStep,
+  type Credential,
   makeNonce,
   PlaintextCache,
   ServerAuth,
-  ServerLogin,
-  type ClientAuthStep,
-  type Credential,
   type ServerAuthServices,
   type ServerAuthStep,
+  ServerLogin,
 } from '../../src/wire/auth/index.ts';
-import { ed25519PublicKey, ed25519Sign, ed25519Verify, parseEd25519Stored } from '../../src/wire/auth/ed25519.ts';
 import { parseNativeStored, sha1, sha256 } from '../../src/wire/auth/scramble.ts';
 import { parseCachingSha2Stored, parseSha256Stored, sha256Crypt } from '../../src/wire/auth/sha256-crypt.ts';
 import { encodeAuthSwitch } from '../../src/wire/auth-packets.ts';
 import { Capability } from '../../src/wire/capabilities.ts';
 import { encodeErr, plainOk } from '../../src/wire/response.ts';
-import { account, ACCOUNTS, makeServices, seededRandom, VECTORS } from './auth-support.ts';
+import { ACCOUNTS, account, makeServices, seededRandom, VECTORS } from './auth-support.ts';
 
 // The driver keeps its signing to itself, so it is imported by path, past the package's exports.
 const driverFile = new URL('lib/cmd/handshake/auth/ed25519-password-auth.js', import.meta.resolve('mariadb'));

@@ -6,12 +6,12 @@ import tls from 'node:tls';
 import { generate } from 'selfsigned';
 import type { Account, Flavor } from '../../src/messages/index.ts';
 import {
+  type Credential,
   loadRsaKeys,
   makeNonce,
   PlaintextCache,
   refusal,
   ServerAuth,
-  type Credential,
   type ServerAuthServices,
   type ServerAuthStep,
 } from '../../src/wire/auth/index.ts';

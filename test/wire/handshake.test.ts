@@ -1,3 +1,4 @@
+// The packets of the connection phase: vectors of real servers, every truncation, fuzz.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';

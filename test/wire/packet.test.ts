@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
+  commandPacket,
   type FramingFault,
+  frame,
   HEADER_BYTES,
   MAX_FRAGMENT_BYTES,
   PacketReader,
-  commandPacket,
-  frame,
   renumber,
 } from '../../src/wire/packet.ts';
 

@@ -7,16 +7,16 @@ import { Capability } from '../../src/wire/capabilities.ts';
 import { ResponseScanner, ScanError, type ScannerSink } from '../../src/wire/scanner.ts';
 import {
   type AnswerModel,
+  answerModel,
+  byDefaultVariable,
   CURSOR_EXISTS,
   type Dialect,
   type ErrModel,
+  encodeAnswer,
+  lenencText,
   MAX_FRAGMENT,
   type OkModel,
   type Segments,
-  answerModel,
-  byDefaultVariable,
-  encodeAnswer,
-  lenencText,
 } from './answers.ts';
 
 const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);

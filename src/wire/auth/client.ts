@@ -4,7 +4,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { parseAuthMoreData, parseAuthSwitch, readErr, readOk } from '../auth-packets.ts';
 import { ProtocolError } from '../payload.ts';
 import { ED25519_NONCE_BYTES, ed25519Sign } from './ed25519.ts';
-import { NONCE_BYTES, nativeToken, sealPassword, sha1, sha256, sha2Token } from './scramble.ts';
+import { NONCE_BYTES, nativeToken, sealPassword, sha1, sha2Token, sha256 } from './scramble.ts';
 import type { ClientAuthStep, Credential, LoginFailure, Transport } from './types.ts';
 
 /** More rounds than any exchange has: a server that goes on asking is broken or hostile. */

@@ -11,12 +11,12 @@ import {
   openNativeToken,
   parseNativeStored,
   sha1,
-  sha256,
   sha2TokenMatches,
+  sha256,
   unsealPassword,
   withoutTerminator,
 } from './scramble.ts';
-import { parseCachingSha2Stored, parseSha256Stored, sha256Crypt, type Sha256Stored } from './sha256-crypt.ts';
+import { parseCachingSha2Stored, parseSha256Stored, type Sha256Stored, sha256Crypt } from './sha256-crypt.ts';
 import type { AuthFailure, Credential, Transport } from './types.ts';
 
 /** The key pair of the SHA-2 plugins' exchange without TLS. */

@@ -1,6 +1,6 @@
 // The challenge-response arithmetic of mysql_native_password, caching_sha2_password and sha256_password.
 // Pure functions over buffers; comparisons are in constant time.
-import { constants, hash, privateDecrypt, publicEncrypt, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { constants, hash, type KeyObject, privateDecrypt, publicEncrypt, timingSafeEqual } from 'node:crypto';
 
 /** Bytes of the nonce that these plugins use. */
 export const NONCE_BYTES = 20;

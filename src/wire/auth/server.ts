@@ -8,10 +8,10 @@ import { Capability } from '../capabilities.ts';
 import type { ErrPacket } from '../response.ts';
 import { hostInMessages, matchAccount } from './accounts.ts';
 import { decoyAccount } from './decoys.ts';
-import { refusal, type Refusal } from './errors.ts';
-import type { PlaintextCache } from './plaintexts.ts';
-import { SERVER_PLUGINS, type Exchange, type RsaKeys, type ServerPlugin, type Verdict } from './plugins.ts';
 import { ED25519_NONCE_BYTES } from './ed25519.ts';
+import { type Refusal, refusal } from './errors.ts';
+import type { PlaintextCache } from './plaintexts.ts';
+import { type Exchange, type RsaKeys, SERVER_PLUGINS, type ServerPlugin, type Verdict } from './plugins.ts';
 import { NONCE_BYTES } from './scramble.ts';
 import type { AuthFailure, ServerAuthStep, Transport } from './types.ts';
 
