@@ -6,7 +6,14 @@ import { addressOf, type Evenkeel, serverVersion, until, withEvenkeel } from './
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
-import { type CommonOptions, eachRound, type Flavor, type FlavorResult, type Result } from './support/report.ts';
+import {
+  type CommonOptions,
+  eachFlavor,
+  eachRound,
+  type Flavor,
+  type FlavorResult,
+  type Result,
+} from './support/report.ts';
 
 export interface FailoverOptions extends CommonOptions {
   freeze: boolean;
@@ -38,8 +45,7 @@ interface FailoverRound {
 const PROMOTION_DEADLINE_MS = 30_000;
 
 export async function benchFailover(options: FailoverOptions): Promise<Result> {
-  const results: FlavorResult[] = [];
-  for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
+  const results = await eachFlavor(options.flavors, (flavor) => measureFlavor(flavor, options));
   const { clients, thinkMs, workers, warmMs, settleMs, rounds } = options;
   return {
     benchmark: options.freeze ? 'failover-freeze' : 'failover-kill',

@@ -5,6 +5,7 @@ import { measureFromNode } from './support/node-client.ts';
 import { type Cost, costOf, inTurn, type Peer, type PeerName, type Peers, withPeers } from './support/peers.ts';
 import {
   type CommonOptions,
+  eachFlavor,
   eachRound,
   type Flavor,
   type FlavorResult,
@@ -31,8 +32,7 @@ const PEERS: readonly PeerName[] = ['direct', 'haproxy', 'evenkeel'];
 const WARM_SECONDS = 1;
 
 export async function benchLatency(options: LatencyOptions): Promise<Result> {
-  const results: FlavorResult[] = [];
-  for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
+  const results = await eachFlavor(options.flavors, (flavor) => measureFlavor(flavor, options));
   const { rounds, seconds, client } = options;
   return {
     benchmark: 'latency',

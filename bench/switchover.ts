@@ -5,7 +5,14 @@ import { addressOf, type Evenkeel, orderSwitchover, serverVersion, until, withEv
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
-import { type CommonOptions, eachRound, type Flavor, type FlavorResult, type Result } from './support/report.ts';
+import {
+  type CommonOptions,
+  eachFlavor,
+  eachRound,
+  type Flavor,
+  type FlavorResult,
+  type Result,
+} from './support/report.ts';
 
 export interface SwitchoverOptions extends CommonOptions {
   clients: number;
@@ -32,11 +39,10 @@ const CATCH_UP_DEADLINE_MS = 30_000;
 const CAUGHT_UP_MS = 100;
 
 export async function benchSwitchover(options: SwitchoverOptions): Promise<Result> {
-  const results: FlavorResult[] = [];
-  for (const flavor of options.flavors) {
+  const results = await eachFlavor(options.flavors, (flavor) => {
     const cluster = { flavor, nodes: 3, replication: 'semisync', workers: options.workers } as const;
-    results.push(await withEvenkeel(cluster, (evenkeel) => measureFlavor(flavor, evenkeel, options)));
-  }
+    return withEvenkeel(cluster, (evenkeel) => measureFlavor(flavor, evenkeel, options));
+  });
   const { rounds, clients, thinkMs, workers, warmMs, settleMs } = options;
   return {
     benchmark: 'switchover',

@@ -2,7 +2,14 @@
 // Evenkeel with one worker. Until statements of many clients share server connections, it only shows where things are.
 import { number, table } from './support/figures.ts';
 import { type Cost, costOf, inTurn, type PeerName, withPeers } from './support/peers.ts';
-import { attempt, type CommonOptions, type Flavor, type FlavorResult, type Result } from './support/report.ts';
+import {
+  attempt,
+  type CommonOptions,
+  eachFlavor,
+  type Flavor,
+  type FlavorResult,
+  type Result,
+} from './support/report.ts';
 import { median } from './support/stats.ts';
 import type { Measured, Protocol } from './support/sysbench.ts';
 
@@ -20,8 +27,7 @@ interface Run extends Measured, Cost {
 const PEERS: readonly PeerName[] = ['direct', 'haproxy', 'evenkeel'];
 
 export async function benchThroughput(options: ThroughputOptions): Promise<Result> {
-  const results: FlavorResult[] = [];
-  for (const flavor of options.flavors) results.push(await measureFlavor(flavor, options));
+  const results = await eachFlavor(options.flavors, (flavor) => measureFlavor(flavor, options));
   const { rounds, seconds, clients, protocol } = options;
   return {
     benchmark: 'throughput',

@@ -11,7 +11,7 @@ export interface CommonOptions {
   rounds: number;
 }
 
-/** A round that did not end; it counts against every aim. */
+/** A round that did not end; it counts against every aim. Round 0 is what comes before the first. */
 export interface FailedRound {
   round: number;
   error: string;
@@ -69,6 +69,20 @@ export function print(result: Result, json: boolean): void {
     for (const { round, error } of each.failedRounds) lines.push('', `Round ${round} did not end: ${error}`);
   }
   process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** Measures every flavor; one that cannot even be set up is kept as failed, and the next one begins. */
+export async function eachFlavor(
+  flavors: readonly Flavor[],
+  work: (flavor: Flavor) => Promise<FlavorResult>,
+): Promise<FlavorResult[]> {
+  const results: FlavorResult[] = [];
+  for (const flavor of flavors) {
+    const result = await attempt(flavor, async () => ({ value: await work(flavor), line: 'done' }));
+    const failedRounds = result.ok ? [] : [{ round: 0, error: result.error }];
+    results.push(result.ok ? result.value : { flavor, version: 'unknown', failedRounds, figures: [], rounds: [] });
+  }
+  return results;
 }
 
 /** Runs the rounds one after the other; one that throws is kept as failed, and the next one begins. */
