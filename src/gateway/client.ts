@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { EndpointSettings, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import type { StatementKind } from '../sql/index.ts';
 import {
+  Capability,
   type ErrPacket,
   encodeEarlyErr,
   encodeErr,

@@ -23,10 +23,10 @@ function newSession(...changes: SessionChange[]): SessionState {
 const variable = (name: string, value: string): SessionChange => ({ kind: 'variable', name, value });
 
 /** As `QUERY text`, without the two that always come first. */
-function restored(session: SessionState, afterReset = false, characterSet: string | null = null): string[] {
+function restored(session: SessionState, afterReset = false, asAtLogin: string[] = []): string[] {
   const names = new Map<number, string>(Object.entries(Command).map(([name, byte]) => [byte, name]));
   return session
-    .restoreCommands(afterReset, characterSet)
+    .restoreCommands(afterReset, asAtLogin)
     .map(({ packet }) => `${names.get(packet[4] as number)} ${packet.toString('utf8', 5)}`.trimEnd())
     .filter((command) => command !== `QUERY ${TRACKING_SETUP}`);
 }
@@ -38,7 +38,7 @@ function run(session: SessionState, sql: string, warnings = 0, unexplainedChange
 
 describe('restoring', () => {
   test('a fresh session on a fresh connection needs only what makes the server report', () => {
-    const commands = newSession().restoreCommands(false, null);
+    const commands = newSession().restoreCommands(false, []);
     assert.deepEqual(
       commands.map(({ packet }) => packet.toString('utf8', 5)),
       [TRACKING_SETUP],
@@ -46,11 +46,11 @@ describe('restoring', () => {
   });
 
   test('a used connection is reset first, and then speaks the character set of the login again', () => {
-    assert.deepEqual(restored(newSession(), true, 'SET character_set_client=latin1'), [
+    assert.deepEqual(restored(newSession(), true, ['SET character_set_client=latin1']), [
       'RESET_CONNECTION',
       'QUERY SET character_set_client=latin1',
     ]);
-    assert.equal(newSession().restoreCommands(true, null)[0]?.packet[4], Command.RESET_CONNECTION);
+    assert.equal(newSession().restoreCommands(true, [])[0]?.packet[4], Command.RESET_CONNECTION);
   });
 
   test('the order is: schema, variables, autocommit last, then the one-shot isolation level', () => {
