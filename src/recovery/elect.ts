@@ -4,7 +4,7 @@
 import type { ClusterView, NodeFacts, NodeView } from '../cluster/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { acknowledgedWritesAtRisk } from './durability.ts';
-import { covers, hasNothing, missingFrom, ownTransactionsBeyond, receivedBy } from './gtids.ts';
+import { covers, hasNothing, missingFrom, ownTransactionsBeyond, receivedBy, receivedFromOthers } from './gtids.ts';
 import { isReachable } from './look.ts';
 
 export interface FailoverInput {
@@ -229,11 +229,10 @@ function judge(input: FailoverInput, flavor: Flavor, candidate: Contender, befor
   const warnings = [...before];
   const refusals: string[] = [];
   const force = input.force === true;
-  const ahead = contenders(input).filter(
-    (other) => other.node !== candidate.node && !covers(flavor, candidate.received, other.received),
-  );
-  for (const other of ahead) {
-    const missing = missingFrom(flavor, candidate.received, other.received);
+  for (const other of contenders(input)) {
+    const received = comparable(input, other);
+    if (other.node === candidate.node || covers(flavor, candidate.received, received)) continue;
+    const missing = missingFrom(flavor, candidate.received, received);
     const text = `${other.node} has ${missing.text}, which ${candidate.node} has not`;
     // Somebody better is to be had, or one of these may have been acknowledged: not without the operator's word.
     const matters = input.to !== undefined || input.durability === 'semisync';
@@ -252,6 +251,14 @@ function judge(input: FailoverInput, flavor: Flavor, candidate: Contender, befor
   warnings.push(...lostAtLastObservation(input, flavor, candidate));
   if (refusals.length > 0) return { ok: false, refusals };
   return { ok: true, candidate: candidate.node, reason, warnings };
+}
+
+/** What `other` has of the primary's. */
+function comparable({ primaryFacts }: FailoverInput, other: Contender): string {
+  if (primaryFacts === null || primaryFacts.readOnly || primaryFacts.flavor !== other.facts.flavor) {
+    return other.received;
+  }
+  return receivedFromOthers(other.facts, primaryFacts);
 }
 
 /** What the dead primary had when it last answered and the candidate has not. */

@@ -59,10 +59,26 @@ export function hasNothing(flavor: Flavor, gtids: string): boolean {
 
 /** Transactions that `node` executed and `primary` did not, and that the node wrote itself; empty text if none. */
 export function ownTransactionsBeyond(node: NodeFacts, primary: NodeFacts): Missing {
+  const own = ownBeyond(node, primary);
+  return { count: countGtids(own), text: shorten(formatGtidSet(node.flavor, own)) };
+}
+
+function ownBeyond(node: NodeFacts, primary: NodeFacts): GtidSet {
   const { flavor } = node;
   const extra = subtract(parseGtidSet(flavor, node.gtidExecuted), parseGtidSet(flavor, primary.gtidExecuted));
-  const own: GtidSet = new Map([...extra].filter(([key]) => isOwn(key, node)));
-  return { count: countGtids(own), text: shorten(formatGtidSet(flavor, own)) };
+  return new Map([...extra].filter(([key]) => isOwn(key, node)));
+}
+
+/** As `receivedBy`, without what the node wrote itself: errant transactions put nobody ahead of anyone. */
+export function receivedFromOthers(node: NodeFacts, primary: NodeFacts): string {
+  const { flavor } = node;
+  const all = receivedBy(node);
+  const own = ownBeyond(node, primary);
+  if (own.size === 0) return all;
+  if (flavor === 'mysql') return formatGtidSet(flavor, subtract(parseGtidSet(flavor, all), own));
+  // What it got from its source, in its source's numbers. Where it has forgotten that, the doubt stays.
+  const received = node.replication?.received ?? '';
+  return received === '' ? all : received;
 }
 
 function isOwn(key: string, node: NodeFacts): boolean {

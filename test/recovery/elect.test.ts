@@ -32,6 +32,8 @@ interface Scene {
   primaryAt?: number | null;
   primary?: Partial<SemiSyncFacts>;
   attached?: string[];
+  /** Their processes started anew since. */
+  restarted?: string[];
   replicas: Replica[];
   to?: string;
   force?: boolean;
@@ -158,6 +160,7 @@ function inputOf(scene: Scene): FailoverInput {
     durability: scene.durability ?? 'none',
     nowMs: NOW,
     maxAgeMs: 5_000,
+    ...(scene.restarted === undefined ? {} : { restarted: new Set(scene.restarted) }),
     ...(scene.to === undefined ? {} : { to: scene.to }),
     ...(scene.force === undefined ? {} : { force: scene.force }),
   };
@@ -327,6 +330,40 @@ const table: [name: string, scene: Scene, expected: RegExp][] = [
   ],
 
   ['semi-sync, all in reach', { durability: 'semisync', replicas: [{ received: 100 }, { received: 99 }] }, /^r1:/],
+  [
+    'semi-sync: one that restarted since has lost what it had acknowledged and not applied',
+    { durability: 'semisync', replicas: [{ received: 100 }, { received: 99 }], restarted: ['r1:3306'] },
+    /^refused.*r1:3306 restarted since and has lost its relay log/,
+  ],
+  [
+    'semi-sync: one that restarted without having been attached has lost nothing',
+    {
+      durability: 'semisync',
+      primary: { clients: 1 },
+      attached: ['r2:3306'],
+      replicas: [{ received: 100 }, { received: 100 }],
+      restarted: ['r1:3306'],
+    },
+    /^r1:/,
+  ],
+  [
+    'semi-sync: errant transactions put nobody ahead',
+    {
+      durability: 'semisync',
+      replicas: [
+        { received: 100 },
+        {
+          received: 100,
+          state: 'errant',
+          facts: {
+            gtidExecuted: `${UUID}:1-100,${UUID.replace(/1$/, '3')}:1`,
+            gtidPosition: `${UUID}:1-100,${UUID.replace(/1$/, '3')}:1`,
+          },
+        },
+      ],
+    },
+    /^r1:3306: the only eligible replica(?!.*--force)/,
+  ],
   [
     'semi-sync: one of two is missing and may alone have a write',
     { durability: 'semisync', replicas: [{ received: 100 }, { received: 99, reach: 'silent' }] },
