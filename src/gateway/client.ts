@@ -4,7 +4,6 @@ import type { Socket } from 'node:net';
 import type { EndpointSettings, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import type { StatementKind } from '../sql/index.ts';
 import {
-  Capability,
   type ErrPacket,
   encodeEarlyErr,
   encodeErr,
@@ -23,7 +22,13 @@ import { Outbox } from './outbox.ts';
 import type { LinkOwner } from './pool.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
-import type { LoginProfile, Loss, ServerConnection } from './server-connection.ts';
+import {
+  describeLoss,
+  type LoginProfile,
+  type Loss,
+  loginSettings,
+  type ServerConnection,
+} from './server-connection.ts';
 import { type Pin, SessionState } from './session.ts';
 import { Statement } from './statement.ts';
 
@@ -109,7 +114,18 @@ export class Client implements LinkOwner {
     this.#attach(socket);
   }
 
+  /** An error of ours ends this one connection, never the worker. */
   #onData(chunk: Buffer): void {
+    try {
+      this.#take(chunk);
+    } catch (error) {
+      this.worker.log.error({ err: error, client: this.connectionId }, 'client closed by an internal error');
+      this.worker.count('internal_errors', 'client');
+      this.close();
+    }
+  }
+
+  #take(chunk: Buffer): void {
     if (this.#closed) return;
     this.#lastReadMs = this.worker.nowMs();
     if (this.#login !== null) return this.#login.onData(chunk);
@@ -412,17 +428,10 @@ export class Client implements LinkOwner {
     const { collation } = this.session;
     const afterReset = link.used;
     link.used = true;
+    if (this.session.schema !== null) link.hasSchema = true;
     link.prepared.clear();
-    const dialect = this.profile?.dialect ?? 0;
     const characterSet = this.worker.directory.characterSet(this.cluster, collation);
-    const asAtLogin = characterSet === null ? [] : [characterSet];
-    if ((dialect & Capability.IGNORE_SPACE) !== 0) {
-      asAtLogin.push("SET SESSION sql_mode=CONCAT(@@SESSION.sql_mode, ',IGNORE_SPACE')");
-    }
-    if ((dialect & Capability.INTERACTIVE) !== 0) {
-      asAtLogin.push('SET SESSION wait_timeout=@@GLOBAL.interactive_timeout');
-    }
-    const commands = this.session.restoreCommands(afterReset, asAtLogin);
+    const commands = this.session.restoreCommands(afterReset, loginSettings(link.profile, characterSet));
     if (!afterReset) this.worker.directory.askCharacterSet(this.cluster, collation, commands);
     runQuietly(link, commands, (result) => {
       if (result.kind !== 'done') return callback(result);
@@ -459,7 +468,7 @@ export class Client implements LinkOwner {
   }
 
   linkLost(_connection: ServerConnection, loss: Loss): void {
-    this.#unlink(loss.kind === 'refused' ? loss.err.message : loss.detail);
+    this.#unlink(describeLoss(loss));
   }
 
   /** The node is no longer the one to talk to. */

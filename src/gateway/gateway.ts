@@ -35,6 +35,7 @@ import { ImpactMeter } from './impact.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { NodePool, type PoolLimits } from './pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
+import { describeLoss } from './server-connection.ts';
 import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
@@ -351,8 +352,7 @@ export class GatewayWorker {
         tlsSettings,
         () => this.nowMs(),
         (from, loss) => {
-          const detail = loss.kind === 'refused' ? loss.err.message : loss.detail;
-          this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', detail, this.nowMs());
+          this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
         },
       );
       nodes.set(node, pool);

@@ -21,6 +21,8 @@ export interface LinkRequest {
   profile: LoginProfile;
   /** Equal for equal profiles. */
   key: string;
+  /** The session has no default schema: a connection that has had one will not do. */
+  withoutSchema: boolean;
   owner: LinkOwner;
   deadlineMs: number;
   onLink(connection: ServerConnection): void;
@@ -49,6 +51,10 @@ interface Member {
 
 /** How many idle connections are looked at for one of the same account, before any is taken. */
 const LOOK_AHEAD = 32;
+
+function fits({ key, connection }: Member, request: LinkRequest): boolean {
+  return key === request.key && !(request.withoutSchema && connection.hasSchema);
+}
 
 export class NodePool {
   readonly node: NodeAddress;
@@ -185,25 +191,25 @@ export class NodePool {
 
   /** A connection for the request, leave to open one, or nothing for now. */
   #find(request: LinkRequest): Member | 'open' | 'none' {
-    for (const member of this.#spare) if (member.key === request.key) return member;
+    for (const member of this.#spare) if (fits(member, request)) return member;
     const mayConnect = this.#connecting < this.#limits.maxConnecting;
     if (this.#members.size < this.#limits.maxConnections) return mayConnect ? 'open' : 'none';
-    const taken = this.#take(request.key);
+    const taken = this.#take(request);
     if (taken === null) return 'none';
-    if (taken.key === request.key) return taken;
+    if (fits(taken, request)) return taken;
     if (!mayConnect) return 'none';
     taken.connection.quit();
     return 'open';
   }
 
   /** Takes a connection that can be spared: nobody's first, then the longest idle, of the same account if possible. */
-  #take(key: string): Member | null {
+  #take(request: LinkRequest): Member | null {
     for (const member of this.#spare) return member;
     let oldest: Member | null = null;
     let looked = 0;
     for (const member of this.#idle) {
       oldest ??= member;
-      if (member.key === key) {
+      if (fits(member, request)) {
         oldest = member;
         break;
       }

@@ -49,6 +49,16 @@ export const DIALECT =
   Capability.CAN_HANDLE_EXPIRED_PASSWORDS |
   Capability.LONG_FLAG;
 
+/** What a login with this profile sets besides, and a reset takes back. `characterSet`: its collation's, as SQL. */
+export function loginSettings({ dialect }: LoginProfile, characterSet: string | null): string[] {
+  const settings = characterSet === null ? [] : [characterSet];
+  if ((dialect & Capability.IGNORE_SPACE) !== 0) {
+    settings.push("SET SESSION sql_mode=CONCAT(@@SESSION.sql_mode, ',IGNORE_SPACE')");
+  }
+  if ((dialect & Capability.INTERACTIVE) !== 0) settings.push('SET SESSION wait_timeout=@@GLOBAL.interactive_timeout');
+  return settings;
+}
+
 const ALWAYS =
   Capability.LONG_PASSWORD |
   Capability.PROTOCOL_41 |
@@ -69,6 +79,11 @@ export type Loss =
   | { kind: 'protocol'; detail: string }
   /** We closed it. */
   | { kind: 'closed'; detail: string };
+
+/** For logs and errors. */
+export function describeLoss(loss: Loss): string {
+  return loss.kind === 'refused' ? loss.err.message : loss.detail;
+}
 
 /** A command and what becomes of its answer. */
 export interface Exchange extends ScannerSink {
@@ -105,6 +120,8 @@ export class ServerConnection {
   readonly prepared = new Map<object, number>();
   /** A session has used it: it must be reset before another does. */
   used = false;
+  /** A default schema was chosen on it, which no reset takes back. */
+  hasSchema = false;
   #phase: Phase = 'connecting';
   #options: ServerConnectionOptions;
   #socket: net.Socket;

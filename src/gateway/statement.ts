@@ -26,7 +26,13 @@ import { learnFromText } from './learn.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { LinkRequest } from './pool.ts';
 import { runQuietly } from './quiet.ts';
-import type { Exchange, LoginProfile, Loss, ServerConnection } from './server-connection.ts';
+import {
+  describeLoss,
+  type Exchange,
+  type LoginProfile,
+  type Loss,
+  type ServerConnection,
+} from './server-connection.ts';
 import type { PreparedStatement } from './session.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
@@ -172,6 +178,7 @@ export class Statement implements Waiter, Exchange {
     const request: LinkRequest = {
       profile,
       key: profileKey,
+      withoutSchema: this.#client.session.schema === null,
       owner: this.#client,
       deadlineMs: this.arrivedMs + worker.settings.hold.timeoutMs,
       onLink: (link) => {
@@ -301,6 +308,7 @@ export class Statement implements Waiter, Exchange {
   ok(ok: OkPacket, changes: readonly SessionChange[]): void {
     this.#lastOk = ok;
     this.#client.session.learn(ok, changes);
+    if (this.#client.session.schema !== null && this.#link !== null) this.#link.hasSchema = true;
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
@@ -378,6 +386,7 @@ export class Statement implements Waiter, Exchange {
     }
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
     if (command === Command.INIT_DB) session.schema = this.#packet.payload.toString('utf8', 1);
+    if (session.schema !== null && this.#link !== null) this.#link.hasSchema = true;
     if (command !== Command.QUERY && command !== Command.STMT_EXECUTE) return;
     learnFromText(session, sql, this.#request.text, {
       warnings: this.#lastOk?.warnings ?? 0,
@@ -491,8 +500,4 @@ export class Statement implements Waiter, Exchange {
 
 function packetOf(raw: Buffer): Packet {
   return { raw, payload: raw.subarray(4), sequence: 0, lastSequence: 0 };
-}
-
-function describeLoss(loss: Loss): string {
-  return loss.kind === 'refused' ? loss.err.message : loss.detail;
 }

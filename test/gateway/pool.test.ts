@@ -35,6 +35,7 @@ class Session implements LinkOwner {
     this.request = {
       profile: profile(user),
       key: user,
+      withoutSchema: false,
       owner: this,
       deadlineMs,
       onLink: (link) => {
