@@ -16,7 +16,7 @@ import {
 import { readRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
-import { PROXY_ID_BASE } from './kill.ts';
+import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import type { LinkOwner } from './pool.ts';
@@ -158,12 +158,9 @@ export class Client implements LinkOwner {
     this.#outbox.onceDrained(callback);
   }
 
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
+  setReading(reading: boolean): void {
+    if (reading) this.#socket.resume();
+    else this.#socket.pause();
   }
 
   /** Says why, and closes once that is written. */
@@ -372,8 +369,7 @@ export class Client implements LinkOwner {
     this.worker.kill(this, connectionId, queryOnly, (outcome) => {
       this.#waiting = false;
       if (outcome === 'done') this.answerOk();
-      else if (outcome === 'denied') this.answerError(gatewayError('kill-denied', String(connectionId)));
-      else this.answerError(gatewayError('unknown-thread', String(connectionId)));
+      else this.answerError(killError(outcome, connectionId));
       this.#readOn();
     });
   }

@@ -1,7 +1,9 @@
 // KILL by the id that a client was greeted with. A server knows another id for the same session: its thread's. The
 // client to be killed may be another worker's; then that one is asked, by way of the control process.
 import type { KillOutcome } from '../messages/index.ts';
+import type { ErrPacket } from '../wire/index.ts';
 import type { Client } from './client.ts';
+import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { killThread } from './kill-thread.ts';
 
@@ -26,6 +28,10 @@ export function killVictim(
   if (link !== null && link.busy) killThread(worker, victim, link, queryOnly);
   if (!queryOnly) victim.killed();
   return 'done';
+}
+
+export function killError(outcome: Exclude<KillOutcome, 'done'>, connectionId: number): ErrPacket {
+  return gatewayError(outcome === 'denied' ? 'kill-denied' : 'unknown-thread', String(connectionId));
 }
 
 /** KILLs that another worker is asked to carry out. */

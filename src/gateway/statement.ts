@@ -5,6 +5,7 @@
 import type { HoldReason } from '../messages/index.ts';
 import {
   type AnswerShape,
+  asPacket,
   Command,
   commandPacket,
   type ErrPacket,
@@ -92,7 +93,7 @@ export class Statement implements Waiter, Exchange {
 
   /** COM_INIT_DB as part of a login: its answer is not the client's. */
   static selectSchema(client: Client, schema: string, callback: (err: ErrPacket | null) => void): Statement {
-    const statement = Statement.passThrough(client, packetOf(commandPacket(Command.INIT_DB, schema)));
+    const statement = Statement.passThrough(client, asPacket(commandPacket(Command.INIT_DB, schema)));
     statement.#quiet = callback;
     return statement;
   }
@@ -352,8 +353,8 @@ export class Statement implements Waiter, Exchange {
       this.#file = 'sent';
       link.scanner.infileSent();
     } else if (!more) {
-      this.#client.pause();
-      link.onceDrained(() => this.#client.resume());
+      this.#client.setReading(false);
+      link.onceDrained(() => this.#client.setReading(true));
     }
   }
 
@@ -496,8 +497,4 @@ export class Statement implements Waiter, Exchange {
       for (const pool of worker.pools(cluster)) pool.cancel(this.#linkRequest);
     }
   }
-}
-
-function packetOf(raw: Buffer): Packet {
-  return { raw, payload: raw.subarray(4), sequence: 0, lastSequence: 0 };
 }

@@ -55,6 +55,11 @@ export interface Packet {
   lastSequence: number;
 }
 
+/** A packet of our own making, of one fragment, as if it had been received. */
+export function asPacket(raw: Buffer): Packet {
+  return { raw, payload: raw.subarray(HEADER_BYTES), sequence: raw[3] as number, lastSequence: raw[3] as number };
+}
+
 /** Why a stream cannot be read on. The connection ends with it. */
 export type FramingFault = 'packet-too-large' | 'sequence';
 
