@@ -168,6 +168,8 @@ export class Client implements LinkOwner {
     if (this.#closing) return;
     this.#closing = true;
     this.ownError(err);
+    const who = { client: this.connectionId, address: this.worker.addressOf(this.#socket), user: this.user };
+    this.worker.log.info({ ...who, errno: err.errno }, `client closed: ${err.message}`);
     this.#socket.resume(); // unread bytes would turn the close into a reset, and the error be lost
     this.#outbox.end(frame(encodeErr(err), sequence));
     setTimeout(() => this.close(), 1000).unref();

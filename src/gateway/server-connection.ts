@@ -367,6 +367,7 @@ export class ServerConnection {
         return;
       case 'done':
         clearTimeout(this.#timer);
+        if (this.#reader !== null && this.#reader.bufferedBytes > 0) return this.#unasked(this.#reader.takeRest());
         this.#phase = 'ready';
         this.#reader = null;
         this.#login = null;
