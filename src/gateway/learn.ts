@@ -26,7 +26,12 @@ export function learnFromText(
   if (kind === 'unknown') session.pins.add('unknown-effect');
   const opaque = kind === 'call' || kind === 'multi' || flags.unknownFunction;
   if (opaque && unexplainedChange) session.pins.add('unknown-effect');
-  if (kind === 'set' || kind === 'multi') learnCollation(session, text);
+  if (kind === 'set' || kind === 'multi') {
+    const sql = text?.toString('latin1') ?? '';
+    learnCollation(session, sql);
+    // From here on the server may no longer tell what we must know; what is not known cannot be built up elsewhere.
+    if (/session_track_/i.test(sql)) session.pins.add('unknown-effect');
+  }
   if (flags.setsUserVariable) learnUserVariables(session, sql, text);
   if (flags.setsLastInsertId) session.pins.add('last-insert-id');
   if (flags.setsOneShotTransaction && text !== null) session.oneShot = commandPacket(Command.QUERY, text);
@@ -38,8 +43,7 @@ export function learnFromText(
 const NAMES_COLLATE = /(?:^|[,;])\s*(?:SET\s+)?NAMES\s+['"]?\w+['"]?\s+COLLATE\s+['"]?(\w+)['"]?/i;
 
 /** Of `SET NAMES … COLLATE …` servers tell the character set only. */
-function learnCollation(session: SessionState, text: Buffer | null): void {
-  const sql = text?.toString('latin1') ?? '';
+function learnCollation(session: SessionState, sql: string): void {
   if (!/\bnames\b/i.test(sql) || !/\bcollate\b/i.test(sql)) return;
   const collation = NAMES_COLLATE.exec(sql)?.[1];
   if (collation === undefined) session.pins.add('unknown-effect');

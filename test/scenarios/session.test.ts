@@ -126,6 +126,7 @@ async function lost({ t, ek }: Stage): Promise<void> {
     [/table-lock/, 'LOCK TABLES one.own READ'],
     [/named-lock/, "SELECT GET_LOCK('mine', 1)"],
     [/user-variable/, 'SELECT id INTO @b FROM one.own LIMIT 1'],
+    [/unknown-effect/, "SET session_track_system_variables = ''"],
     [/sql-prepare/, "PREPARE p FROM 'SELECT 1'"],
   ];
   for (const [what, statement] of pins) {
