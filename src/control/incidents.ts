@@ -227,7 +227,10 @@ export class Incidents {
         if (!automatic) return this.#wouldHave(action);
         if (!this.#mayMend(action.node)) return;
         this.#start('reinstate', (context) =>
-          recoveries.reinstate(context, { lastKnown: this.#lastKnown(action.node) }),
+          recoveries.reinstate(context, {
+            lastKnown: this.#lastKnown(action.node),
+            startedAtMs: this.#startedAtMs,
+          }),
         );
         return;
       case 'rejoin':

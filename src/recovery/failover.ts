@@ -142,7 +142,8 @@ function nodeOf(view: ClusterView, node: NodeAddress): NodeView | null {
 /** Start times are computed from an uptime in whole seconds on some servers. */
 const STARTED_TOLERANCE_MS = 2_000;
 
-function restartedSince(view: ClusterView, before: FailoverOptions['startedAtMs']): Set<NodeAddress> {
+/** Nodes whose process is not the one that it was `before`. */
+export function restartedSince(view: ClusterView, before: FailoverOptions['startedAtMs']): Set<NodeAddress> {
   const found = view.nodes.filter(({ node, observation }) => {
     const was = before?.get(node);
     const is = observation.facts?.startedAtMs;

@@ -6,6 +6,7 @@ import { gtidSubtract } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { carryOut, newRun, settlePromotion } from './execute.ts';
+import { restartedSince } from './failover.ts';
 import { covers, missingFrom, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable } from './look.ts';
@@ -88,6 +89,8 @@ function keptOut(node: NodeAddress, own: NodeFacts, primary: NodeAddress, theirs
 export interface ReinstateOptions {
   /** What the primary said when it last was writable: it must have all of that still. */
   lastKnown: NodeFacts | null;
+  /** When the process of each node had started, as it was while the primary lived. */
+  startedAtMs?: ReadonlyMap<NodeAddress, number>;
 }
 
 /**
@@ -131,7 +134,18 @@ async function bringBack(
   const after = await carryOut(run, plan.after);
   if (!after.ok)
     return journal.end('failed', `${primary} is writable, but clients were not let to it: ${after.error}`, true);
-  return journal.end('done', `${primary} came back with all it had`, true);
+  const doubt = semiSync ? doubtOf(view, primary, options) : '';
+  return journal.end('done', `${primary} came back with all that it was last seen to have${doubt}`, true);
+}
+
+/**
+ * A MariaDB that was a semi-sync primary cuts from its log, in crash recovery, what only a replica had confirmed. The
+ * replica's relay log would tell, but not where the replica restarted, too.
+ */
+function doubtOf(view: ClusterView, primary: NodeAddress, options: ReinstateOptions): string {
+  const restarted = [...restartedSince(view, options.startedAtMs)].filter((node) => node !== primary);
+  if (view.flavor !== 'mariadb' || restarted.length === 0) return '';
+  return `; ${restarted.join(' and ')} restarted, too: if ${primary} crashed, acknowledged writes of its last moment may be lost`;
 }
 
 /** Replicas that would try again only after their retry interval, and that have nothing left to apply. */
