@@ -103,7 +103,7 @@ stories(
             const one = await mysql
               .createConnection({ host, port, ...evenkeel.sandbox.app })
               .catch((error: { errno?: number }) => {
-                assert.ok(error.errno === 1040, String(error));
+                assert.equal(error.errno, 1040);
                 return null;
               });
             if (one === null) break;

@@ -75,10 +75,10 @@ stories(
       assert.equal(second.from, addressOf(to));
       assert.ok(second.epoch > first.epoch);
       assert.ok(second.longestStallMs > 0 && second.clientErrors === 0);
-      const wanted = [
-        ...['id', 'kind', 'cluster', 'from', 'to', 'epoch', 'outcome', 'reason', 'startedAt', 'durationMs'],
-        ...['longestStallMs', 'clientErrors', 'steps'],
-      ];
+      const wanted =
+        'id kind cluster from to epoch outcome reason startedAt durationMs longestStallMs clientErrors steps'.split(
+          ' ',
+        );
       assert.deepEqual(Object.keys(second).sort(), wanted.sort());
       for (const step of second.steps) {
         assert.deepEqual(Object.keys(step).sort(), ['detail', 'durationMs', 'name', 'startedMs']);
@@ -87,6 +87,17 @@ stories(
       assert.deepEqual(await load.lostOn(evenkeel.node(second.to ?? '')), []);
       assert.deepEqual([load.errors, load.broken], [[], []]);
       assert.deepEqual(await writableNodes(evenkeel), [second.to]);
+      const said = await evenkeel.run('status', '--json');
+      const { clusters, endpoints } = JSON.parse(said.stdout) as Record<
+        'clusters' | 'endpoints',
+        Record<string, unknown>[]
+      >;
+      const has = (one: unknown, keys: string) => {
+        for (const key of keys.split(' ')) assert.ok(Object.hasOwn(one as object, key), key);
+      };
+      has(clusters[0], 'name epoch state primary nodes');
+      has((clusters[0]?.['nodes'] as unknown[] | undefined)?.[0], 'node role state lagMs gtid');
+      has(endpoints[0], 'name listen route clients held');
       const { code, stdout } = await evenkeel.run('history', '--json');
       assert.equal(code, 0);
       const records = JSON.parse(stdout) as { id: string }[];

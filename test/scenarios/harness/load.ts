@@ -117,7 +117,12 @@ export class Load {
       await work();
       return true;
     } catch (error) {
-      const { errno = 0, sqlState = '', message, fatal } = error as ClientError & { fatal?: boolean };
+      const {
+        errno = 0,
+        sqlState = '',
+        message,
+        fatal,
+      } = error as Partial<ClientError> & { message: string; fatal?: boolean };
       if (fatal === true) this.broken.push(`client ${client}, ${doing}: ${message}`);
       else this.errors.push({ client, doing, errno, sqlState, message });
       return false;
