@@ -321,11 +321,11 @@ export class Client implements LinkOwner {
     this.write(frame(encodeErr(err), 1));
   }
 
-  /** Counts an error that we made. */
+  /** Counts an error that we made. A refused login is no failure of ours. */
   ownError(err: ErrPacket): void {
     const code = /\(Evenkeel: ([\w-]+)/.exec(err.message)?.[1] ?? String(err.errno);
     this.worker.count('client_errors', code);
-    this.worker.errorFor(this);
+    if (this.loggedIn) this.worker.errorFor(this);
   }
 
   /** A statement has had its answer. */
