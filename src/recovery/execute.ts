@@ -21,11 +21,14 @@ export interface Run {
   readonly applied: Set<NodeAddress>;
   /** Nodes that took a set-read-only. */
   readonly fenced: Set<NodeAddress>;
+  /** Nodes that were repointed, and to whom. */
+  readonly following: Map<NodeAddress, NodeAddress>;
   gateTouched: boolean;
 }
 
 export function newRun(ctx: RecoveryContext, journal: Journal): Run {
-  return { ctx, journal, attempted: [], position: null, applied: new Set(), fenced: new Set(), gateTouched: false };
+  const found = { position: null, applied: new Set<NodeAddress>(), fenced: new Set<NodeAddress>() };
+  return { ctx, journal, attempted: [], ...found, following: new Map(), gateTouched: false };
 }
 
 export type Carried = { ok: true } | { ok: false; step: string; error: string };
@@ -105,12 +108,15 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
     case 'semi-sync-role':
       return journal.step(name, timeoutMs, () => nodes.setSemiSyncRole(action.node, action.role, timeoutMs));
     case 'follow':
-      return journal.step(
+      if (run.following.get(action.node) === action.source) return;
+      await journal.step(
         name,
         timeoutMs,
         () => nodes.follow(action.node, action.source, timeoutMs),
         () => `follows ${action.source}`,
       );
+      run.following.set(action.node, action.source);
+      return;
   }
 }
 

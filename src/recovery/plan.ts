@@ -51,6 +51,8 @@ export const LIMITS = {
   /** To make a primary writable again that was so a moment ago, several times if need be. */
   restoreMs: 3_000,
   followMs: 10_000,
+  /** Of those that are repointed before the gate opens. */
+  acknowledgerMs: 300,
   killMs: 2_000,
   /** An old primary that may be frozen or cut off: what does not succeed at once will not. */
   fenceMs: 200,
@@ -102,6 +104,7 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
       ...promote(to, input.semiSync),
     ],
     after: [
+      ...acknowledgers(input),
       {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
@@ -115,6 +118,17 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
       },
     ],
   };
+}
+
+/**
+ * Under semi-sync no write is acknowledged before a replica follows the new primary; and a node that is busy with the
+ * clients that were let go takes several times as long for it. So the others are repointed first, and clients wait for
+ * that no longer than they would anyway. One that takes too long is tried
+ * again beside the opening.
+ */
+function acknowledgers({ to, others, semiSync }: Pick<FailoverPlanInput, 'to' | 'others' | 'semiSync'>): Stage[] {
+  if (!semiSync || others.length === 0) return [];
+  return [{ lanes: others.map((node) => [{ ...repoint(node, to), timeoutMs: LIMITS.acknowledgerMs }]) }];
 }
 
 /** The semi-sync source role comes last: on a replica it would make the applier wait for acknowledgements. */
@@ -158,6 +172,7 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
       ...promote(to, input.semiSync),
     ],
     after: [
+      ...acknowledgers(input),
       {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],

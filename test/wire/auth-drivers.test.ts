@@ -99,12 +99,15 @@ for (const [flavor, plugin] of GREETINGS) {
           assert.deepEqual(last(), { credential: { kind: 'plaintext', password: Buffer.from('s3cret') } });
         });
 
-        it('logs in with ed25519', { skip: name === 'mysql2' && 'mysql2 does not speak it' }, async () => {
-          await login(server.port, { user: 'ed', password: 's3cret', secure });
-          assert.deepEqual(last(), { credential: { kind: 'proof-only' } });
-          const { errno } = await refused(login(server.port, { user: 'ed', password: 'wrong', secure }));
-          assert.equal(errno, 1045);
-        });
+        // mysql2 does not speak it
+        const ed25519 = name === 'mysql2' ? null : 'logs in with ed25519';
+        if (ed25519 !== null)
+          it(ed25519, async () => {
+            await login(server.port, { user: 'ed', password: 's3cret', secure });
+            assert.deepEqual(last(), { credential: { kind: 'proof-only' } });
+            const { errno } = await refused(login(server.port, { user: 'ed', password: 'wrong', secure }));
+            assert.equal(errno, 1045);
+          });
 
         it('answers a wrong password and an unknown user alike', async () => {
           for (const user of ['native', 'sha2', 'configured', 'empty', 'nobody', 'no one', 'far']) {

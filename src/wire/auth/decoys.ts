@@ -32,7 +32,8 @@ function unopenable(plugin: string, seed: Buffer): Pick<Account, 'stored' | 'enc
 /** `key` is a secret of this process: without it nobody can compute which decoy a name meets. */
 export function decoyAccount(accounts: readonly Account[], user: string, flavor: Flavor, key: Buffer): Account {
   const seed = createHmac('sha256', key).update(user).digest();
-  const models = accounts.filter((account) => SERVER_PLUGINS.has(account.plugin));
+  // Not every driver speaks ed25519: what it would say of the plugin is no "access denied", and helps nobody.
+  const models = accounts.filter(({ plugin }) => SERVER_PLUGINS.has(plugin) && plugin !== 'ed25519');
   const model = models[seed.readUInt32LE(28) % Math.max(1, models.length)];
   const plugin = model?.plugin ?? (flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password');
   return {
