@@ -270,6 +270,12 @@ export class Hands implements NodeControl {
     });
   }
 
+  async rotateBinlog(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('rotate binary log', node, timeoutMs, async ({ connection, left }) => {
+      await connection.query('FLUSH LOCAL BINARY LOGS', left());
+    });
+  }
+
   async #semiSyncNames({ connection, left }: Work): Promise<SemiSyncNames | null> {
     const rows = await connection.query("SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'", left());
     const values = new Map(rows.map((row) => [Object.values(row)[0] ?? '', Object.values(row)[1]]));

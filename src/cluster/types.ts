@@ -165,4 +165,9 @@ export interface NodeControl {
   follow(node: NodeAddress, source: NodeAddress, timeoutMs: number): Promise<void>;
   /** Sets semi-sync up for the role where `durability` asks for it; no-op where the plug-in is missing. */
   setSemiSyncRole(node: NodeAddress, role: 'source' | 'replica', timeoutMs: number): Promise<void>;
+  /**
+   * Begins a new binary log file. A source reads its current file from the beginning to find where a replica that
+   * attaches goes on; a young file makes that quick.
+   */
+  rotateBinlog(node: NodeAddress, timeoutMs: number): Promise<void>;
 }

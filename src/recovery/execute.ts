@@ -103,6 +103,8 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
       });
       run.applied.add(action.node);
       return;
+    case 'rotate-binlog':
+      return journal.step(name, timeoutMs, () => nodes.rotateBinlog(action.node, timeoutMs));
     case 'detach':
       return journal.step(name, timeoutMs, () => nodes.detachFromSource(action.node, timeoutMs));
     case 'semi-sync-role':

@@ -17,6 +17,7 @@ export type Action =
   | { do: 'note-position'; node: NodeAddress }
   | { do: 'wait-for-position'; node: NodeAddress }
   | { do: 'apply-received'; node: NodeAddress }
+  | { do: 'rotate-binlog'; node: NodeAddress }
   | { do: 'detach'; node: NodeAddress }
   | { do: 'semi-sync-role'; node: NodeAddress; role: 'source' | 'replica' }
   | { do: 'follow'; node: NodeAddress; source: NodeAddress };
@@ -45,6 +46,7 @@ export const LIMITS = {
   gateMs: 2_000,
   readOnlyMs: 3_000,
   positionMs: 1_000,
+  rotateMs: 1_000,
   detachMs: 3_000,
   roleMs: 1_000,
   writableMs: 3_000,
@@ -96,6 +98,8 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
   const { from, to } = input;
   return {
     before: [
+      // Before anybody waits: what is written until the promotion is little.
+      one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
       one(step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs)),
       one(step({ do: 'drain', drainMs: input.drainMs }, input.drainMs + LIMITS.gateMs)),
       one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
@@ -169,6 +173,7 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
   return {
     before: [
       ...(input.applied ? [] : [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs))]),
+      one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
       ...promote(to, input.semiSync),
     ],
     after: [

@@ -101,6 +101,7 @@ export class FakeMonitor implements Monitor {
     detachFromSource: () => Promise.resolve(),
     follow: () => Promise.resolve(),
     setSemiSyncRole: () => Promise.resolve(),
+    rotateBinlog: () => Promise.resolve(),
   };
   readonly #callbacks = new Set<() => void>();
 

@@ -453,6 +453,7 @@ export class World {
         node.receiving = node.executed.every((one) => served.has(one));
       }),
     setSemiSyncRole: (name, _role, ms) => this.call(this.byName(name), ms, () => undefined),
+    rotateBinlog: (name, ms) => this.call(this.byName(name), ms, () => undefined),
   };
 
   readonly clientGate: ClientGate = {
