@@ -40,7 +40,7 @@ export interface Stage {
 export const LIMITS = {
   lookMs: 500,
   /** At a primary that the detector, after long enough a silence, has called dead: the last look before the fence. */
-  suspectLookMs: 150,
+  suspectLookMs: 100,
   /** At the same, after the fence: what counts then is what the replicas say. */
   fencedLookMs: 100,
   gateMs: 2_000,
