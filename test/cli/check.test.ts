@@ -100,6 +100,9 @@ describe('the rules of check', () => {
   test('say that accounts of an unknown plug-in cannot log in, and that unread accounts let nobody in', () => {
     const foreign = judged(replica({}, { plugins: [{ plugin: 'authentication_ldap_sasl', accounts: 2 }] }));
     assert.equal(foreign[0]?.level, 'warn');
+    const signing = judged(replica({}, { plugins: [{ plugin: 'ed25519', accounts: 1 }] }));
+    assert.equal(signing[0]?.level, 'warn');
+    assert.match(signing[0].mend[0] ?? '', /users:/);
     const unread = judged(replica({}, { plugins: null }));
     assert.deepEqual(unread[0]?.mend, ["GRANT SELECT ON mysql.user TO 'evenkeel'@'%'"]);
   });

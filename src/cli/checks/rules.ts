@@ -119,7 +119,8 @@ function privileges({ inspection }: Situation): Verdict[] {
   return missing.length === 0 ? [ok('privilege', `${account} has every privilege that is needed`)] : verdicts;
 }
 
-const SPOKEN_PLUGINS = ['mysql_native_password', 'caching_sha2_password', 'ed25519'];
+/** Whose stored form, or whose exchange, lets us log in to a server as the client. Not ed25519: it keeps a public key. */
+const SPOKEN_PLUGINS = ['mysql_native_password', 'caching_sha2_password', 'sha256_password'];
 /** These let nobody in over TCP, through a proxy or not. */
 const LOCAL_PLUGINS = ['', 'auth_socket', 'unix_socket', 'mysql_no_login'];
 
@@ -136,8 +137,13 @@ function accounts({ config, inspection }: Situation): Verdict[] {
     level: 'warn',
     check: 'accounts',
     text: `${count} account(s) with ${plugin} cannot log in through Evenkeel`,
-    mend: [`ALTER USER … IDENTIFIED WITH ${inspection.flavor === 'mysql' ? 'caching_sha2_password' : 'ed25519'} …`],
+    mend: mendPlugin(plugin, inspection.flavor),
   }));
+}
+
+function mendPlugin(plugin: string, flavor: 'mysql' | 'mariadb'): string[] {
+  if (plugin === 'ed25519') return ['list them, with their passwords, under `users:` in the configuration'];
+  return [`ALTER USER … IDENTIFIED WITH ${flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password'} …`];
 }
 
 function version({ inspection }: Situation): Verdict[] {
