@@ -4,7 +4,7 @@
 
 import type { Connection, ConnectionOptions } from 'mysql2';
 import mysql from 'mysql2';
-import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messages/index.ts';
 import type { Reach } from './types.ts';
 
 /** One row; every value is a string or null. */
@@ -41,18 +41,6 @@ export class ConnectionError extends Error {
     this.code = code;
     this.errno = errno;
   }
-}
-
-/** Host and port of `host:port` or `[v6]:port`; the port is 3306 where none is given. */
-export function splitAddress(node: NodeAddress): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d{1,5}))?$/.exec(node);
-  if (match === null) return { host: node, port: 3306 }; // a bare IPv6 address
-  return { host: match[1] ?? match[2] ?? '', port: Number(match[3] ?? 3306) };
-}
-
-/** The way back; IPv6 hosts get their brackets. */
-export function joinAddress(host: string, port: number): NodeAddress {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function describe(error: unknown): { code: string; errno: number; text: string } {

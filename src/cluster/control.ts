@@ -5,8 +5,8 @@
 // Replicas log in to their source with the user that their channel has; where there is none (a former primary,
 // a channel that was reset) with the admin account, which therefore needs REPLICATION SLAVE.
 import type { ClusterConfig } from '../config/types.ts';
-import type { NodeAddress } from '../messages/index.ts';
-import { ConnectionError, ControlConnection, splitAddress } from './connection.ts';
+import { type NodeAddress, splitAddress } from '../messages/index.ts';
+import { ConnectionError, ControlConnection } from './connection.ts';
 import { type Dialect, isOn, modern, toNumber } from './dialect.ts';
 import { parsePosition, reaches } from './gtid.ts';
 import { Prober } from './prober.ts';

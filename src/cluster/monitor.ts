@@ -1,8 +1,7 @@
 // The shell around the pure parts: one watcher per node feeds the detector and the view, finds further nodes, and
 // tells subscribers of changes. Nothing is decided here that detector.ts, primary.ts and view.ts could decide.
 import type { ClusterConfig } from '../config/types.ts';
-import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
-import { joinAddress, splitAddress } from './connection.ts';
+import { type Account, type EvidenceKind, joinAddress, type NodeAddress, splitAddress } from '../messages/index.ts';
 import { Hands } from './control.ts';
 import {
   type DetectorEvent,

@@ -1,7 +1,8 @@
 // Reads one node's facts over one control connection, in one round trip a probe. What never changes while the
 // server runs is read once, what changes slowly only in a full probe. A part that the server refuses to us
 // (a missing privilege, a plug-in that is not there) is left out for a while; the rest still counts.
-import { ConnectionError, type ControlConnection, joinAddress, type Row } from './connection.ts';
+import { joinAddress } from '../messages/index.ts';
+import { ConnectionError, type ControlConnection, type Row } from './connection.ts';
 import type { Dialect, ProbePart, ProbeRows } from './dialect.ts';
 import { isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialect.ts';
 import { mariadbDialect } from './mariadb.ts';

@@ -336,7 +336,7 @@ export class Client implements LinkOwner {
     const { link } = this;
     if (link !== null && this.linkIsCurrent && this.session.movable)
       this.worker.pool(this.cluster, link.node).setIdle(link);
-    this.worker.statementFinished(this);
+    this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#reader.bufferedBytes > 0) this.#readOn();
   }

@@ -78,7 +78,6 @@ export class GatewayWorker {
   #budget = new HoldBudget();
   #pools = new Map<string, Map<NodeAddress, NodePool>>();
   #clients = new Map<number, Client>();
-  #unauthenticated = 0;
   #nextId = 0;
   #endpoints = new Map<string, EndpointState>();
   #impact = new Map<string, ImpactMeter>();
@@ -142,7 +141,9 @@ export class GatewayWorker {
 
   #onConnection(endpoint: EndpointState, socket: Socket): void {
     const { limits } = this.settings;
-    const full = this.#clients.size >= limits.maxClients || this.#unauthenticated >= limits.maxUnauthenticated;
+    const full =
+      this.#clients.size >= limits.maxClients ||
+      this.#clients.size - this.#authenticated.size >= limits.maxUnauthenticated;
     if (full || this.#retiring) {
       this.count('refused_connections', full ? 'limit' : 'retiring');
       socket.on('error', () => socket.destroy());
@@ -153,7 +154,6 @@ export class GatewayWorker {
       return;
     }
     const connectionId = this.#allocateId();
-    this.#unauthenticated++;
     endpoint.clients++;
     this.#clients.set(connectionId, new Client(this, endpoint.settings, endpoint.gate, socket, connectionId));
   }
@@ -169,8 +169,7 @@ export class GatewayWorker {
   }
 
   loggedIn(client: Client): void {
-    if (client.user !== '' || client.loggedIn) this.#authenticated.add(client);
-    this.#unauthenticated = this.#clients.size - this.#authenticated.size;
+    this.#authenticated.add(client);
     if (client.profile !== null) this.#warmer(client.cluster).addAccount(client.profile);
   }
 
@@ -179,7 +178,6 @@ export class GatewayWorker {
   gone(client: Client): void {
     if (!this.#clients.delete(client.connectionId)) return;
     this.#authenticated.delete(client);
-    this.#unauthenticated = this.#clients.size - this.#authenticated.size;
     this.#endpoint(client).clients--;
     this.#checkDrains();
   }
@@ -404,9 +402,8 @@ export class GatewayWorker {
     this.#endpoint(client).statements++;
   }
 
-  statementFinished(client: Client): void {
+  statementFinished(): void {
     if (this.#drains.size > 0) this.#checkDrains();
-    void client;
   }
 
   held(client: Client, waiting: boolean): void {

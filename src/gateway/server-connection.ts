@@ -2,7 +2,7 @@
 // Commands may be sent while earlier answers are still due; answers come in order. It knows nothing of clients.
 import net from 'node:net';
 import tls from 'node:tls';
-import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messages/index.ts';
 import {
   type AnswerShape,
   Capability,
@@ -377,9 +377,4 @@ export class ServerConnection {
         this.#refused(step.message, step.err);
     }
   }
-}
-
-export function splitAddress(node: NodeAddress): { host: string; port: number } {
-  const at = node.lastIndexOf(':');
-  return { host: node.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(node.slice(at + 1)) };
 }

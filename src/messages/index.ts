@@ -2,6 +2,7 @@
 // accounts and orders go down; evidence, counters and reports go up. Both planes import this file;
 // neither imports the other. Everything here must survive JSON, so: plain data only.
 
+export { joinAddress, splitAddress } from './address.ts';
 export { LineDecoder, maxLineBytes } from './lines.ts';
 
 /** `host:port`, the identity of a node everywhere in this code base. An IPv6 host stands in brackets. */

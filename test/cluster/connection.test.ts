@@ -2,13 +2,8 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { test } from 'node:test';
-import {
-  ConnectionError,
-  ControlConnection,
-  joinAddress,
-  reachOf,
-  splitAddress,
-} from '../../src/cluster/connection.ts';
+import { ConnectionError, ControlConnection, reachOf } from '../../src/cluster/connection.ts';
+import { joinAddress, splitAddress } from '../../src/messages/index.ts';
 
 /** A server that does `greet` with every connection, for as long as `use` runs. */
 async function withServer(greet: (socket: net.Socket) => void, use: (node: string) => Promise<void>): Promise<void> {

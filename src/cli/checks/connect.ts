@@ -1,7 +1,7 @@
 // One short connection to one server as the admin, for `check` and for what `start` looks at first.
 import type { Connection, ConnectionOptions } from 'mysql2/promise';
 import type { ClusterConfig } from '../../config/types.ts';
-import type { NodeAddress } from '../../messages/index.ts';
+import { type NodeAddress, splitAddress } from '../../messages/index.ts';
 import { printable } from '../output.ts';
 
 export type Looked<T> =
@@ -9,11 +9,6 @@ export type Looked<T> =
   | { state: 'unreachable'; node: NodeAddress; error: string }
   /** It answers, but does not let the account in; with the server's error number. */
   | { state: 'denied'; node: NodeAddress; errno: number; error: string };
-
-function splitAddress(node: NodeAddress): { host: string; port: number } {
-  const colon = node.lastIndexOf(':');
-  return { host: node.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(node.slice(colon + 1)) };
-}
 
 function tlsOptions(cluster: ClusterConfig): Pick<ConnectionOptions, 'ssl'> {
   const { mode, ca } = cluster.serverTls;

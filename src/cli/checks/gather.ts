@@ -2,7 +2,7 @@
 // no error: the rules say what is missing and what mends it.
 import type { Connection } from 'mysql2/promise';
 import type { ClusterConfig } from '../../config/types.ts';
-import type { Flavor, NodeAddress } from '../../messages/index.ts';
+import { type Flavor, joinAddress, type NodeAddress } from '../../messages/index.ts';
 import { printable } from '../output.ts';
 import { type Looked, look } from './connect.ts';
 
@@ -40,10 +40,6 @@ export interface Inspection {
 
 const MAX_NODES = 64;
 const QUERY_TIMEOUT_MS = 10_000;
-
-function joinAddress(host: string, port: unknown): NodeAddress {
-  return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
-}
 
 /** Rows, or null where the server refuses. */
 async function ask(connection: Connection, sql: string): Promise<Row[] | null> {
@@ -151,8 +147,8 @@ async function inspect(connection: Connection, node: NodeAddress): Promise<Inspe
     readOnlyOrigin: await readOrigin(connection, flavor),
     plugins: await readPlugins(connection, flavor),
     neighbours: [
-      ...(replication ?? []).map((row) => joinAddress(String(row['Source_Host']), row['Source_Port'])),
-      ...replicas.filter((row) => row['Host']).map((row) => joinAddress(String(row['Host']), row['Port'])),
+      ...(replication ?? []).map((row) => joinAddress(String(row['Source_Host']), Number(row['Source_Port']))),
+      ...replicas.filter((row) => row['Host']).map((row) => joinAddress(String(row['Host']), Number(row['Port']))),
     ],
   };
 }
