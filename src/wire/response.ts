@@ -26,63 +26,110 @@ export interface ErrPacket {
   message: string;
 }
 
-interface Cursor {
-  data: Buffer;
-  at: number;
-}
-
-function readLenencBig(cursor: Cursor): bigint {
-  const { data, at } = cursor;
-  const head = data[at];
-  if (head === undefined) throw new MalformedPacket('a length-encoded integer is missing');
-  if (head < 0xfb) {
-    cursor.at = at + 1;
-    return BigInt(head);
-  }
-  const bytes = head === 0xfc ? 2 : head === 0xfd ? 3 : head === 0xfe ? 8 : 0;
-  if (bytes === 0 || data.length < at + 1 + bytes) throw new MalformedPacket('a length-encoded integer is cut off');
-  cursor.at = at + 1 + bytes;
-  return bytes === 8 ? data.readBigUInt64LE(at + 1) : BigInt(data.readUIntLE(at + 1, bytes));
-}
-
-function readLenencBytes(cursor: Cursor): Buffer {
-  const length = readLenencBig(cursor);
-  const left = cursor.data.length - cursor.at;
-  if (length > BigInt(left)) throw new MalformedPacket(`a string of ${length} bytes where ${left} are left`);
-  const value = cursor.data.subarray(cursor.at, cursor.at + Number(length));
-  cursor.at += value.length;
-  return value;
-}
-
 const NONE = Buffer.alloc(0);
 const ZERO = 0n;
 
+/**
+ * An OK packet that is read in place, and over and over: what is read lies in the packet that was read last, and is
+ * made into bigints and views only where it is asked for. So it costs next to nothing where only the status counts.
+ */
+export class OkReader implements OkPacket {
+  affectedRows = ZERO;
+  insertId = ZERO;
+  status = 0;
+  warnings = 0;
+  infoOffset = 0;
+  /** Of the session state, in bytes; 0 where there is none. */
+  sessionStateBytes = 0;
+  /** Where, in `data`, the status flags are. */
+  statusAt = 0;
+  /** Where, in `data`, the packet could end: behind its info, or its warnings where it has none. */
+  textEnd = 0;
+  #data: Buffer = NONE;
+  #at = 0;
+  #infoAt = 0;
+  #stateAt = 0;
+
+  /**
+   * Reads the packet whose payload is `data` from `start` to `end` (header 0x00, or 0xFE in the place of EOF). `tracks`:
+   * the connection speaks SESSION_TRACK. Throws MalformedPacket.
+   */
+  read(data: Buffer, start: number, end: number, tracks: boolean): void {
+    this.#data = data;
+    this.#at = start + 3;
+    // The usual answer: nothing affected, no insert id.
+    if (end - start >= 3 && data[start + 1] === 0 && data[start + 2] === 0) {
+      this.affectedRows = ZERO;
+      this.insertId = ZERO;
+    } else {
+      this.#at = start + 1;
+      this.affectedRows = this.#readBig(end);
+      this.insertId = this.#readBig(end);
+    }
+    const at = this.#at;
+    if (end < at + 4) throw new MalformedPacket('an OK packet is cut off before its status');
+    this.status = (data[at] as number) | ((data[at + 1] as number) << 8);
+    this.warnings = (data[at + 2] as number) | ((data[at + 3] as number) << 8);
+    this.statusAt = at;
+    this.#at = at + 4;
+    this.infoOffset = at + 4 - start;
+    this.#infoAt = at + 4;
+    this.textEnd = at + 4;
+    this.sessionStateBytes = 0;
+    if (this.#at < end) this.#readText(end, tracks);
+  }
+
+  #readText(end: number, tracks: boolean): void {
+    // With a length also without SESSION_TRACK, whatever the manual says: seen on MySQL 9.7 and MariaDB 10.11.
+    const infoBytes = this.#readLength(end);
+    this.#infoAt = this.#at;
+    this.#at += infoBytes;
+    if (infoBytes > 0) this.textEnd = this.#at;
+    if (!tracks || (this.status & ServerStatus.SESSION_STATE_CHANGED) === 0 || this.#at >= end) return;
+    this.sessionStateBytes = this.#readLength(end);
+    this.#stateAt = this.#at;
+    this.#at += this.sessionStateBytes;
+  }
+
+  get info(): Buffer {
+    return this.textEnd <= this.#infoAt ? NONE : this.#data.subarray(this.#infoAt, this.textEnd);
+  }
+
+  get sessionState(): Buffer {
+    const bytes = this.sessionStateBytes;
+    return bytes === 0 ? NONE : this.#data.subarray(this.#stateAt, this.#stateAt + bytes);
+  }
+
+  #readBig(end: number): bigint {
+    const at = this.#at;
+    const head = at < end ? (this.#data[at] as number) : 0xff;
+    if (at >= end) throw new MalformedPacket('a length-encoded integer is missing');
+    if (head < 0xfb) {
+      this.#at = at + 1;
+      return head === 0 ? ZERO : BigInt(head);
+    }
+    const bytes = head === 0xfc ? 2 : head === 0xfd ? 3 : head === 0xfe ? 8 : 0;
+    if (bytes === 0 || end < at + 1 + bytes) throw new MalformedPacket('a length-encoded integer is cut off');
+    this.#at = at + 1 + bytes;
+    return bytes === 8 ? this.#data.readBigUInt64LE(at + 1) : BigInt(this.#data.readUIntLE(at + 1, bytes));
+  }
+
+  /** Of a string that lies before `end`. */
+  #readLength(end: number): number {
+    const head = this.#data[this.#at] as number;
+    const length = head < 0xfb ? head : Number(this.#readBig(end));
+    if (head < 0xfb) this.#at++;
+    if (length > end - this.#at)
+      throw new MalformedPacket(`a string of ${length} bytes where ${end - this.#at} are left`);
+    return length;
+  }
+}
+
 /** Parses an OK packet (header 0x00, or 0xFE in the place of EOF). `capabilities` are those of the connection. */
 export function parseOk(payload: Buffer, capabilities: number): OkPacket {
-  // The usual answer: nothing affected, no insert id.
-  let affectedRows = ZERO;
-  let insertId = ZERO;
-  const cursor: Cursor = { data: payload, at: 3 };
-  if (payload[1] !== 0 || payload[2] !== 0) {
-    cursor.at = 1;
-    affectedRows = readLenencBig(cursor);
-    insertId = readLenencBig(cursor);
-  }
-  if (payload.length < cursor.at + 4) throw new MalformedPacket('an OK packet is cut off before its status');
-  const status = payload.readUInt16LE(cursor.at);
-  const warnings = payload.readUInt16LE(cursor.at + 2);
-  cursor.at += 4;
-  const infoOffset = cursor.at;
-  let info: Buffer = NONE;
-  let sessionState: Buffer = NONE;
-  if (infoOffset < payload.length) {
-    // With a length also without SESSION_TRACK, whatever the manual says: seen on MySQL 9.7 and MariaDB 10.11.
-    info = readLenencBytes(cursor);
-    const tracks = (capabilities & Capability.SESSION_TRACK) !== 0;
-    if (tracks && (status & ServerStatus.SESSION_STATE_CHANGED) !== 0 && cursor.at < payload.length) {
-      sessionState = readLenencBytes(cursor);
-    }
-  }
+  const ok = new OkReader();
+  ok.read(payload, 0, payload.length, (capabilities & Capability.SESSION_TRACK) !== 0);
+  const { affectedRows, insertId, status, warnings, info, infoOffset, sessionState } = ok;
   return { affectedRows, insertId, status, warnings, info, infoOffset, sessionState };
 }
 
@@ -140,13 +187,4 @@ export function encodeOk(ok: OkFields, capabilities: number, header: 0x00 | 0xfe
 export function plainOk(status: number, capabilities: number): Buffer {
   const fields = { affectedRows: ZERO, insertId: ZERO, status, warnings: 0, info: NONE, sessionState: NONE };
   return encodeOk(fields, capabilities);
-}
-
-/** An EOF packet, for clients without DEPRECATE_EOF. */
-export function encodeEof(status: number, warnings: number): Buffer {
-  const payload = Buffer.allocUnsafe(5);
-  payload[0] = 0xfe;
-  payload.writeUInt16LE(warnings, 1);
-  payload.writeUInt16LE(status & 0xffff & ~ServerStatus.SESSION_STATE_CHANGED, 3);
-  return payload;
 }

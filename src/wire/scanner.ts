@@ -6,9 +6,9 @@
 // place. So a chunk that is fed here belongs to the scanner.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
 import { Capability, ServerStatus } from './capabilities.ts';
-import { frame, HEADER_BYTES, MAX_FRAGMENT_BYTES } from './packet.ts';
+import { HEADER_BYTES, MAX_FRAGMENT_BYTES } from './packet.ts';
 import { ProtocolError } from './payload.ts';
-import { type ErrPacket, encodeEof, encodeOk, MalformedPacket, type OkPacket, parseErr, parseOk } from './response.ts';
+import { type ErrPacket, encodeOk, MalformedPacket, type OkPacket, OkReader, parseErr } from './response.ts';
 import { defaultSessionState, parseSessionState, type SessionChange } from './session-state.ts';
 
 /** What kind of answer a command has. */
@@ -22,7 +22,10 @@ export type AnswerShape =
 export interface ScannerSink {
   /** Bytes for the client, in order. */
   forward(piece: Buffer): void;
-  /** An OK packet, or the one that ends a result set; and what it says of the session. */
+  /**
+   * An OK packet, or the one that ends a result set; and what it says of the session. `ok` is read in place: its numbers
+   * stand until the scanner's next answer begins, its `info` and `sessionState` during this call only.
+   */
   ok(ok: OkPacket, changes: SessionChange[]): void;
   /** An ERR packet. True: forward it; false: keep it from the client (the answer ends here all the same). */
   error(error: ErrPacket, first: boolean): boolean;
@@ -41,8 +44,13 @@ export class ScanError extends Error {
 
 /** A packet that must be looked at whole (OK, ERR, a column count) is never longer in practice. */
 const MAX_INSPECTED_BYTES = 1 << 20;
+const NOTHING = Buffer.alloc(0);
 const NO_CHANGES: SessionChange[] = [];
-const SERVER_CAPABILITIES = Capability.PROTOCOL_41 | Capability.DEPRECATE_EOF | Capability.SESSION_TRACK;
+/** Where packets are put in, spans up to this size are copied around them into one piece; longer ones are cut. */
+const JOIN_BYTES = 4096;
+/** Joined pieces are written into pools of this size, one behind the other, and never over one another. */
+const POOL_BYTES = 16 * 1024;
+const EOF_PAYLOAD_BYTES = 5;
 
 /** One per server connection; `begin` for each answer. */
 export class ResponseScanner {
@@ -70,6 +78,21 @@ export class ResponseScanner {
   #results = 0;
   #status = 0;
   #carry: Buffer | null = null;
+  /** The chunk being looked at, and from where on it is to be passed. */
+  #data: Buffer = NOTHING;
+  #spanStart = 0;
+  /** Packets were put in: what the client gets of this chunk so far is in the pool, from `#joinedAt` to `#poolAt`. */
+  #joining = false;
+  #joinedAt = 0;
+  #pool: Buffer = NOTHING;
+  #poolAt = 0;
+  #rows = 0;
+  #ok = new OkReader();
+
+  /** Rows of the last result set of this answer, whether its end has come or not. */
+  get rows(): number {
+    return this.#rows;
+  }
 
   get done(): boolean {
     return this.#phase === 'done';
@@ -86,6 +109,7 @@ export class ResponseScanner {
     this.lastSequence = 0;
     this.#owesEof = false;
     this.#results = 0;
+    this.#rows = 0;
     this.#askedForFile = false;
     this.#bodyLeft = 0;
     this.#continues = false;
@@ -114,58 +138,11 @@ export class ResponseScanner {
       data = Buffer.concat([this.#carry, chunk]);
       this.#carry = null;
     }
-    let at = 0;
-    let spanStart = 0;
-    while (this.#phase !== 'done') {
-      if (this.#bodyLeft > 0) {
-        const step = Math.min(this.#bodyLeft, data.length - at);
-        at += step;
-        this.#bodyLeft -= step;
-        if (this.#bodyLeft > 0) break;
-        if (this.#packetPassed()) {
-          this.#flush(data, spanStart, at);
-          spanStart = at;
-          this.#insertEof(this.lastSequence + 1 - this.#shift, this.#status);
-        }
-        continue;
-      }
-      const available = data.length - at;
-      if (available < HEADER_BYTES) break;
-      const length = (data[at] as number) | ((data[at + 1] as number) << 8) | ((data[at + 2] as number) << 16);
-      const continuation = this.#continues;
-      if (!continuation && length > 0 && available < HEADER_BYTES + 1) break;
-      const head = continuation || length === 0 ? -1 : (data[at + HEADER_BYTES] as number);
-      if (continuation || !this.#mustInspect(head, length)) {
-        if (this.#owesEof && !continuation) {
-          this.#flush(data, spanStart, at);
-          spanStart = at;
-          this.#insertEof(data[at + 3] as number, this.#status);
-        }
-        this.#pass(data, at, length);
-        at += HEADER_BYTES;
-        if (length === 0 && this.#packetPassed()) {
-          this.#flush(data, spanStart, at);
-          spanStart = at;
-          this.#insertEof(this.lastSequence + 1 - this.#shift, this.#status);
-        }
-        continue;
-      }
-      if (length > MAX_INSPECTED_BYTES) throw new ScanError(`a packet of ${length} bytes where a short one belongs`);
-      if (available < HEADER_BYTES + length) break;
-      const end = at + HEADER_BYTES + length;
-      const payload = data.subarray(at + HEADER_BYTES, end);
-      const sequence = data[at + 3] as number;
-      const verbatim = this.#inspect(payload, head, sequence, () => {
-        this.#flush(data, spanStart, at);
-        spanStart = end;
-      });
-      if (verbatim) {
-        this.lastSequence = (sequence + this.#shift) & 0xff;
-        data[at + 3] = this.lastSequence;
-      }
-      at = end;
-    }
-    this.#flush(data, spanStart, at);
+    this.#data = data;
+    this.#spanStart = 0;
+    const at = this.#scan(data);
+    this.#data = NOTHING;
+    this.#passJoined();
     if (this.#phase === 'done') {
       this.#sink = null;
       return at < data.length ? data.subarray(at) : null;
@@ -174,24 +151,137 @@ export class ResponseScanner {
     return null;
   }
 
-  #flush(data: Buffer, from: number, to: number): void {
-    if (to <= from) return;
-    (this.#sink as ScannerSink).forward(data.subarray(from, to));
+  /** Looks at the chunk's packets, one after the other. Returns where the first that is not complete begins. */
+  #scan(data: Buffer): number {
+    const { length: bytes } = data;
+    let at = 0;
+    while (this.#phase !== 'done') {
+      if (this.#bodyLeft > 0) {
+        const step = Math.min(this.#bodyLeft, bytes - at);
+        at += step;
+        this.#bodyLeft -= step;
+        if (this.#bodyLeft > 0) break;
+        if (this.#packetPassed()) this.#insertEof(at, this.lastSequence + 1, this.#status);
+        continue;
+      }
+      const bodyAt = at + HEADER_BYTES;
+      if (bodyAt > bytes) break;
+      const length = (data[at] as number) | ((data[at + 1] as number) << 8) | ((data[at + 2] as number) << 16);
+      if (this.#continues) {
+        this.#pass(data, at, length);
+        at = bodyAt;
+        if (length === 0 && this.#packetPassed()) this.#insertEof(at, this.lastSequence + 1, this.#status);
+        continue;
+      }
+      if (length > 0 && bodyAt === bytes) break;
+      const head = length === 0 ? -1 : (data[bodyAt] as number);
+      if (!this.#mustInspect(head, length)) {
+        if (this.#owesEof) this.#insertEof(at, (data[at + 3] as number) + this.#shift, this.#status);
+        if (this.#phase === 'rows') this.#rows++;
+        this.#pass(data, at, length);
+        at = bodyAt;
+        if (length === 0 && this.#packetPassed()) this.#insertEof(at, this.lastSequence + 1, this.#status);
+        continue;
+      }
+      if (length > MAX_INSPECTED_BYTES) throw new ScanError(`a packet of ${length} bytes where a short one belongs`);
+      const end = bodyAt + length;
+      if (end > bytes) break;
+      const passedEnd = this.#inspect(data, at, end, head);
+      if (passedEnd < end) {
+        this.#passSpan(passedEnd);
+        this.#spanStart = end;
+      }
+      at = end;
+    }
+    this.#passSpan(at);
+    return at;
   }
 
-  #emit(payload: Buffer, sequence: number): void {
-    const packet = frame(payload, sequence);
+  /** Passes what was looked at and not yet passed, up to `end`. */
+  #passSpan(end: number): void {
+    const start = this.#spanStart;
+    const data = this.#data;
+    this.#spanStart = end;
+    if (end <= start) return;
+    const bytes = end - start;
+    if (this.#joining && bytes <= JOIN_BYTES) {
+      const at = this.#room(bytes);
+      data.copy(this.#pool, at, start, end);
+      return;
+    }
+    this.#passJoined();
+    const whole = start === 0 && end === data.length;
+    (this.#sink as ScannerSink).forward(whole ? data : data.subarray(start, end));
+  }
+
+  #passJoined(): void {
+    if (!this.#joining) return;
+    this.#joining = false;
+    if (this.#poolAt === this.#joinedAt) return;
+    (this.#sink as ScannerSink).forward(this.#pool.subarray(this.#joinedAt, this.#poolAt));
+  }
+
+  /** A place of `bytes` in the pool, behind what was joined so far. */
+  #room(bytes: number): number {
+    if (this.#poolAt + bytes > this.#pool.length) {
+      this.#passJoined();
+      this.#pool = Buffer.allocUnsafeSlow(Math.max(bytes, POOL_BYTES));
+      this.#poolAt = 0;
+    }
+    if (!this.#joining) {
+      this.#joining = true;
+      this.#joinedAt = this.#poolAt;
+    }
+    const at = this.#poolAt;
+    this.#poolAt += bytes;
+    return at;
+  }
+
+  /** Passes the span up to `at`, where something is about to be put in. */
+  #cut(at: number): void {
+    if (!this.#joining && at - this.#spanStart <= JOIN_BYTES) {
+      this.#joining = true;
+      this.#joinedAt = this.#poolAt;
+    }
+    this.#passSpan(at);
+  }
+
+  /** Puts a packet of our own in, behind the span up to `at`. `sequence` is the client's. */
+  #insert(at: number, payload: Buffer, sequence: number): void {
+    this.#cut(at);
+    const room = this.#room(HEADER_BYTES + payload.length);
+    this.#writeHeader(this.#pool, room, payload.length, sequence);
+    payload.copy(this.#pool, room + HEADER_BYTES);
+  }
+
+  #writeHeader(into: Buffer, at: number, length: number, sequence: number): void {
     this.lastSequence = sequence & 0xff;
-    (this.#sink as ScannerSink).forward(packet);
+    into[at] = length & 0xff;
+    into[at + 1] = (length >> 8) & 0xff;
+    into[at + 2] = length >> 16;
+    into[at + 3] = this.lastSequence;
   }
 
-  #insertEof(nextServerSequence: number, status: number): void {
+  /** Puts the EOF in that the client is owed, behind the span up to `at`. `sequence` is the client's. */
+  #insertEof(at: number, sequence: number, status: number): void {
     this.#owesEof = false;
+    this.#cut(at);
+    const room = this.#room(HEADER_BYTES + EOF_PAYLOAD_BYTES);
     // A server would say here whether more results follow and a cursor is open. Neither is known before the rows have
     // passed, and the EOF behind them says it; to claim it here might make a client wait for what does not come.
     const known = status & ~(ServerStatus.MORE_RESULTS_EXISTS | ServerStatus.CURSOR_EXISTS);
-    this.#emit(encodeEof(known, 0), nextServerSequence + this.#shift);
+    this.#writeEof(this.#pool, room, sequence, known, 0);
     this.#shift++;
+  }
+
+  #writeEof(into: Buffer, at: number, sequence: number, status: number, warnings: number): void {
+    this.#writeHeader(into, at, EOF_PAYLOAD_BYTES, sequence);
+    const told = status & ~ServerStatus.SESSION_STATE_CHANGED;
+    into[at + HEADER_BYTES] = 0xfe;
+    into[at + HEADER_BYTES + 1] = warnings & 0xff;
+    into[at + HEADER_BYTES + 2] = warnings >> 8;
+    into[at + HEADER_BYTES + 3] = told & 0xff;
+    into[at + HEADER_BYTES + 4] = (told >> 8) & 0xff;
   }
 
   /** A packet whose body nobody looks at: its header is renumbered, its body skipped. */
@@ -238,105 +328,125 @@ export class ResponseScanner {
   }
 
   /**
-   * Looks at a whole packet. True: it goes on verbatim as part of the span. False: `cut` was called, and what the
-   * client gets in its stead, if anything, was emitted.
+   * Looks at a whole packet, of `data` from `at` to `end`. Returns up to where the client gets it: its end, or less
+   * where it was written anew in its place or is kept from the client.
    */
-  #inspect(payload: Buffer, head: number, sequence: number, cut: () => void): boolean {
-    if (head === 0xff) return this.#inspectError(payload, sequence, cut);
-    if (this.#phase === 'rows' || this.#phase === 'definitions') return this.#inspectEnd(payload, sequence, cut);
-    if (this.#shape === 'prepare') return this.#inspectPrepared(payload);
-    if (head === 0x00) return this.#inspectOk(payload, sequence, cut);
-    if (head === 0xfe) return this.#inspectEnd(payload, sequence, cut); // COM_SET_OPTION, COM_DEBUG
+  #inspect(data: Buffer, at: number, end: number, head: number): number {
+    if (head === 0xff) return this.#inspectError(data, at, end);
+    if (this.#phase === 'rows' || this.#phase === 'definitions') return this.#inspectEnd(data, at, end);
+    if (this.#shape === 'prepare') return this.#inspectPrepared(data, at, end);
+    if (head === 0x00) return this.#inspectOk(data, at, end, 0x00);
+    if (head === 0xfe) return this.#inspectEnd(data, at, end); // COM_SET_OPTION, COM_DEBUG
     if (head === 0xfb) {
       this.#phase = 'infile';
       this.#askedForFile = true;
       (this.#sink as ScannerSink).localInfile();
-      return true;
+      return this.#verbatim(data, at, end);
     }
-    this.#definitions = columnCount(payload, head);
+    this.#definitions = columnCount(data, at + HEADER_BYTES, end);
     this.#afterDefinitions = 'rows';
     this.#phase = 'definitions';
-    return true;
+    this.#rows = 0;
+    return this.#verbatim(data, at, end);
   }
 
-  #inspectError(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const error = understood(() => parseErr(payload));
-    if (this.#owesEof) {
-      // The columns were shown; the error stands where the rows would.
-      cut();
-      this.#insertEof(sequence, this.#status);
-      const show = (this.#sink as ScannerSink).error(error, false);
-      if (show) this.#emit(payload, sequence + this.#shift);
-      this.#phase = 'done';
-      return false;
-    }
+  /** The packet stays in the span as it is, but for its number. */
+  #verbatim(data: Buffer, at: number, end: number): number {
+    const sequence = ((data[at + 3] as number) + this.#shift) & 0xff;
+    this.lastSequence = sequence;
+    data[at + 3] = sequence;
+    return end;
+  }
+
+  #inspectError(data: Buffer, at: number, end: number): number {
+    const error = understood(() => parseErr(data.subarray(at + HEADER_BYTES, end)));
     const nothingShown = this.#phase === 'first' && this.#results === 0 && !this.#askedForFile;
+    // The columns were shown; the error stands where the rows would.
+    if (this.#owesEof) this.#insertEof(at, (data[at + 3] as number) + this.#shift, this.#status);
     const show = (this.#sink as ScannerSink).error(error, nothingShown);
     this.#phase = 'done';
-    if (show) return true;
-    cut();
-    return false;
+    return show ? this.#verbatim(data, at, end) : at;
   }
 
-  #inspectOk(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const ok = understood(() => parseOk(payload, SERVER_CAPABILITIES));
-    this.#status = ok.status;
+  #inspectOk(data: Buffer, at: number, end: number, header: 0x00 | 0xfe): number {
+    const ok = this.#readOk(data, at, end);
     this.#next(ok.status);
-    if (this.#tell(ok, payload)) return true;
-    cut();
-    this.#emit(encodeOk(ok, this.#clientCapabilities, 0x00), sequence + this.#shift);
-    return false;
+    const changes = ok.sessionStateBytes > 0 ? understood(() => parseSessionState(ok.sessionState)) : NO_CHANGES;
+    (this.#sink as ScannerSink).ok(ok, changes);
+    if (ok.textEnd === end && (ok.status & ServerStatus.SESSION_STATE_CHANGED) === 0) {
+      return this.#verbatim(data, at, end);
+    }
+    const sessionState = defaultSessionState(changes);
+    if (sessionState.length === 0) return this.#withoutState(data, at, ok);
+    const { affectedRows, insertId, status, warnings, info } = ok;
+    const fields = { affectedRows, insertId, status, warnings, info, sessionState };
+    const payload = encodeOk(fields, this.#clientCapabilities, header);
+    const sequence = (data[at + 3] as number) + this.#shift;
+    if (payload.length > end - at - HEADER_BYTES) {
+      this.#insert(at, payload, sequence);
+      return at;
+    }
+    this.#writeHeader(data, at, payload.length, sequence);
+    payload.copy(data, at + HEADER_BYTES);
+    return at + HEADER_BYTES + payload.length;
+  }
+
+  /** Cuts the session state off, in place. */
+  #withoutState(data: Buffer, at: number, ok: OkReader): number {
+    data.writeUInt16LE(ok.status & ~ServerStatus.SESSION_STATE_CHANGED, ok.statusAt);
+    this.#writeHeader(data, at, ok.textEnd - at - HEADER_BYTES, (data[at + 3] as number) + this.#shift);
+    return ok.textEnd;
+  }
+
+  #readOk(data: Buffer, at: number, end: number): OkReader {
+    const ok = this.#ok;
+    try {
+      ok.read(data, at + HEADER_BYTES, end, true);
+    } catch (error) {
+      throw asScanError(error);
+    }
+    this.#status = ok.status;
+    return ok;
   }
 
   /** The packet that ends a result set: OK in the place of EOF. */
-  #inspectEnd(payload: Buffer, sequence: number, cut: () => void): boolean {
-    const ok = understood(() => parseOk(payload, SERVER_CAPABILITIES));
-    this.#status = ok.status;
+  #inspectEnd(data: Buffer, at: number, end: number): number {
+    if (!this.#legacyEof) return this.#inspectOk(data, at, end, 0xfe);
     const rows = this.#phase === 'rows';
     const owed = this.#owesEof;
-    this.#next(ok.status);
-    const verbatim = this.#tell(ok, payload);
-    if (!this.#legacyEof) {
-      if (verbatim) return true;
-      cut();
-      this.#emit(encodeOk(ok, this.#clientCapabilities, 0xfe), sequence + this.#shift);
-      return false;
-    }
-    cut();
+    const ok = this.#readOk(data, at, end);
+    const { status, warnings } = ok;
+    this.#next(status);
+    const changes = ok.sessionStateBytes > 0 ? understood(() => parseSessionState(ok.sessionState)) : NO_CHANGES;
+    (this.#sink as ScannerSink).ok(ok, changes);
+    const sequence = data[at + 3] as number;
     // An open cursor has no rows here: the EOF behind the columns is the end, and says so.
-    if (owed && rows && (ok.status & ServerStatus.CURSOR_EXISTS) === 0) {
-      this.#insertEof(sequence, ok.status);
+    if (owed && rows && (status & ServerStatus.CURSOR_EXISTS) === 0) {
+      this.#insertEof(at, sequence + this.#shift, status);
     }
     this.#owesEof = false;
-    this.#emit(encodeEof(ok.status, ok.warnings), sequence + this.#shift);
-    return false;
+    // An OK packet is two bytes longer at least.
+    this.#writeEof(data, at, sequence + this.#shift, status, warnings);
+    return at + HEADER_BYTES + EOF_PAYLOAD_BYTES;
   }
 
   /** https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_prepare.html */
-  #inspectPrepared(payload: Buffer): boolean {
-    if (payload.length < 12 || payload[0] !== 0x00) throw new ScanError('an answer to COM_STMT_PREPARE that is none');
-    const columns = payload.readUInt16LE(5);
-    const parameters = payload.readUInt16LE(7);
-    const shown = (this.#sink as ScannerSink).prepared(payload.readUInt32LE(1), parameters, columns);
-    payload.writeUInt32LE(shown, 1);
+  #inspectPrepared(data: Buffer, at: number, end: number): number {
+    const start = at + HEADER_BYTES;
+    if (end - start < 12 || data[start] !== 0x00) throw new ScanError('an answer to COM_STMT_PREPARE that is none');
+    const columns = data.readUInt16LE(start + 5);
+    const parameters = data.readUInt16LE(start + 7);
+    const shown = (this.#sink as ScannerSink).prepared(data.readUInt32LE(start + 1), parameters, columns);
+    data.writeUInt32LE(shown, start + 1);
     if (columns + parameters === 0) {
       this.#phase = 'done';
-      return true;
+    } else {
+      this.#phase = 'definitions';
+      this.#prepareColumns = columns;
+      this.#definitions = parameters > 0 ? parameters : columns;
+      this.#afterDefinitions = parameters > 0 && columns > 0 ? 'prepare-columns' : 'done';
     }
-    this.#phase = 'definitions';
-    this.#prepareColumns = columns;
-    this.#definitions = parameters > 0 ? parameters : columns;
-    this.#afterDefinitions = parameters > 0 && columns > 0 ? 'prepare-columns' : 'done';
-    return true;
-  }
-
-  /** Tells the sink, and leaves in `ok` the session state that the client is told. True: nothing differs. */
-  #tell(ok: OkPacket, payload: Buffer): boolean {
-    const changes = ok.sessionState.length > 0 ? understood(() => parseSessionState(ok.sessionState)) : NO_CHANGES;
-    (this.#sink as ScannerSink).ok(ok, changes);
-    if (ok.infoOffset === payload.length) return true;
-    ok.sessionState = defaultSessionState(changes);
-    return false;
+    return this.#verbatim(data, at, end);
   }
 
   #next(status: number): void {
@@ -346,17 +456,22 @@ export class ResponseScanner {
 }
 
 /** Fields that cannot be read make the answer a broken one. */
+function asScanError(error: unknown): unknown {
+  if (!(error instanceof MalformedPacket || error instanceof ProtocolError)) return error;
+  return new ScanError(error.message, { cause: error });
+}
+
 function understood<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    if (!(error instanceof MalformedPacket || error instanceof ProtocolError)) throw error;
-    throw new ScanError(error.message, { cause: error });
+    throw asScanError(error);
   }
 }
 
-function columnCount(payload: Buffer, head: number): number {
-  if (head < 0xfb && payload.length === 1) return head;
-  if (head === 0xfc && payload.length === 3) return payload.readUInt16LE(1);
+function columnCount(data: Buffer, at: number, end: number): number {
+  const head = data[at] as number;
+  if (head < 0xfb && end === at + 1) return head;
+  if (head === 0xfc && end === at + 3) return data.readUInt16LE(at + 1);
   throw new ScanError('a column count that is none');
 }

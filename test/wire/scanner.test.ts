@@ -324,6 +324,58 @@ test('the last sequence number is known at the end, so that an error of our own 
   assert.equal(scanner.sequenceShift, 1);
 });
 
+test('the rows of the last result set are counted, continuations and definitions are not', () => {
+  const rowsOf = (count: number): AnswerModel & { shape: 'result' } => ({
+    shape: 'result',
+    results: [{ kind: 'rows', columns: [column, column], rows: Array<Buffer>(count).fill(rowOf('a')), end: ok() }],
+  });
+  const [two, three] = [rowsOf(2).results, rowsOf(3).results];
+  const big = [rowOf('x'), Buffer.alloc(MAX_FRAGMENT + 5, 0xfd)];
+  const cases: [AnswerModel, number][] = [
+    [rowsOf(0), 0],
+    [rowsOf(300), 300],
+    [{ shape: 'result', results: [...two, ...three] }, 3],
+    [{ shape: 'result', results: [...three, { kind: 'ok', ok: ok() }] }, 3],
+    [{ shape: 'result', results: [{ kind: 'rows', columns: [column], rows: big, end: ok() }] }, 2],
+    [SAMPLES['an error behind rows'] as AnswerModel, 1],
+    [SAMPLES['fetched rows'] as AnswerModel, 1],
+    [SAMPLES['a field list'] as AnswerModel, 0],
+    [SAMPLES['a plain OK'] as AnswerModel, 0],
+  ];
+  const scanner = new ResponseScanner();
+  for (const [answer, count] of cases) {
+    for (const dialect of DIALECTS) {
+      scanner.begin(answer.shape, capabilities(dialect), STATUS, sinkOf([], [], true));
+      for (const segment of encodeAnswer(answer, null, STATUS)) scanner.feed(Buffer.from(segment));
+      assert.equal(scanner.rows, count);
+    }
+  }
+});
+
+test('a small answer in one chunk is handed on in one piece, for a client of any dialect', () => {
+  for (const name of ['a plain OK', 'an OK with session state', 'rows', 'no rows', 'an open cursor'] as const) {
+    for (const dialect of DIALECTS) {
+      const pieces: Buffer[] = [];
+      const scanner = new ResponseScanner();
+      scanner.begin('result', capabilities(dialect), STATUS, sinkOf([], pieces, true));
+      scanner.feed(Buffer.concat(encodeAnswer(SAMPLES[name] as AnswerModel, null, STATUS)));
+      assert.equal(pieces.length, 1, name);
+    }
+  }
+});
+
+test('pieces that were handed on are never written to again', () => {
+  const scanner = new ResponseScanner();
+  const held: { piece: Buffer; copy: Buffer }[] = [];
+  const sink = sinkOf([], [], true);
+  sink.forward = (piece) => void held.push({ piece, copy: Buffer.from(piece) });
+  for (let i = 0; i < 500; i++) {
+    scanner.begin('result', capabilities(LEGACY), STATUS, sink);
+    scanner.feed(Buffer.concat(encodeAnswer(SAMPLES['several results'] as AnswerModel, null, STATUS)));
+  }
+  for (const { piece, copy } of held) assert.ok(piece.equals(copy));
+});
+
 test('one scanner takes one answer after the other', () => {
   fc.assert(
     fc.property(fc.array(answerModel, { minLength: 2, maxLength: 5 }), (answers) => {
