@@ -21,6 +21,17 @@ const FLAG_NAMES: readonly (keyof StatementFlags & keyof typeof F)[] = [
   'setsOneShotTransaction',
   'globalScope',
   'touchesSessionTracking',
+  'asksInsertId',
+  'asksDiagnostics',
+  'asksCounts',
+  'asksConnection',
+  'connectionId',
+  'setsRole',
+  'setsNames',
+  'handler',
+  'mayRelease',
+  'dropsTable',
+  'renamesTable',
 ];
 const FLAG_BITS = F.locking - 1;
 
@@ -49,6 +60,7 @@ const shared = new Map<number, Classification>();
 const NO_VARIABLES: readonly string[] = Object.freeze([]);
 
 const cursor = new Cursor();
+let digestRead = false;
 const dialect: Dialect = { mariadb: false, ansiQuotes: false, noBackslashEscapes: false };
 
 /**
@@ -56,7 +68,11 @@ const dialect: Dialect = { mariadb: false, ansiQuotes: false, noBackslashEscapes
  * than one way is `unknown` and not rerunnable. What a view, a trigger or a prepared text hides is not seen.
  */
 export function classify(text: Buffer | Uint8Array | string, options: ClassifyOptions): Classification {
-  if (options.multiByteUnsafe === true) return result('unknown', 0, false);
+  if (options.multiByteUnsafe === true) {
+    digestRead = false;
+    return result('unknown', 0, false);
+  }
+  digestRead = true;
   dialect.mariadb = options.flavor === 'mariadb';
   dialect.ansiQuotes = options.sqlMode?.ansiQuotes ?? false;
   dialect.noBackslashEscapes = options.sqlMode?.noBackslashEscapes ?? false;
@@ -66,6 +82,20 @@ export function classify(text: Buffer | Uint8Array | string, options: ClassifyOp
   } finally {
     cursor.lexer.close();
   }
+}
+
+/**
+ * A hash of the shape of the text that was classified last, as an unsigned 32-bit number: words in either case, and each
+ * number, string and `?` as one placeholder. Texts of equal digest may differ: good for remembering how long such
+ * statements take, never for what is right. 0 where the text was not read; of a text that is `unknown` it may be of a part.
+ */
+export function lastDigest(): number {
+  if (!digestRead) return 0;
+  // The last tokens must reach the lower bits, too: a caller may take those as a table's index.
+  let hash = cursor.lexer.digest;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 function statements(): Classification {

@@ -22,19 +22,43 @@ export const F = {
   setsOneShotTransaction: 4096,
   globalScope: 8192,
   touchesSessionTracking: 16384,
+  asksInsertId: 1 << 15,
+  asksDiagnostics: 1 << 16,
+  asksCounts: 1 << 17,
+  asksConnection: 1 << 18,
+  connectionId: 1 << 19,
+  setsRole: 1 << 20,
+  setsNames: 1 << 21,
+  handler: 1 << 22,
+  mayRelease: 1 << 23,
+  dropsTable: 1 << 24,
+  renamesTable: 1 << 25,
   // Not flags of the classification:
   /** FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. */
-  locking: 32768,
+  locking: 1 << 26,
   /** INTO OUTFILE, INTO DUMPFILE; a sequence's next value. */
-  writes: 65536,
+  writes: 1 << 27,
   /** INTO of anything else. */
-  into: 131072,
+  into: 1 << 28,
   /** Something that keeps a read from being run again, without a flag of its own. */
-  notAgain: 262144,
+  notAgain: 1 << 29,
+} as const;
+
+/** What a question about the statements before notes: its own flag and the union of all. */
+export const ASKS = {
+  insertId: F.asksPrevious | F.asksInsertId,
+  diagnostics: F.asksPrevious | F.asksDiagnostics,
+  counts: F.asksPrevious | F.asksCounts,
+  /** A sequence's last value, a GTID: what an earlier write left in this very connection. */
+  written: F.asksPrevious | F.asksInsertId | F.asksConnection,
+  /** SHOW PROFILE. */
+  profile: F.asksPrevious | F.asksDiagnostics | F.asksConnection,
 } as const;
 
 /** More user variables than this in one text are not followed: the statement is `unknown`. */
 export const MAX_USER_VARIABLES = 256;
+
+const NATIVE = TRAIT.mysqlFunction | TRAIT.mariadbFunction;
 
 /** The state of one classification. One is used again and again; it holds nothing between two. */
 export class Cursor {
@@ -62,6 +86,7 @@ export class Cursor {
 
   #previous = 0;
   #previousWord = 0;
+  #previousStart = 0;
   #previousStop = 0;
   #variableStart = 0;
   #variableStop = 0;
@@ -69,7 +94,8 @@ export class Cursor {
   #chainDotted = false;
   #inSystemVariable = false;
   #intoList = false;
-  #openedLastInsertId = false;
+  /** Where the parenthesis of a LAST_INSERT_ID( stands whose argument comes next; -1 for none. */
+  #lastInsertIdOpen = -1;
 
   open(text: Uint8Array, dialect: Dialect): void {
     this.lexer.open(text, dialect);
@@ -92,7 +118,7 @@ export class Cursor {
     this.#previousWord = 0;
     this.#inSystemVariable = false;
     this.#intoList = false;
-    this.#openedLastInsertId = false;
+    this.#lastInsertIdOpen = -1;
   }
 
   /** The number of the current token if it is a word, else 0; a name behind a dot is no word. */
@@ -120,6 +146,7 @@ export class Cursor {
     const before = this.token;
     this.#previousWord = this.word;
     this.#previous = before;
+    this.#previousStart = this.lexer.start;
     this.#previousStop = this.lexer.stop;
     const token = this.lexer.next();
     this.token = token;
@@ -150,9 +177,9 @@ export class Cursor {
     }
     if (this.#previousWord === W.into && token !== T.userVariable && (this.noted & F.writes) === 0)
       this.noted |= F.into;
-    if (this.#openedLastInsertId && !(token === T.open && this.#previousWord === W.last_insert_id)) {
-      this.noted |= token === T.close ? F.asksPrevious : F.setsLastInsertId;
-      this.#openedLastInsertId = false;
+    if (this.#lastInsertIdOpen >= 0 && this.#lastInsertIdOpen !== this.lexer.start) {
+      this.noted |= token === T.close ? ASKS.insertId : F.setsLastInsertId;
+      this.#lastInsertIdOpen = -1;
     }
     if (token !== T.comma && token !== T.userVariable && !(token === T.word && this.lexer.word === W.into)) {
       this.#intoList = false;
@@ -175,7 +202,7 @@ export class Cursor {
     const traits = unquoted && !dotted ? traitsOf(this.lexer.word) : 0;
     if (dotted) {
       this.#chainDotted = true;
-      if (this.#inSystemVariable && unquoted) this.#onSystemVariable();
+      if (this.#inSystemVariable) this.#onSystemVariable();
       if (unquoted && this.mariadb) this.#onSequenceName();
       return;
     }
@@ -216,7 +243,7 @@ export class Cursor {
         // NEXT VALUE FOR s, PREVIOUS VALUE FOR s.
         if (!this.mariadb) break;
         if (before === W.next) this.noted |= F.writes;
-        else if (before === W.previous) this.noted |= F.asksPrevious;
+        else if (before === W.previous) this.noted |= ASKS.written;
         break;
       default:
         break;
@@ -226,7 +253,7 @@ export class Cursor {
   /** `s.NEXTVAL` and `s.CURRVAL` of MariaDB's Oracle mode. */
   #onSequenceName(): void {
     if (this.lexer.word === W.nextval) this.noted |= F.writes;
-    else if (this.lexer.word === W.currval) this.noted |= F.asksPrevious;
+    else if (this.lexer.word === W.currval) this.noted |= ASKS.written;
   }
 
   /** A parenthesis behind a name: is something called, and what? */
@@ -234,6 +261,7 @@ export class Cursor {
     if (this.#chainDeclares || (this.declaresNames && this.depth === 1)) return;
     if (this.#chainDotted || this.#previous === T.quoted) {
       this.noted |= F.unknownFunction;
+      if (!this.#chainDotted) this.#onQuotedCall();
       return;
     }
     const word = this.#previousWord;
@@ -242,6 +270,7 @@ export class Cursor {
     if ((traits & native) !== 0) {
       const adjacent = this.mariadb ? TRAIT.mariadbAdjacent : TRAIT.mysqlAdjacent;
       if ((traits & adjacent) !== 0 && this.#previousStop !== this.lexer.start) this.noted |= F.unknownFunction;
+      if (word === W.connection_id) this.noted |= F.connectionId;
       return;
     }
     if (!this.#isKeyword(traits)) this.#onSpecialCall(word);
@@ -251,21 +280,30 @@ export class Cursor {
     return (traits & (this.mariadb ? TRAIT.mariadbKeyword : TRAIT.mysqlKeyword)) !== 0;
   }
 
+  /** A native function may be called by its quoted name, too. */
+  #onQuotedCall(): void {
+    const word = this.lexer.quotedWord(this.#previousStart, this.#previousStop);
+    if (word === W.connection_id) this.noted |= F.connectionId;
+    else if (word !== 0 && (traitsOf(word) & NATIVE) === 0) this.#onSpecialCall(word);
+  }
+
   #onSpecialCall(word: number): void {
     switch (word) {
-      case W.get_lock:
       case W.release_lock:
       case W.release_all_locks:
+        this.noted |= F.namedLock | F.mayRelease;
+        return;
+      case W.get_lock:
       case W.is_free_lock:
       case W.is_used_lock:
         this.noted |= F.namedLock;
         return;
       case W.last_insert_id:
-        this.#openedLastInsertId = true;
+        this.#lastInsertIdOpen = this.lexer.start;
         return;
       case W.found_rows:
       case W.row_count:
-        this.noted |= F.asksPrevious;
+        this.noted |= ASKS.counts;
         return;
       case W.nextval:
       case W.setval:
@@ -274,7 +312,7 @@ export class Cursor {
       case W.lastval:
       case W.wsrep_last_seen_gtid:
       case W.wsrep_last_written_gtid:
-        this.noted |= this.mariadb ? F.asksPrevious : F.unknownFunction;
+        this.noted |= this.mariadb ? ASKS.written : F.unknownFunction;
         return;
       default:
         this.noted |= F.unknownFunction;
@@ -282,7 +320,24 @@ export class Cursor {
   }
 
   #onSystemVariable(): void {
-    if ((traitsOf(this.lexer.word) & TRAIT.asksPrevious) !== 0) this.noted |= F.asksPrevious;
+    const { start, stop } = this.lexer;
+    const quoted = this.token === T.quoted || this.lexer.word === 0;
+    const word = quoted ? this.lexer.quotedWord(start, stop) : this.lexer.word;
+    if ((traitsOf(word) & TRAIT.tellingVariable) === 0) return;
+    switch (word) {
+      case W.pseudo_thread_id:
+        this.noted |= F.connectionId;
+        return;
+      case W.warning_count:
+      case W.error_count:
+        this.noted |= ASKS.diagnostics;
+        return;
+      case W.last_gtid:
+        this.noted |= ASKS.written;
+        return;
+      default:
+        this.noted |= ASKS.insertId;
+    }
   }
 
   #onUserVariable(): void {

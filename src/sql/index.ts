@@ -2,7 +2,7 @@
 import { classify } from './classify.ts';
 import type { ClassifyOptions } from './types.ts';
 
-export { classify } from './classify.ts';
+export { classify, lastDigest } from './classify.ts';
 export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
 export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 

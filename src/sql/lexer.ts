@@ -51,6 +51,9 @@ const BACKTICK = 0x60;
 const BACKSLASH = 0x5c;
 const STAR = 0x2a;
 const SLASH = 0x2f;
+const AT = 0x40;
+/** What a literal counts for in the digest: the same as a prepared statement's parameter. */
+const PLACEHOLDER = 0x3f;
 
 /** What is known of an executable comment: whether the server runs it. */
 const GATE = { none: 0, runs: 1, mayRun: 2 } as const;
@@ -75,6 +78,8 @@ export class Lexer {
   broken = false;
   /** A token stood in a comment of which only the server's version tells whether it runs. */
   mayRunSeen = false;
+  /** A hash of the tokens so far, in which every number and string counts the same. */
+  digest = HASH_SEED;
 
   #text: Uint8Array = new Uint8Array(0);
   #length = 0;
@@ -83,6 +88,7 @@ export class Lexer {
   #gate: number = GATE.none;
   #gateStop = 0;
   #lastWasName = false;
+  #nameHash = 0;
 
   /** Makes the lexer ready for a text. */
   open(text: Uint8Array, dialect: Dialect): void {
@@ -97,6 +103,7 @@ export class Lexer {
     this.word = 0;
     this.broken = false;
     this.mayRunSeen = false;
+    this.digest = HASH_SEED;
   }
 
   /** Lets go of the text, so that a packet is not kept alive. */
@@ -120,9 +127,41 @@ export class Lexer {
     if (kind !== T.end) {
       this.stop = this.#at;
       if (this.#gate === GATE.mayRun) this.mayRunSeen = true;
+      const digest = this.digest;
+      this.digest = mix((digest << 5) | (digest >>> 27), this.#shape(kind));
     }
     this.#lastWasName = kind === T.word || kind === T.quoted || kind === T.systemVariable;
     return kind;
+  }
+
+  /** What the current token counts for in the digest. */
+  #shape(kind: number): number {
+    switch (kind) {
+      case T.word:
+        return this.#nameHash;
+      case T.string:
+      case T.number:
+        return PLACEHOLDER;
+      case T.quoted:
+      case T.userVariable:
+      case T.systemVariable:
+        return this.#hash(this.start, this.stop);
+      default:
+        return this.#text[this.start] ?? 0;
+    }
+  }
+
+  #hash(start: number, stop: number): number {
+    let hash = HASH_SEED;
+    for (let at = start; at < stop; at++) hash = mix(hash, fold(this.#text[at] ?? 0));
+    return hash;
+  }
+
+  /** The number of the word in the quotes of a token that was at start … stop, after any `@`; 0 for one we do not know. */
+  quotedWord(start: number, stop: number): number {
+    let from = start;
+    while (this.#text[from] === AT) from++;
+    return findWord(this.#text, from + 1, stop - 1, this.#hash(from + 1, stop - 1));
   }
 
   /** Whether what follows could be read differently under another sql_mode or character set. */
@@ -299,6 +338,7 @@ export class Lexer {
       hash = mix(hash, fold(byte));
     }
     this.#at = at;
+    this.#nameHash = hash;
     if (high) return this.#nameBeyondAscii(at);
     this.word = findWord(text, this.start, at, hash);
     return T.word;
@@ -349,6 +389,8 @@ export class Lexer {
       at++;
     }
     this.#at = at;
+    // No name is that long: it is a literal in hexadecimal.
+    this.#nameHash = at - this.start <= 64 ? this.#hash(this.start, at) : PLACEHOLDER;
     if (high) return this.#nameBeyondAscii(at);
     const text = Buffer.from(this.#text.subarray(this.start, Math.min(at, this.start + 64))).toString('latin1');
     this.word = 0;
@@ -373,7 +415,7 @@ export class Lexer {
           : this.#quoted(byte, !this.#dialect.noBackslashEscapes, T.string);
       case BACKTICK:
         return this.#quoted(byte, false, T.quoted);
-      case 0x40: // @
+      case AT:
         return this.#variable();
       case 0x2e: // .
         return this.#dot();
@@ -426,7 +468,7 @@ export class Lexer {
   /** `@name`, `@'name'`, `@@name`. */
   #variable(): number {
     const next = this.#peek(this.#at + 1);
-    if (next === 0x40) {
+    if (next === AT) {
       this.#at += 2;
       return this.#systemVariable();
     }

@@ -21,6 +21,8 @@ export function setStatement(cursor: Cursor, inner: (cursor: Cursor) => Statemen
     case W.default:
       return account(cursor);
     case W.role:
+      cursor.accounts = true;
+      cursor.noted |= F.setsRole;
       cursor.rest();
       return 'set';
     case W.resource: // RESOURCE GROUP: a property of the thread that nothing reports
@@ -79,6 +81,9 @@ function assignment(cursor: Cursor): boolean {
   const target = scope(cursor);
   switch (cursor.word) {
     case W.names:
+      cursor.noted |= F.setsNames;
+      cursor.next();
+      return true;
     case W.charset:
       cursor.next();
       return true;

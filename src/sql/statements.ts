@@ -1,6 +1,6 @@
 // The handler of each verb: finds a statement's kind. A handler is entered with the cursor on the verb and leaves it on
 // the statement's end. What no handler knows is `unknown`.
-import { type Cursor, F } from './cursor.ts';
+import { ASKS, type Cursor, F } from './cursor.ts';
 import { T } from './lexer.ts';
 import { setStatement } from './set.ts';
 import type { StatementKind } from './types.ts';
@@ -74,6 +74,7 @@ function definition(cursor: Cursor): StatementKind {
   while (!cursor.ended) {
     cursor.next();
     if (cursor.word === W.select) queries = true;
+    else if (cursor.word === W.rename) cursor.noted |= F.renamesTable;
     // Not a partition's VALUES IN or VALUES LESS THAN.
     else if (cursor.previousWord === W.values && cursor.word !== W.in && cursor.word !== W.less) queries = true;
   }
@@ -151,11 +152,23 @@ function isLabel(cursor: Cursor): boolean {
 function dropStatement(cursor: Cursor): StatementKind {
   cursor.next();
   if (cursor.word === W.prepare) return prepared(cursor);
-  if (cursor.word === W.temporary) {
-    cursor.noted |= F.temporaryTable;
-    return write(cursor);
-  }
+  const temporary = cursor.word === W.temporary;
+  if (temporary) cursor.next();
+  if (cursor.word === W.table || cursor.word === W.tables) cursor.noted |= F.dropsTable;
+  if (!temporary) return definition(cursor);
+  cursor.noted |= F.temporaryTable;
+  return write(cursor);
+}
+
+function renameStatement(cursor: Cursor): StatementKind {
+  cursor.noted |= F.renamesTable;
   return definition(cursor);
+}
+
+/** HANDLER keeps a table open in the connection. */
+function handlerStatement(cursor: Cursor): StatementKind {
+  cursor.noted |= F.handler;
+  return unknown(cursor);
 }
 
 function admin(cursor: Cursor): StatementKind {
@@ -309,20 +322,20 @@ function releaseStatement(cursor: Cursor): StatementKind {
 
 function diagnostics(cursor: Cursor): StatementKind {
   cursor.variablesAreWritten = true;
-  cursor.noted |= F.asksPrevious;
+  cursor.noted |= ASKS.diagnostics;
   cursor.rest();
   return 'read';
 }
 
-const SHOWS_PREVIOUS: ReadonlySet<number> = new Set([W.warnings, W.errors, W.profile, W.profiles]);
+const SHOWS_DIAGNOSTICS: ReadonlySet<number> = new Set([W.warnings, W.errors, W.count]);
 
 function showStatement(cursor: Cursor): StatementKind {
   cursor.accounts = true;
   cursor.next();
   const first = cursor.word;
-  if (SHOWS_PREVIOUS.has(first)) cursor.noted |= F.asksPrevious;
-  // SHOW COUNT(*) WARNINGS
-  if (first === W.count) cursor.noted |= F.asksPrevious;
+  // COUNT: SHOW COUNT(*) WARNINGS
+  if (SHOWS_DIAGNOSTICS.has(first)) cursor.noted |= ASKS.diagnostics;
+  else if (first === W.profile || first === W.profiles) cursor.noted |= ASKS.profile;
   cursor.rest();
   // SHOW PROCEDURE STATUS is not SELECT … PROCEDURE.
   cursor.noted &= ~F.notAgain;
@@ -376,7 +389,9 @@ register(query, W.select, W.values, W.table);
 register(withClause, W.with);
 register(write, ...DML);
 register(loadStatement, W.load);
-register(definition, W.alter, W.truncate, W.rename, W.grant, W.revoke, W.optimize, W.repair, W.check);
+register(renameStatement, W.rename);
+register(handlerStatement, W.handler);
+register(definition, W.alter, W.truncate, W.grant, W.revoke, W.optimize, W.repair, W.check);
 register(definition, W.install, W.uninstall, W.cache, W.import);
 register(createStatement, W.create);
 register(dropStatement, W.drop);

@@ -39,7 +39,7 @@ export interface StatementFlags {
   setsUserVariable: boolean;
   /** Mentions a user variable at all. */
   usesUserVariable: boolean;
-  /** Asks about the statement before: SHOW WARNINGS/ERRORS, FOUND_ROWS(), ROW_COUNT(), LAST_INSERT_ID() without argument, GET DIAGNOSTICS, @@warning_count, @@identity … */
+  /** Asks about the statements before, in any of the ways that the flags from `asksInsertId` on tell apart. */
   asksPrevious: boolean;
   /** SQL_CALC_FOUND_ROWS. */
   calcFoundRows: boolean;
@@ -61,6 +61,28 @@ export interface StatementFlags {
   globalScope: boolean;
   /** Sets a session_track_* variable. */
   touchesSessionTracking: boolean;
+  /** LAST_INSERT_ID() without argument, @@identity, @@last_insert_id; also what `asksConnection` says of writes. */
+  asksInsertId: boolean;
+  /** SHOW WARNINGS/ERRORS, also as COUNT(*), GET DIAGNOSTICS, @@warning_count, @@error_count; SHOW PROFILE. */
+  asksDiagnostics: boolean;
+  /** FOUND_ROWS(), ROW_COUNT(). */
+  asksCounts: boolean;
+  /** Asks for what only the server connection itself knows, whatever is carried to another: LASTVAL(s), PREVIOUS VALUE FOR s, @@last_gtid, WSREP_LAST_…(), SHOW PROFILE. */
+  asksConnection: boolean;
+  /** CONNECTION_ID(), @@pseudo_thread_id. */
+  connectionId: boolean;
+  /** SET ROLE. */
+  setsRole: boolean;
+  /** SET NAMES, also as one of several assignments. */
+  setsNames: boolean;
+  /** HANDLER … OPEN, READ, CLOSE. */
+  handler: boolean;
+  /** RELEASE_LOCK, RELEASE_ALL_LOCKS. */
+  mayRelease: boolean;
+  /** DROP TABLE, with TEMPORARY or without: may drop a temporary table. */
+  dropsTable: boolean;
+  /** ALTER … RENAME, RENAME TABLE: a temporary table may have another name after it. */
+  renamesTable: boolean;
 }
 
 /** Results are shared between equal statements: never change one. */

@@ -17,8 +17,8 @@ export const TRAIT = {
   mariadbAdjacent: 32,
   /** A statement's body has to look at it. */
   action: 64,
-  /** As a system variable it tells about the statement before. */
-  asksPrevious: 128,
+  /** As a system variable it tells of the connection or of the statement before. */
+  tellingVariable: 128,
   /** As mysqlKeyword, for MariaDB. */
   mariadbKeyword: 256,
 } as const;
@@ -42,7 +42,7 @@ const NAMED_ROWS = [
   ['immediate', 'trigger', 'event', 'end', 'if', 'case', 'loop', 'while', 'repeat', 'then', 'else', 'package'],
   ['unique', 'fulltext', 'spatial', 'recursive', 'null', 'true', 'identity', 'insert_id', 'schema', 'database', 'x'],
   ['b', 'n', 'stage', 'by', 'using', 'verbose', 'elseif', 'definer', 'sequence', 'body', 'view', 'aggregate'],
-  ['currval', 'less'],
+  ['currval', 'less', 'connection_id', 'pseudo_thread_id', 'warning_count', 'error_count', 'last_gtid'],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
 const NAMED: readonly Named[] = NAMED_ROWS.flat();
@@ -96,7 +96,7 @@ const MARIADB_ADJACENT = `
 `;
 
 const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval`;
-const ASKING = `warning_count error_count identity last_insert_id last_gtid`;
+const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
 const list = (words: string): string[] => words.split(/\s+/).filter((word) => word !== '');
 
@@ -126,7 +126,7 @@ function buildDictionary(): Dictionary {
   mark(ADJACENT, TRAIT.mysqlAdjacent | TRAIT.mariadbAdjacent);
   mark(MARIADB_ADJACENT, TRAIT.mariadbAdjacent);
   mark(ACTIONS, TRAIT.action);
-  mark(ASKING, TRAIT.asksPrevious);
+  mark(TELLING, TRAIT.tellingVariable);
 
   const slots = new Uint16Array(SLOTS);
   const spellings: Uint8Array[] = [];
@@ -143,11 +143,11 @@ function buildDictionary(): Dictionary {
 /** A power of two, several times the number of words. */
 const SLOTS = 8192;
 /** Where the hash of a word starts. */
-export const HASH_SEED = 0x1505;
+export const HASH_SEED = 0x811c9dc5 | 0;
 /** Letters of both cases fall together (and `_` with DEL, which is in no word). */
 export const fold = (byte: number): number => byte | 0x20;
 /** Takes one folded byte into the hash. */
-export const mix = (hash: number, folded: number): number => (Math.imul(hash, 33) ^ folded) | 0;
+export const mix = (hash: number, folded: number): number => Math.imul(hash ^ folded, 0x01000193);
 
 const { traits, slots, spellings } = buildDictionary();
 

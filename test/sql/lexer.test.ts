@@ -74,7 +74,7 @@ const TEXTS: [string, string][] = [
   ['SELECT 1 /*! /* x */ FOR UPDATE */', LOCKS],
   ['SELECT 1 /*! /*! FOR UPDATE */ */', 'unknown'],
   ['SELECT 1 /*! ; SELECT 2 */', 'unknown'],
-  ['/*!40101 SET NAMES utf8 */;', 'set'],
+  ['/*!40101 SET NAMES utf8 */;', 'set setsNames'],
   ['/*!40101 SET @OLD=@@CHARACTER_SET_CLIENT */;', 'set setsUserVariable usesUserVariable @old'],
   // Bytes
   ['SELECT 1\u0000 FOR UPDATE', 'unknown'],
