@@ -196,6 +196,7 @@ export async function bundleProgram(root: string, path: string): Promise<string[
     `lib/${triplet}`,
     'usr/lib',
     'lib',
+    'usr/lib/mysql-router',
     'usr/lib/mysqlrouter',
     'usr/lib/mysqlrouter/private',
   ];
