@@ -2,12 +2,15 @@
 // document, on standard output and its progress on standard error. Exit status 0 means that it was measured to the end,
 // whether the aims were met or not; 1 that a round did not end; 2 wrong usage. See docs/benchmarks.md.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { MatrixOptions } from './support/matrix.ts';
+import { PEER_NAMES, type PeerName } from './support/peers.ts';
 import { type CommonOptions, type Flavor, print, type Result } from './support/report.ts';
+import type { Protocol } from './support/sysbench.ts';
 
 interface Common {
   flavor: 'mysql' | 'mariadb' | 'both';
   rounds: number;
-  json?: boolean;
+  json?: boolean | string;
 }
 
 interface UnderLoad extends Common {
@@ -20,6 +23,11 @@ interface UnderLoad extends Common {
 
 interface SideBySide extends Common {
   seconds: number;
+  clients: number[];
+  modes: Protocol[];
+  peers: PeerName[];
+  routerThreads: number;
+  profile?: string;
 }
 
 function wholeNumber(min: number, max: number): (text: string) => number {
@@ -36,7 +44,7 @@ function command(name: string, description: string, rounds: number): Command {
     .description(description)
     .addOption(new Option('--flavor <flavor>', 'of the servers').choices(['mysql', 'mariadb', 'both']).default('both'))
     .option('--rounds <n>', 'how often each is measured', wholeNumber(1, 1000), rounds)
-    .option('--json', 'one JSON document instead of tables');
+    .option('--json [file]', 'one JSON document instead of tables, or into a file beside them');
 }
 
 function underLoad(name: string, description: string, rounds: number): Command {
@@ -48,8 +56,21 @@ function underLoad(name: string, description: string, rounds: number): Command {
     .option('--settle <ms>', 'load after the event', wholeNumber(0, 600_000), 1500);
 }
 
-function sideBySide(name: string, description: string, rounds: number): Command {
-  return command(name, description, rounds).option('--seconds <n>', 'each run', wholeNumber(1, 3600), 10);
+function sideBySide(
+  name: string,
+  description: string,
+  defaults: { clients: number[]; peers: PeerName[]; modes: Protocol[] },
+): Command {
+  return command(name, description, 3)
+    .option('--seconds <n>', 'each run', wholeNumber(1, 3600), 5)
+    .option('--clients <list>', 'how many at a time', numbers, defaults.clients)
+    .option('--peers <list>', 'who is measured', oneOf(PEER_NAMES), defaults.peers)
+    .option('--modes <list>', 'statements as text, prepared or both', oneOf(['text', 'prepared']), defaults.modes)
+    .option('--router-threads <n>', "MySQL Router's", wholeNumber(1, 64), 1);
+}
+
+function profiled(verb: Command): Command {
+  return verb.option('--profile <dir>', "a profile of Evenkeel's processor time into this directory");
 }
 
 function common({ flavor, rounds }: Common): CommonOptions {
@@ -62,13 +83,27 @@ function loadOptions(options: UnderLoad) {
   return { ...common(options), clients, thinkMs, workers, warmMs, settleMs };
 }
 
-function finish(result: Result, json: boolean | undefined): void {
-  print(result, json === true);
+function matrixOptions(options: SideBySide): MatrixOptions {
+  const { seconds, clients, modes, peers, routerThreads, profile: profileDir } = options;
+  return { ...common(options), seconds, clients, modes, peers, routerThreads, profileDir };
+}
+
+function finish(result: Result, json: boolean | string | undefined): void {
+  print(result, json ?? false);
   if (result.results.some(({ failedRounds }) => failedRounds.length > 0)) process.exitCode = 1;
 }
 
 function numbers(text: string): number[] {
-  return text.split(',').map(wholeNumber(1, 1000));
+  return text.split(',').map(wholeNumber(1, 2000));
+}
+
+function oneOf<T extends string>(choices: readonly T[]): (text: string) => T[] {
+  return (text) =>
+    text.split(',').map((word) => {
+      const found = choices.find((choice) => choice === word);
+      if (found === undefined) throw new InvalidArgumentError(`Each is one of ${choices.join(', ')}.`);
+      return found;
+    });
 }
 
 const program = new Command('bench').description('Side-by-side benchmarks of Evenkeel.').exitOverride();
@@ -89,25 +124,59 @@ program.addCommand(
   }),
 );
 
+const everybody: PeerName[] = [...PEER_NAMES];
+const both: Protocol[] = ['text', 'prepared'];
+
 program.addCommand(
-  sideBySide('latency', 'one client, point selects: direct, HAProxy, Evenkeel', 5)
-    .addOption(new Option('--client <program>', 'that measures').choices(['sysbench', 'node']).default('sysbench'))
-    .action(async (options: SideBySide & { client: 'sysbench' | 'node' }) => {
-      const { benchLatency } = await import('./latency.ts');
-      const { client, seconds } = options;
-      finish(await benchLatency({ ...common(options), client, seconds }), options.json);
+  profiled(
+    sideBySide('points', 'point selects: direct, HAProxy, MySQL Router, Evenkeel', {
+      clients: [1, 16, 64, 256, 1000],
+      peers: everybody,
+      modes: both,
     }),
+  ).action(async (options: SideBySide) => {
+    const { benchPoints } = await import('./points.ts');
+    finish(await benchPoints(matrixOptions(options)), options.json);
+  }),
 );
 
 program.addCommand(
-  sideBySide('throughput', 'many clients, point selects: direct, HAProxy, Evenkeel (a preview)', 3)
-    .option('--clients <list>', 'how many at a time', numbers, [1, 16, 64, 256])
-    .addOption(new Option('--protocol <protocol>', 'of the statements').choices(['text', 'prepared']).default('text'))
-    .action(async (options: SideBySide & { clients: number[]; protocol: 'text' | 'prepared' }) => {
-      const { benchThroughput } = await import('./throughput.ts');
-      const { clients, protocol, seconds } = options;
-      finish(await benchThroughput({ ...common(options), clients, protocol, seconds }), options.json);
+  profiled(
+    sideBySide('transactions', 'transactions of reads and writes, the same side by side', {
+      clients: [1, 16, 64, 256, 1000],
+      peers: everybody,
+      modes: both,
     }),
+  ).action(async (options: SideBySide) => {
+    const { benchTransactions } = await import('./transactions.ts');
+    finish(await benchTransactions(matrixOptions(options)), options.json);
+  }),
+);
+
+program.addCommand(
+  profiled(
+    sideBySide('connect', 'connect, one query, disconnect, the same side by side', {
+      clients: [1, 16],
+      peers: everybody,
+      modes: ['text'],
+    }),
+  ).action(async (options: SideBySide) => {
+    const { benchConnect } = await import('./connect.ts');
+    finish(await benchConnect(matrixOptions(options)), options.json);
+  }),
+);
+
+program.addCommand(
+  profiled(
+    sideBySide('tls', 'point selects with TLS on both sides: direct, MySQL Router, Evenkeel (MySQL only)', {
+      clients: [1, 16],
+      peers: ['direct', 'router', 'evenkeel'],
+      modes: ['text'],
+    }),
+  ).action(async (options: SideBySide) => {
+    const { benchTls } = await import('./tls.ts');
+    finish(await benchTls({ ...matrixOptions(options), flavors: ['mysql'] }), options.json);
+  }),
 );
 
 try {

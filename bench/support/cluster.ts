@@ -6,7 +6,7 @@ import mysql, { type RowDataPacket } from 'mysql2/promise';
 import type { RecoveryRecord } from '../../src/recovery/types.ts';
 import type { Evenkeel } from '../../test/scenarios/harness/index.ts';
 
-export { addressOf, type Evenkeel, until, withEvenkeel } from '../../test/scenarios/harness/index.ts';
+export { addressOf, type Evenkeel, inFrontOf, until, withEvenkeel } from '../../test/scenarios/harness/index.ts';
 
 /**
  * As `evenkeel switchover` orders it, without the start of another process, which would take processor time from those

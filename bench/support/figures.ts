@@ -4,23 +4,17 @@ import { percentile, sum } from './stats.ts';
 
 type Statistic = 'p50' | 'p95' | 'max' | 'total';
 
-export interface Aim {
-  of: Statistic;
-  atMost: number;
-}
+export type Aim = { of: Statistic; atMost: number } | { of: Statistic; atLeast: number };
 
 export interface Figure {
   name: string;
-  unit: 'ms' | 'µs' | 'count' | 'q/s' | 'MiB' | 'ratio';
+  unit: 'ms' | 's' | 'µs' | 'count' | 'q/s' | 'KiB' | 'MiB' | 'ratio';
   /** One a round, in order. */
   samples: number[];
   aims?: Aim[];
 }
 
-export interface JudgedAim extends Aim {
-  measured: number;
-  verdict: 'met' | 'missed';
-}
+export type JudgedAim = Aim & { measured: number; verdict: 'met' | 'missed' };
 
 export interface JudgedFigure {
   name: string;
@@ -45,7 +39,8 @@ export function judge(figure: Figure, failedRounds: number): JudgedFigure {
   const aims = (figure.aims ?? []).map((aim): JudgedAim => {
     const measured = all[aim.of];
     // Not `measured > atMost`: nothing measured is no aim met.
-    const met = failedRounds === 0 && samples.length > 0 && measured <= aim.atMost;
+    const within = 'atMost' in aim ? measured <= aim.atMost : measured >= aim.atLeast;
+    const met = failedRounds === 0 && samples.length > 0 && within;
     return { ...aim, measured, verdict: met ? 'met' : 'missed' };
   });
   const known = (value: number): number | null => (samples.length === 0 ? null : rounded(value));
@@ -73,7 +68,7 @@ export function figureTable(figures: readonly JudgedFigure[]): string {
     cell(figure.p95),
     cell(figure.max),
     figure.unit === 'count' ? cell(figure.total) : '',
-    figure.aims.map((aim) => `${aim.of} ≤ ${aim.atMost}`).join(', '),
+    figure.aims.map((aim) => `${aim.of} ${'atMost' in aim ? `≤ ${aim.atMost}` : `≥ ${aim.atLeast}`}`).join(', '),
     figure.aims.map((aim) => aim.verdict).join(', '),
   ]);
   return table(['figure', 'p50', 'p95', 'max', 'total', 'aim', ''], rows);

@@ -1,6 +1,6 @@
 // The processes of a benchmark: started so that they end with it whatever happens, and measured from /proc.
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 const atExit = new Set<() => void>();
 let guarded = false;
@@ -26,14 +26,34 @@ export function killNow(pid: number): void {
   }
 }
 
-/** Runs a program to its end. Throws with what it printed where it fails or takes longer than `deadlineMs`. */
-export async function runToEnd(argv: string[], env: Record<string, string>, deadlineMs: number): Promise<string> {
-  const [program = '', ...args] = argv;
-  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+/** The words that start a program so that it dies with this process, where the system can do so. */
+export function leashed(argv: readonly string[]): string[] {
+  const setpriv = ['/usr/bin/setpriv', '/bin/setpriv'].find((file) => existsSync(file));
+  return setpriv === undefined ? [...argv] : [setpriv, '--pdeathsig', 'KILL', '--', ...argv];
+}
+
+export interface RunOptions {
+  env?: Record<string, string>;
+  cwd?: string;
+  deadlineMs: number;
+  /** Gets everything that was printed so far, each time that there is more. */
+  onOutput?: (output: string) => void;
+}
+
+/** Runs a program to its end. Throws with what it printed where it fails or takes longer than its deadline. */
+export async function runToEnd(argv: readonly string[], options: RunOptions): Promise<string> {
+  const { env = {}, cwd, deadlineMs, onOutput = () => {} } = options;
+  const [program = '', ...args] = leashed(argv);
+  const child = spawn(program, args, {
+    env: { ...process.env, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const forget = onExit(() => killNow(child.pid ?? -1));
   let output = '';
   const take = (chunk: Buffer): void => {
     if (output.length < 4_000_000) output += chunk.toString();
+    onOutput(output);
   };
   child.stdout.on('data', take);
   child.stderr.on('data', take);
@@ -43,7 +63,7 @@ export async function runToEnd(argv: string[], env: Record<string, string>, dead
       child.once('error', reject);
       child.once('close', (code, signal) => resolve(code ?? signal ?? 'nothing'));
     });
-    if (status !== 0) throw new Error(`${program} ended with ${status}:\n${output.slice(0, 2000)}`);
+    if (status !== 0) throw new Error(`${argv[0]} ended with ${status}:\n${output.slice(0, 2000)}`);
     return output;
   } finally {
     clearTimeout(timer);

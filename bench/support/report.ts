@@ -1,5 +1,6 @@
 // How a benchmark speaks: progress on standard error, the result on standard output, as tables for people or as one
 // JSON document. The machine stands in both: a figure without it says nothing.
+import { writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { figureTable, type JudgedFigure } from './figures.ts';
 
@@ -24,6 +25,8 @@ export interface FlavorResult {
   figures: JudgedFigure[];
   /** Every round as it was measured. */
   rounds: unknown[];
+  /** The medians of the rounds and their spread, where the benchmark has more to tell than figures. */
+  summary?: unknown;
   /** Tables that are not a list of figures, as Markdown. */
   tables?: { title: string; text: string }[];
   remarks?: string[];
@@ -40,7 +43,8 @@ export function progress(line: string): void {
   process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
 }
 
-export function print(result: Result, json: boolean): void {
+/** `json`: true is the document alone; a file's name is the tables, and the document into that file. */
+export function print(result: Result, json: boolean | string): void {
   const machine = {
     processor: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
@@ -49,10 +53,14 @@ export function print(result: Result, json: boolean): void {
     node: process.version,
     at: new Date().toISOString(),
   };
-  if (json) {
+  if (json !== false) {
     const results = result.results.map((each) => ({ ...each, tables: undefined }));
-    process.stdout.write(`${JSON.stringify({ ...result, machine, results }, null, 2)}\n`);
-    return;
+    const document = `${JSON.stringify({ ...result, machine, results }, null, 2)}\n`;
+    if (json === true) {
+      process.stdout.write(document);
+      return;
+    }
+    writeFileSync(json, document);
   }
   const settings = Object.entries(result.settings).map(([name, value]) => `${name} ${value}`);
   const lines = [
