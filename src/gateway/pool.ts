@@ -1,30 +1,38 @@
-// Server connections of one node: how many there are, who has them, who waits.
+// Server connections of one node: how many there are, who has them, who shares them, who waits.
 //
-// A session keeps its connection while nobody else needs it. When the limit is reached, the connection that was idle
-// for longest is taken from its session, provided that the session's state can be built up again elsewhere. Every
-// connection is in exactly one place: connecting, spare (nobody's), held (a session's), or idle (a session's, and may
-// be taken); one function moves waiting requests on (`#advance`).
-import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+// A lane is an account in one dialect: within it, connections are interchangeable but for the state that they have.
+// Every connection is in exactly one place: connecting, free, shared (reads of several sessions are queued on it), or
+// held (one session's: a write, a transaction, a pin). A statement gets, in this order: the connection that its session
+// had last, a free one that has the session's state already, any free one; a read may also be queued behind other reads
+// of known, small cost. One function moves waiting requests on (`#advance`).
+import type { NodeAddress } from '../messages/index.ts';
 import type { ErrPacket } from '../wire/index.ts';
 import { gatewayError } from './errors.ts';
-import { type LoginProfile, type Loss, ServerConnection } from './server-connection.ts';
+import { FairQueue } from './fair-queue.ts';
+import { type LinkState, sameState } from './link-state.ts';
+import type { Exchange, LoginProfile, Loss, ServerConnection } from './server-connection.ts';
 
-/** Who has a connection. */
+/** Who holds a connection. */
 export interface LinkOwner {
-  /** The connection is taken away; the session's state is built up on another one when it is needed. */
-  linkTaken(connection: ServerConnection): void;
-  /** The connection broke while nothing was in flight on it. */
+  /** The connection broke while nothing of the owner's was in flight on it. */
   linkLost(connection: ServerConnection, loss: Loss): void;
 }
 
 export interface LinkRequest {
-  profile: LoginProfile;
-  /** Equal for equal profiles. */
-  key: string;
-  /** The session has no default schema: a connection that has had one will not do. */
-  withoutSchema: boolean;
-  owner: LinkOwner;
-  deadlineMs: number;
+  readonly lane: Lane;
+  /** The state that the session wants. */
+  readonly wanted: LinkState;
+  /** A read that may be queued with strangers' reads. */
+  readonly shareable: boolean;
+  /** What it is expected to take, microseconds; -1 where nothing is known. */
+  readonly expectedUs: number;
+  /** The connection that the session had last. */
+  readonly prefer: ServerConnection | null;
+  /** Waiting requests of different groups take turns. */
+  readonly group: string;
+  readonly deadlineMs: number;
+  /** Who holds the connection where it is not shared. */
+  readonly owner: LinkOwner;
   onLink(connection: ServerConnection): void;
   onLoss(loss: Loss): void;
   onTimeout(error: ErrPacket): void;
@@ -33,246 +41,478 @@ export interface LinkRequest {
 export interface PoolLimits {
   maxConnections: number;
   maxConnecting: number;
-  connectTimeoutMs: number;
-  maxPacketBytes: number;
+  /** New connections a second. */
+  connectRate: number;
   /** Requests that wait for a connection. */
   maxWaiting: number;
-  /** A connection that nobody has is closed after this time. */
-  spareTimeoutMs: number;
+  /** A free connection is closed after this time, down to `minConnections` a lane. */
+  idleTimeoutMs: number;
+  minConnections: number;
+  /** A connection older than this is closed when it is free. */
+  maxLifetimeMs: number;
 }
 
-interface Member {
-  connection: ServerConnection;
-  key: string;
-  place: 'connecting' | 'spare' | 'held' | 'idle';
+export interface PoolHooks {
+  nowMs(): number;
+  connect(profile: LoginProfile, events: LinkEvents): ServerConnection;
+  /** Makes a fresh connection report its changes; calls back once, before anybody gets it. */
+  setUp(connection: ServerConnection, ready: () => void): void;
+  /** A connection that nobody waited on was closed from the other side. */
+  onIdleClosed(node: NodeAddress, loss: Loss): void;
+  /** What statements took. */
+  onProgress(ended: readonly Exchange[], eachUs: number): void;
+}
+
+export interface LinkEvents {
+  onReady(): void;
+  onLost(loss: Loss, inFlight: boolean): void;
+  onProgress(ended: readonly Exchange[], eachUs: number): void;
+}
+
+interface Seat {
+  readonly lane: Lane;
+  place: 'connecting' | 'free' | 'shared' | 'held';
   owner: LinkOwner | null;
-  sinceMs: number;
+  idleSinceMs: number;
+  readonly expiresMs: number;
+  /** Shared, but nobody else may come: its statement is slow, or nothing is known of it. */
+  alone: boolean;
+  /** Shared, and kept from filling up again: somebody needs it for himself. */
+  reserved: boolean;
 }
 
-/** How many idle connections are looked at for one of the same account, before any is taken. */
-const LOOK_AHEAD = 32;
+/** Reads are spread over this many connections before they queue behind one another. */
+const SPREAD = 4;
+/** What may be queued on one connection, by what it is expected to take and in number. */
+const BUDGET_US = 4000;
+const MAX_DEPTH = 64;
+/** A statement that takes this long is left alone: those behind it are sent elsewhere. */
+const SLOW_MS = 10;
+/** How many free connections are looked at for one with the right state. */
+const LOOK_AHEAD = 16;
+/** After the server said that it takes no more connections. */
+const BACK_OFF_MS = 1000;
+/** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED. */
+const FULL = new Set([1040, 1203, 1226]);
 
-function fits({ key, connection }: Member, request: LinkRequest): boolean {
-  return key === request.key && !(request.withoutSchema && connection.hasSchema);
+/** An account in one dialect on one node. */
+export class Lane {
+  readonly profile: LoginProfile;
+  readonly free: ServerConnection[] = [];
+  readonly shared: ServerConnection[] = [];
+  members = 0;
+  connecting = 0;
+  waiting = 0;
+  usedMs = 0;
+
+  constructor(profile: LoginProfile) {
+    this.profile = profile;
+  }
+}
+
+function reachable(link: ServerConnection, wanted: LinkState): boolean {
+  const { state } = link;
+  return !(state.schema !== null && wanted.schema === null) && !(state.role !== null && wanted.role === null);
 }
 
 export class NodePool {
   readonly node: NodeAddress;
-  #members = new Map<ServerConnection, Member>();
-  #spare = new Set<Member>();
-  /** In the order in which they fell idle. */
-  #idle = new Set<Member>();
-  #connecting = 0;
-  #advancing = false;
-  #queue: LinkRequest[] = [];
   #limits: PoolLimits;
-  #tls: ServerTlsSettings;
-  #nowMs: () => number;
-  #onIdleClosed: (node: NodeAddress, loss: Loss) => void;
+  #hooks: PoolHooks;
+  #lanes = new Map<string, Lane>();
+  #seats = new Map<ServerConnection, Seat>();
+  #queue = new FairQueue<LinkRequest>();
+  #connecting = 0;
+  #held = 0;
+  #shared = 0;
+  #reserved = 0;
+  /** Waiting requests that need a connection of their own. */
+  #wantOwn = 0;
+  #tokens: number;
+  #tokensMs: number;
+  #backOffUntilMs = 0;
+  #advancing = false;
 
-  constructor(
-    node: NodeAddress,
-    limits: PoolLimits,
-    tls: ServerTlsSettings,
-    nowMs: () => number,
-    onIdleClosed: (node: NodeAddress, loss: Loss) => void,
-  ) {
+  constructor(node: NodeAddress, limits: PoolLimits, hooks: PoolHooks) {
     this.node = node;
     this.#limits = limits;
-    this.#tls = tls;
-    this.#nowMs = nowMs;
-    this.#onIdleClosed = onIdleClosed;
+    this.#hooks = hooks;
+    this.#tokens = limits.connectRate;
+    this.#tokensMs = hooks.nowMs();
+  }
+
+  lane(profile: LoginProfile, key: string): Lane {
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new Lane(profile);
+      this.#lanes.set(key, lane);
+    }
+    return lane;
   }
 
   counts(): { open: number; inUse: number; connecting: number } {
-    const open = this.#members.size - this.#connecting;
-    return { open, inUse: open - this.#spare.size - this.#idle.size, connecting: this.#connecting };
+    return {
+      open: this.#seats.size - this.#connecting,
+      inUse: this.#held + this.#shared,
+      connecting: this.#connecting,
+    };
   }
 
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue.size;
   }
 
-  acquire(request: LinkRequest): void {
-    if (this.#queue.length >= this.#limits.maxWaiting) {
-      request.onTimeout(gatewayError('pool-timeout', `${this.#queue.length} statements already wait for ${this.node}`));
+  // ---- getting one ----------------------------------------------------------------------------------------------
+
+  /** A connection at once, or null: then `wait`. One that is not shared is the owner's until `release`. */
+  take(request: LinkRequest): ServerConnection | null {
+    return this.#grab(request, this.#queue.size === 0);
+  }
+
+  /** Waits for a connection. */
+  wait(request: LinkRequest): void {
+    if (this.#queue.size >= this.#limits.maxWaiting) {
+      request.onTimeout(gatewayError('pool-timeout', `${this.#queue.size} statements already wait for ${this.node}`));
       return;
     }
-    this.#queue.push(request);
+    this.#queue.push(request.group, request);
+    this.#counted(request, 1);
     this.#advance();
   }
 
   /** The request's client left. */
   cancel(request: LinkRequest): void {
-    const at = this.#queue.indexOf(request);
-    if (at >= 0) this.#queue.splice(at, 1);
+    if (this.#queue.remove(request.group, request)) this.#counted(request, -1);
   }
 
-  /** Its session is between transactions and can do without it. */
-  setIdle(connection: ServerConnection): void {
-    const member = this.#members.get(connection);
-    if (member === undefined || member.place !== 'held') return;
-    member.place = 'idle';
-    member.sinceMs = this.#nowMs();
-    this.#idle.add(member);
-    if (this.#queue.length > 0) this.#advance();
+  #counted(request: LinkRequest, by: 1 | -1): void {
+    request.lane.waiting += by;
+    if (!this.#mayShare(request)) this.#wantOwn += by;
   }
 
-  /** Its session sends something. */
-  setHeld(connection: ServerConnection): void {
-    const member = this.#members.get(connection);
-    if (member === undefined || member.place !== 'idle') return;
-    member.place = 'held';
-    this.#idle.delete(member);
+  #seat(link: ServerConnection): Seat {
+    const seat = this.#seats.get(link);
+    if (seat === undefined) throw new Error('a server connection that is not in this pool');
+    return seat;
   }
 
-  /** Its session does not want it any more. `reusable`: nothing is left on it that a reset does not clear. */
-  release(connection: ServerConnection, reusable: boolean): void {
-    const member = this.#members.get(connection);
-    if (member === undefined) return;
-    this.#idle.delete(member);
-    member.owner = null;
-    if (!reusable || connection.busy || !connection.ready) {
-      connection.lose({ kind: 'closed', detail: 'released' });
-      return;
+  /** Reads of unknown or great cost share a connection with nobody. */
+  #mayShare({ shareable, expectedUs }: LinkRequest): boolean {
+    return shareable && expectedUs >= 0 && expectedUs <= BUDGET_US;
+  }
+
+  /** `mayTakeFree`: nobody else waits for one. */
+  #grab(request: LinkRequest, mayTakeFree: boolean): ServerConnection | null {
+    const { lane } = request;
+    lane.usedMs = this.#hooks.nowMs();
+    const mayShare = this.#mayShare(request);
+    if (mayTakeFree && (!mayShare || lane.shared.length < SPREAD)) {
+      const free = this.#takeFree(request);
+      if (free !== null) return this.#give(free, request, mayShare);
     }
-    member.place = 'spare';
-    member.sinceMs = this.#nowMs();
-    this.#spare.add(member);
-    this.#advance();
+    if (!mayShare) return null;
+    const shared = this.#leastQueued(request, true);
+    if (shared !== null) return shared;
+    if (mayTakeFree) {
+      const free = this.#takeFree(request);
+      if (free !== null) return this.#give(free, request, true);
+    }
+    // No more connections are to be had: then those that must be brought to the right state first.
+    return this.#seats.size >= this.#limits.maxConnections ? this.#leastQueued(request, false) : null;
   }
 
-  /** Closes connections that nobody has had for long, and refuses who waited too long. */
+  #leastQueued({ lane, wanted, expectedUs }: LinkRequest, same: boolean): ServerConnection | null {
+    let best: ServerConnection | null = null;
+    for (const link of lane.shared) {
+      const seat = this.#seat(link);
+      if (seat.alone || seat.reserved || link.depth >= MAX_DEPTH || link.expectedUs + expectedUs > BUDGET_US) continue;
+      if (best !== null && best.expectedUs <= link.expectedUs) continue;
+      if (same ? sameState(link.state, wanted) : reachable(link, wanted)) best = link;
+    }
+    return best;
+  }
+
+  #takeFree({ lane, wanted, prefer }: LinkRequest): ServerConnection | null {
+    const { free } = lane;
+    if (free.length === 0) return null;
+    if (prefer !== null && sameState(prefer.state, wanted)) {
+      const at = free.lastIndexOf(prefer);
+      if (at >= 0) return removeAt(free, at);
+    }
+    let found = -1;
+    const end = Math.max(0, free.length - LOOK_AHEAD);
+    for (let at = free.length - 1; at >= end; at--) {
+      const link = free[at] as ServerConnection;
+      if (sameState(link.state, wanted)) return removeAt(free, at);
+      if (found < 0 && reachable(link, wanted)) found = at;
+    }
+    return found < 0 ? null : removeAt(free, found);
+  }
+
+  #give(link: ServerConnection, { shareable, owner }: LinkRequest, open: boolean): ServerConnection {
+    const seat = this.#seat(link);
+    if (shareable) {
+      seat.place = 'shared';
+      seat.alone = !open;
+      seat.lane.shared.push(link);
+      this.#shared++;
+    } else {
+      seat.place = 'held';
+      seat.owner = owner;
+      this.#held++;
+    }
+    return link;
+  }
+
+  // ---- giving it back -------------------------------------------------------------------------------------------
+
+  /**
+   * Whoever got it does not need it any more. `reusable`: what is left on it is what its state says; else it is closed.
+   */
+  release(link: ServerConnection, reusable: boolean): void {
+    const seat = this.#seats.get(link);
+    if (seat?.place === 'shared') return this.#progressed(link);
+    if (seat === undefined || seat.place !== 'held') return;
+    this.#held--;
+    seat.owner = null;
+    if (!reusable || !link.ready || link.busy) {
+      seat.place = 'free'; // so that nobody is told of its end
+      return link.lose({ kind: 'closed', detail: 'released' });
+    }
+    this.#setFree(link, seat);
+  }
+
+  #leaveShared(link: ServerConnection, seat: Seat): void {
+    const at = seat.lane.shared.indexOf(link);
+    if (at >= 0) removeAt(seat.lane.shared, at);
+    this.#shared--;
+    if (seat.reserved) this.#reserved--;
+    seat.reserved = false;
+    seat.alone = false;
+  }
+
+  #setFree(link: ServerConnection, seat: Seat): void {
+    const now = this.#hooks.nowMs();
+    seat.place = 'free';
+    seat.idleSinceMs = now;
+    if (now > seat.expiresMs) return link.quit();
+    seat.lane.free.push(link);
+    if (this.#queue.size > 0) this.#advance();
+  }
+
+  #progressed(link: ServerConnection): void {
+    const seat = this.#seats.get(link);
+    if (seat === undefined || seat.place !== 'shared') return;
+    if (!link.busy) {
+      this.#leaveShared(link, seat);
+      this.#setFree(link, seat);
+    } else if (this.#queue.size > 0) this.#advance();
+  }
+
+  /** Its client does not read, or its statement takes long: whoever can goes elsewhere, and nobody comes. */
+  leaveAlone(link: ServerConnection): void {
+    const seat = this.#seats.get(link);
+    if (seat === undefined || seat.place !== 'shared') return;
+    seat.alone = true;
+    if (link.depth > 1) link.divert();
+  }
+
+  // ---- time -----------------------------------------------------------------------------------------------------
+
+  /** Several times a second: refuses who waited too long, and looks for slow heads. */
   tick(): void {
-    const now = this.#nowMs();
-    for (const member of this.#spare) {
-      if (now - member.sinceMs > this.#limits.spareTimeoutMs) member.connection.quit();
+    const slowSince = performance.now() - SLOW_MS;
+    if (this.#shared > 0) {
+      for (const lane of this.#lanes.values()) {
+        for (const link of [...lane.shared]) if (link.headSinceMs < slowSince) this.leaveAlone(link);
+      }
     }
-    for (const request of this.#queue.filter((each) => each.deadlineMs <= now)) {
+    if (this.#queue.size === 0) return;
+    const now = this.#hooks.nowMs();
+    for (const request of [...this.#queue]) {
+      if (request.deadlineMs > now) continue;
       this.cancel(request);
       request.onTimeout(gatewayError('pool-timeout', `all connections to ${this.node} are in use`));
     }
+    this.#advance();
   }
 
-  /** The node is no longer one to talk to: nobody keeps an idle connection to it, nobody waits for one. */
+  /** Once a second: closes what is idle or old, keeps warm what is used. */
+  trim(): void {
+    const now = this.#hooks.nowMs();
+    const { idleTimeoutMs, minConnections } = this.#limits;
+    for (const [key, lane] of this.#lanes) {
+      const unused = now - lane.usedMs > Math.max(idleTimeoutMs, 10 * 60_000);
+      const keep = unused ? 0 : minConnections;
+      for (const link of [...lane.free]) {
+        const seat = this.#seat(link);
+        const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
+        if (idle || now > seat.expiresMs) link.quit();
+      }
+      if (unused && lane.members === 0 && lane.waiting === 0) this.#lanes.delete(key);
+      else if (!unused && lane.usedMs > 0 && lane.members < keep && this.#mayOpen()) this.#open(lane);
+    }
+  }
+
+  // ---- ends -----------------------------------------------------------------------------------------------------
+
+  /** The node is no longer one to talk to: nobody keeps a free connection to it, nobody waits for one. */
   evacuate(): void {
     const loss: Loss = { kind: 'closed', detail: `${this.node} left service` };
     // The queue first: a connection that goes must not be replaced for somebody who waits.
-    const waiting = this.#queue.splice(0);
-    const members = [...this.#members.values()];
-    for (const { place, connection } of members) {
-      if (place === 'spare') connection.quit();
+    const waiting = this.#queue.drain();
+    for (const request of waiting) this.#counted(request, -1);
+    for (const [link, { place }] of [...this.#seats]) {
+      if (place === 'free') link.quit();
       // Whoever it is for would send to a node that may not know yet that it is no longer the primary.
-      else if (place === 'connecting') connection.lose(loss);
+      else if (place === 'connecting') link.lose(loss);
     }
+    for (const lane of this.#lanes.values()) lane.usedMs = 0;
     for (const request of waiting) request.onLoss(loss);
   }
 
   closeAll(): void {
-    for (const member of this.#members.values()) member.connection.quit();
+    for (const link of [...this.#seats.keys()]) link.quit();
   }
 
-  /** Serves who waits, in order. What is set off on the way (a connection that goes, a new request) is seen by the loop. */
+  // ---- opening --------------------------------------------------------------------------------------------------
+
+  /** Serves who waits. What is set off on the way (a connection that goes, a new request) is seen by the loop. */
   #advance(): void {
     if (this.#advancing) return;
     this.#advancing = true;
     try {
-      for (let request = this.#queue[0]; request !== undefined; request = this.#queue[0]) {
-        const given = this.#find(request);
-        if (given === 'none') return;
-        this.#queue.shift();
-        if (given === 'open') this.#open(request);
-        else this.#give(given, request);
+      let found: ServerConnection | null = null;
+      const served = (request: LinkRequest): boolean => {
+        found = this.#grab(request, true);
+        return found !== null;
+      };
+      for (let request = this.#queue.take(served); request !== null; request = this.#queue.take(served)) {
+        this.#counted(request, -1);
+        request.onLink(found as unknown as ServerConnection);
       }
+      for (const lane of this.#lanes.values()) {
+        while (lane.connecting < lane.waiting && this.#mayOpen() && this.#makeRoom(lane)) this.#open(lane);
+      }
+      this.#reserve();
     } finally {
       this.#advancing = false;
     }
   }
 
-  /** A connection for the request, leave to open one, or nothing for now. */
-  #find(request: LinkRequest): Member | 'open' | 'none' {
-    for (const member of this.#spare) if (fits(member, request)) return member;
-    const mayConnect = this.#connecting < this.#limits.maxConnecting;
-    if (this.#members.size < this.#limits.maxConnections) return mayConnect ? 'open' : 'none';
-    const taken = this.#take(request);
-    if (taken === null) return 'none';
-    if (fits(taken, request)) return taken;
-    if (!mayConnect) return 'none';
-    taken.connection.quit();
-    return 'open';
-  }
-
-  /** Takes a connection that can be spared: nobody's first, then the longest idle, of the same account if possible. */
-  #take(request: LinkRequest): Member | null {
-    for (const member of this.#spare) return member;
-    let oldest: Member | null = null;
-    let looked = 0;
-    for (const member of this.#idle) {
-      oldest ??= member;
-      if (fits(member, request)) {
-        oldest = member;
-        break;
+  /** Who needs a connection of his own must not starve beside reads that never leave one empty. */
+  #reserve(): void {
+    for (const lane of this.#lanes.values()) {
+      for (const link of lane.shared) {
+        if (this.#reserved >= this.#wantOwn) return;
+        const seat = this.#seat(link);
+        if (seat.reserved) continue;
+        seat.reserved = true;
+        this.#reserved++;
       }
-      if (++looked >= LOOK_AHEAD) break;
     }
-    if (oldest === null) return null;
-    const { owner } = oldest;
-    this.#idle.delete(oldest);
-    oldest.owner = null;
-    oldest.place = 'spare';
-    this.#spare.add(oldest);
-    owner?.linkTaken(oldest.connection);
-    return oldest;
   }
 
-  #give(member: Member, request: LinkRequest): void {
-    this.#spare.delete(member);
-    member.place = 'held';
-    member.owner = request.owner;
-    request.onLink(member.connection);
+  #mayOpen(): boolean {
+    const { maxConnecting, connectRate } = this.#limits;
+    const now = this.#hooks.nowMs();
+    if (this.#connecting >= maxConnecting || now < this.#backOffUntilMs) return false;
+    this.#tokens = Math.min(connectRate, this.#tokens + ((now - this.#tokensMs) * connectRate) / 1000);
+    this.#tokensMs = now;
+    return this.#tokens >= 1;
   }
 
-  #open(request: LinkRequest): void {
+  /** At the limit, the connection goes that was free for longest. */
+  #makeRoom(lane: Lane): boolean {
+    if (this.#seats.size < this.#limits.maxConnections) return true;
+    let oldest: ServerConnection | null = null;
+    let sinceMs = Number.POSITIVE_INFINITY;
+    for (const other of this.#lanes.values()) {
+      // Those of the same lane are left only where they have a state that cannot be undone.
+      const link = other.free[0];
+      if (link === undefined || (other === lane && other.free.length > 0 && lane.waiting === 0)) continue;
+      const { idleSinceMs } = this.#seat(link);
+      if (idleSinceMs >= sinceMs) continue;
+      oldest = link;
+      sinceMs = idleSinceMs;
+    }
+    oldest?.quit();
+    return oldest !== null;
+  }
+
+  #open(lane: Lane): void {
+    this.#tokens--;
     this.#connecting++;
-    const connection: ServerConnection = new ServerConnection({
-      node: this.node,
-      profile: request.profile,
-      tls: this.#tls,
-      connectTimeoutMs: this.#limits.connectTimeoutMs,
-      maxPacketBytes: this.#limits.maxPacketBytes,
-      onReady: () => {
-        const member = this.#members.get(connection);
-        if (member === undefined) return;
-        this.#connecting--;
-        this.#give(member, request);
-        this.#advance();
+    lane.connecting++;
+    lane.members++;
+    const link = this.#hooks.connect(lane.profile, {
+      onReady: () => this.#hooks.setUp(link, () => this.#opened(link)),
+      onLost: (loss, inFlight) => this.#onLost(link, loss, inFlight),
+      onProgress: (ended, eachUs) => {
+        this.#hooks.onProgress(ended, eachUs);
+        this.#progressed(link);
       },
-      onLost: (loss, inFlight) => this.#onLost(connection, loss, inFlight, request),
     });
-    const { key, owner } = request;
-    this.#members.set(connection, { connection, key, place: 'connecting', owner, sinceMs: this.#nowMs() });
+    const now = this.#hooks.nowMs();
+    // Not all at once, where all were opened at once.
+    const expiresMs = now + this.#limits.maxLifetimeMs * (0.9 + 0.2 * Math.random());
+    const place = 'connecting';
+    this.#seats.set(link, { lane, place, owner: null, idleSinceMs: now, expiresMs, alone: false, reserved: false });
   }
 
-  #onLost(connection: ServerConnection, loss: Loss, inFlight: boolean, request: LinkRequest): void {
-    const member = this.#members.get(connection);
-    if (member === undefined) return;
-    this.#members.delete(connection);
-    this.#spare.delete(member);
-    this.#idle.delete(member);
-    switch (member.place) {
+  #opened(link: ServerConnection): void {
+    const seat = this.#seats.get(link);
+    if (seat === undefined || seat.place !== 'connecting') return;
+    this.#connecting--;
+    seat.lane.connecting--;
+    this.#setFree(link, seat);
+  }
+
+  #onLost(link: ServerConnection, loss: Loss, inFlight: boolean): void {
+    const seat = this.#seats.get(link);
+    if (seat === undefined) return;
+    const { lane, place, owner } = seat;
+    this.#seats.delete(link);
+    lane.members--;
+    switch (place) {
       case 'connecting':
         this.#connecting--;
-        request.onLoss(loss);
+        lane.connecting--;
+        this.#notOpened(lane, loss);
         break;
-      case 'spare':
-        if (loss.kind !== 'closed') this.#onIdleClosed(this.node, loss);
+      case 'free': {
+        const at = lane.free.indexOf(link);
+        if (at >= 0) removeAt(lane.free, at);
+        if (loss.kind !== 'closed') this.#hooks.onIdleClosed(this.node, loss);
         break;
-      case 'idle':
+      }
+      case 'shared':
+        this.#leaveShared(link, seat);
+        break;
       case 'held':
-        if (!inFlight && loss.kind !== 'closed') this.#onIdleClosed(this.node, loss);
-        member.owner?.linkLost(connection, loss);
+        this.#held--;
+        if (!inFlight && loss.kind !== 'closed') this.#hooks.onIdleClosed(this.node, loss);
+        owner?.linkLost(link, loss);
         break;
     }
-    this.#advance();
+    if (this.#queue.size > 0) this.#advance();
   }
+
+  /** Whoever has waited longest for it is told, but for a server that is only full: it is waited on. */
+  #notOpened(lane: Lane, loss: Loss): void {
+    if (loss.kind === 'refused' && FULL.has(loss.err.errno) && lane.members > lane.connecting) {
+      this.#backOffUntilMs = this.#hooks.nowMs() + BACK_OFF_MS;
+      return;
+    }
+    for (const request of this.#queue) {
+      if (request.lane !== lane) continue;
+      this.cancel(request);
+      return request.onLoss(loss);
+    }
+  }
+}
+
+function removeAt(links: ServerConnection[], at: number): ServerConnection {
+  const [link] = at === links.length - 1 ? [links.pop()] : links.splice(at, 1);
+  return link as ServerConnection;
 }

@@ -1,5 +1,6 @@
 // One connection to a server: the login, and after it a queue of exchanges (a command sent, its answer awaited).
-// Commands may be sent while earlier answers are still due; answers come in order. It knows nothing of clients.
+// Commands may be sent while earlier answers are still due; answers come in order. What is sent during one turn of the
+// event loop is written at its end. It knows nothing of clients.
 import net from 'node:net';
 import tls from 'node:tls';
 import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messages/index.ts';
@@ -24,6 +25,10 @@ import {
 } from '../wire/index.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
+import type { Flushable, Flusher } from './flusher.ts';
+import { AT_LOGIN, type LinkState } from './link-state.ts';
+import { LinkStatements } from './prepared.ts';
+import type { SessionState } from './session.ts';
 
 /** Who logs in, and which of the client's capabilities change bytes or meaning. Connections are shared by it only. */
 export interface LoginProfile {
@@ -59,6 +64,9 @@ export function loginSettings({ dialect }: LoginProfile, characterSet: string | 
   return settings;
 }
 
+/** Copying a few bytes is cheaper than handing the kernel a list. */
+const JOIN_BYTES = 64 * 1024;
+
 const ALWAYS =
   Capability.LONG_PASSWORD |
   Capability.PROTOCOL_41 |
@@ -91,10 +99,16 @@ export interface Exchange extends ScannerSink {
   readonly clientCapabilities: number;
   /** Status flags for an EOF that has none of its own. */
   readonly status: number;
+  /** What it is expected to take of the server, microseconds. */
+  readonly expectedUs: number;
+  /** Where its true cost is noted (see costs.ts); -1: nowhere. */
+  readonly costSlot: number;
   /** The answer is complete. */
   end(): void;
-  /** It will never be. */
-  lost(loss: Loss): void;
+  /** It will never be. `sent`: false where the command surely never left. */
+  lost(loss: Loss, sent: boolean): void;
+  /** Leave this place in the queue for a faster one, if that can be: the answer that comes here is dropped. */
+  divert?(): void;
 }
 
 export interface ServerConnectionOptions {
@@ -103,25 +117,36 @@ export interface ServerConnectionOptions {
   tls: ServerTlsSettings;
   connectTimeoutMs: number;
   maxPacketBytes: number;
+  /** Null: everything is written at once. */
+  flusher: Flusher | null;
   /** Logged in, or lost on the way. */
   onReady(): void;
+  /** Answers have come to their end; `each`: what one of them took, microseconds. */
+  onProgress?(ended: readonly Exchange[], eachUs: number): void;
   /** `inFlight`: answers were still due. */
   onLost(loss: Loss, inFlight: boolean): void;
 }
 
 type Phase = 'connecting' | 'greeting' | 'authenticating' | 'ready' | 'lost';
 
-export class ServerConnection {
+export class ServerConnection implements Flushable {
   readonly node: NodeAddress;
   readonly profile: LoginProfile;
   threadId = 0;
   serverVersion = '';
-  /** Set by its pool and by sessions: what is prepared here, by the text's COM_STMT_PREPARE object. */
-  readonly prepared = new Map<object, number>();
-  /** A session has used it: it must be reset before another does. */
-  used = false;
-  /** A default schema was chosen on it, which no reset takes back. */
-  hasSchema = false;
+  readonly prepared = new LinkStatements();
+  /** What it will have built up after all that is queued. */
+  state: LinkState = AT_LOGIN;
+  /** Whose LAST_INSERT_ID() it has. */
+  insertIdOf: SessionState | null = null;
+  /** Whose statement was sent last: ROW_COUNT() and the like are that session's. */
+  lastSession: SessionState | null = null;
+  /** The last statement left warnings or an error behind. */
+  hasDiagnostics = false;
+  /** The sum of what is queued. */
+  expectedUs = 0;
+  /** Since when the answer that is due has been waited for. */
+  headSinceMs = 0;
   #phase: Phase = 'connecting';
   #options: ServerConnectionOptions;
   #socket: net.Socket;
@@ -132,7 +157,11 @@ export class ServerConnection {
   #sequence = 0;
   #scanner = new ResponseScanner();
   #exchanges: Exchange[] = [];
+  #ended: Exchange[] = [];
   #scanning = false;
+  #out: Buffer[] = [];
+  /** Exchanges whose commands are still in `#out`. */
+  #unsent = 0;
 
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
@@ -159,10 +188,56 @@ export class ServerConnection {
     return this.#exchanges.length > 0;
   }
 
+  /** Answers that are due. */
+  get depth(): number {
+    return this.#exchanges.length;
+  }
+
+  get head(): Exchange | null {
+    return this.#exchanges[0] ?? null;
+  }
+
   /** Sends a command whose answer `exchange` takes. Null: a command without an answer. */
   send(packet: Buffer, exchange: Exchange | null): void {
-    if (exchange !== null) this.#exchanges.push(exchange);
-    this.#socket.write(packet);
+    if (exchange !== null) {
+      if (this.#exchanges.push(exchange) === 1) this.headSinceMs = performance.now();
+      this.expectedUs += exchange.expectedUs;
+    }
+    const { flusher } = this.#options;
+    if (flusher === null) {
+      this.#socket.write(packet);
+      return;
+    }
+    if (exchange !== null) this.#unsent++;
+    if (this.#out.push(packet) === 1) flusher.add(this);
+  }
+
+  /** Hands what was gathered to the kernel. */
+  flush(): void {
+    const out = this.#out;
+    if (out.length === 0) return;
+    this.#out = [];
+    this.#unsent = 0;
+    if (this.#phase === 'lost') return;
+    if (out.length === 1) {
+      this.#socket.write(out[0] as Buffer);
+      return;
+    }
+    let bytes = 0;
+    for (const packet of out) bytes += packet.length;
+    if (bytes <= JOIN_BYTES) {
+      this.#socket.write(Buffer.concat(out, bytes));
+      return;
+    }
+    this.#socket.cork();
+    for (const packet of out) this.#socket.write(packet);
+    this.#socket.uncork();
+  }
+
+  /** Sends everybody who waits behind the answer that is due elsewhere, as far as that can be. */
+  divert(): void {
+    // A copy: whoever leaves may be sent to this very queue's end by mistake, never to its middle.
+    for (const exchange of this.#exchanges.slice(1)) exchange.divert?.();
   }
 
   /** COM_STMT_CLOSE: there is no answer. */
@@ -174,6 +249,7 @@ export class ServerConnection {
 
   /** Raw bytes within an exchange: a local file's content. False: wait for `onDrain`. */
   write(bytes: Buffer): boolean {
+    this.flush();
     return this.#socket.write(bytes);
   }
 
@@ -195,6 +271,7 @@ export class ServerConnection {
 
   /** Says goodbye and closes. Nothing may be in flight. */
   quit(): void {
+    this.flush();
     if (this.#phase === 'ready') this.#socket.write(commandPacket(Command.QUIT));
     this.lose({ kind: 'closed', detail: 'no longer needed' }, true);
   }
@@ -208,9 +285,11 @@ export class ServerConnection {
     else this.#socket.destroy();
     const exchanges = this.#exchanges;
     this.#exchanges = [];
+    this.#out = [];
     // The pool first: whoever is told next must not be given this connection again.
     this.#options.onLost(loss, exchanges.length > 0);
-    for (const exchange of exchanges) exchange.lost(loss);
+    const sent = exchanges.length - this.#unsent;
+    exchanges.forEach((exchange, at) => exchange.lost(loss, at < sent));
   }
 
   #attach(socket: net.Socket): void {
@@ -236,6 +315,25 @@ export class ServerConnection {
   }
 
   #onAnswer(chunk: Buffer): void {
+    try {
+      this.#takeAnswers(chunk);
+    } finally {
+      this.#noteProgress();
+    }
+  }
+
+  /** Those whose answers came together took an equal share of the time each. */
+  #noteProgress(): void {
+    const ended = this.#ended;
+    if (ended.length === 0) return;
+    const now = performance.now();
+    const eachUs = ((now - this.headSinceMs) * 1000) / ended.length;
+    this.headSinceMs = now;
+    this.#ended = [];
+    if (this.#phase === 'ready') this.#options.onProgress?.(ended, eachUs);
+  }
+
+  #takeAnswers(chunk: Buffer): void {
     let rest: Buffer | null = chunk;
     while (rest !== null && this.#phase === 'ready') {
       const exchange = this.#exchanges[0];
@@ -248,6 +346,8 @@ export class ServerConnection {
       if (!this.#scanner.done) return;
       this.#scanning = false;
       this.#exchanges.shift();
+      this.expectedUs -= exchange.expectedUs;
+      this.#ended.push(exchange);
       exchange.end();
     }
   }

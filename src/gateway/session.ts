@@ -1,39 +1,39 @@
-// What a client has built up in its session, and how to build it up again on another server connection.
-//
-// The server tells of changes (session tracking); the lexer adds what no server tells. What can be put into SQL
-// travels; what cannot pins the session to its server connection, under a name, and is lost with it: then the next
-// statement is told so.
-
-import { Command, commandPacket, type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
-import type { QuietCommand } from './quiet.ts';
+// What a client has built up in its session. What can be put into SQL is in `state` and travels to whatever server
+// connection the session's next statement gets (link-state.ts). What cannot pins the session to its server connection,
+// under a name, and is lost with it: then the next statement is told so.
+import type { Flavor } from '../messages/index.ts';
+import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
+import { AT_LOGIN, changed, type LinkState, quoteName } from './link-state.ts';
+import type { LogicalStatement } from './prepared.ts';
 
 /** What lives in the server connection only. The words are metric labels and stand in the error that tells of a loss. */
 export type Pin =
   | 'temporary-table'
   | 'table-lock'
   | 'named-lock'
-  | 'user-variable'
   | 'cursor'
   | 'xa'
   | 'sql-prepare'
-  | 'last-insert-id'
+  | 'handler'
+  /** A user variable whose value is too long to carry about, or cannot be read. */
+  | 'user-variable'
+  /** The client tells the server what to report: what we must know may be missing. */
+  | 'session-tracking'
+  /** A routine or a text that we do not understand changed something that no server names. */
   | 'unknown-effect';
 
-/** A prepared statement as the client knows it; each server connection has its own id for it. */
+/** Why a session keeps its server connection; the reasons beside pins end by themselves. */
+export type Hold = Pin | 'transaction' | 'diagnostics' | 'counts' | 'one-shot-transaction' | 'reading-back';
+
+/** A prepared statement as one client knows it. */
 export interface PreparedStatement {
   /** The id that the client was given. */
-  id: number;
-  /** COM_STMT_PREPARE as it came. */
-  packet: Buffer;
-  sql: Buffer;
-  parameters: number;
-  columns: number;
+  readonly id: number;
+  readonly logical: LogicalStatement;
   /** Parameter types of the last execute that sent them; later ones may leave them out. */
   types: Buffer | null;
-  /** The server connection that has had the types. */
-  typesSentOn: object | null;
   /** COM_STMT_SEND_LONG_DATA packets for the next execute. */
-  longData: Buffer[];
+  longData: Buffer[] | null;
   longDataBytes: number;
 }
 
@@ -48,43 +48,50 @@ const NOT_STATE = new Set([
   'error_count',
   'in_transaction',
   'pseudo_thread_id',
-  'autocommit', // restored by itself, last
+  'autocommit', // part of the status flags
   'transaction_read_only',
   'identity',
   'rand_seed1',
   'rand_seed2',
+  'character_set_database', // follow the schema, and may not be set by everybody
+  'collation_database',
 ]);
 
 /** The variables by which we make servers report; a client's own view of them is left alone. */
 const TRACKING = /^session_track_/;
 
-/** Sent first on every server connection; what it changes is not the client's doing. */
-export const TRACKING_SETUP =
-  "SET SESSION session_track_schema=ON, session_track_system_variables='*', session_track_state_change=ON, " +
-  "session_track_transaction_info='STATE'";
+const NO_STATEMENTS: ReadonlyMap<number, PreparedStatement> = new Map();
+const NO_PINS: ReadonlySet<Pin> = new Set();
+/** All user variables of a session together, as SQL. */
+const MAX_USER_VARIABLES_BYTES = 64 * 1024;
+const MAX_NAMES = 60;
 
 export class SessionState {
-  /** Null where the client never chose one. */
-  schema: string | null = null;
-  /** As the handshake set it; a new server connection starts with the same. */
-  collation: number;
-  variables = new Map<string, string>();
-  /** Values as SQL literals. */
-  userVariables = new Map<string, string>();
-  statements = new Map<number, PreparedStatement>();
-  lastInsertId = 0n;
+  state: LinkState = AT_LOGIN;
+  /** As the handshake set it. */
+  readonly collation: number;
   /** Status flags of the last answer. */
   status: number = ServerStatus.AUTOCOMMIT;
-  autocommit = true;
-  /** `SET TRANSACTION …` for the next transaction only, as a command. */
-  oneShot: Buffer | null = null;
-  /** COM_SET_OPTION's last argument. */
-  multiStatements: number | null = null;
-  pins = new Set<Pin>();
-  /** The last statement's warnings may still be asked for. */
+  /** `SET TRANSACTION …` for the next transaction only, as the text of the command. */
+  oneShot: string | null = null;
+  /** LAST_INSERT_ID(), as far as it was read. */
+  insertId = 0n;
+  /** The server connection that has LAST_INSERT_ID() where it was not read yet: an OK packet's id may be another one. */
+  insertIdOn: object | null = null;
+  /** It was lost with its server connection. */
+  insertIdLost = false;
+  /** Warnings or errors of the last statement may still be asked for, and only on its connection. */
   diagnostics = false;
-  /** FOUND_ROWS() may still be asked for. */
-  foundRows = false;
+  /** FOUND_ROWS() after SQL_CALC_FOUND_ROWS: only the server knows. */
+  calcFoundRows = false;
+  /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. */
+  rowCount = 0n;
+  foundRows = 0;
+  #statements: Map<number, PreparedStatement> | null = null;
+  #pins: Set<Pin> | null = null;
+  /** Names of what pins, by pin; `*` where some are not known. */
+  #names: Map<Pin, Set<string>> | null = null;
+  #dirty: Set<string> | null = null;
   #nextStatementId = 1;
 
   constructor(collation: number) {
@@ -95,106 +102,231 @@ export class SessionState {
     return (this.status & ServerStatus.IN_TRANS) !== 0;
   }
 
-  /** True where the server connection can be given to another session and the state built up elsewhere. */
-  get movable(): boolean {
-    return !this.inTransaction && this.pins.size === 0 && !this.diagnostics && !this.foundRows;
+  get autocommit(): boolean {
+    return this.state.autocommit;
   }
 
-  /** Takes in what an OK packet says. */
+  get pins(): ReadonlySet<Pin> {
+    return this.#pins ?? NO_PINS;
+  }
+
+  /** Why the session keeps its server connection, or null where it can be given to another. */
+  get hold(): Hold | null {
+    if (this.#pins !== null) for (const pin of this.#pins) return pin;
+    if (this.inTransaction) return 'transaction';
+    if (this.diagnostics) return 'diagnostics';
+    if (this.calcFoundRows) return 'counts';
+    if (this.oneShot !== null) return 'one-shot-transaction';
+    return this.#dirty === null ? null : 'reading-back';
+  }
+
+  pin(pin: Pin, name = '*'): void {
+    this.#pins ??= new Set();
+    this.#pins.add(pin);
+    this.#names ??= new Map();
+    const names = this.#names.get(pin) ?? new Set();
+    this.#names.set(pin, names.add(names.size < MAX_NAMES ? name : '*'));
+  }
+
+  /** Ends a pin, or one name of it: the pin ends with the last. */
+  unpin(pin: Pin, name?: string): void {
+    if (this.#pins === null) return;
+    const names = this.#names?.get(pin);
+    if (name !== undefined) {
+      names?.delete(name);
+      if (names !== undefined && names.size > 0) return;
+    }
+    this.#names?.delete(pin);
+    this.#pins.delete(pin);
+    if (this.#pins.size === 0) {
+      this.#pins = null;
+      this.#names = null;
+    }
+  }
+
+  namesOf(pin: Pin): ReadonlySet<string> {
+    return this.#names?.get(pin) ?? new Set();
+  }
+
+  clearPins(): void {
+    this.#pins = null;
+    this.#names = null;
+    this.#dirty = null;
+  }
+
+  /** Takes in what an OK packet says. `ok` is good for the call only. */
   learn(ok: OkPacket, changes: readonly SessionChange[]): void {
     this.status = ok.status;
-    this.autocommit = (ok.status & ServerStatus.AUTOCOMMIT) !== 0;
-    if (ok.insertId !== 0n) this.lastInsertId = ok.insertId;
+    const autocommit = (ok.status & ServerStatus.AUTOCOMMIT) !== 0;
+    if (autocommit !== this.state.autocommit) this.state = changed(this.state, { autocommit });
+    if (changes.length > 0) this.#learnChanges(changes);
+  }
+
+  #learnChanges(changes: readonly SessionChange[]): void {
+    let variables: Map<string, string> | null = null;
+    let { schema } = this.state;
     // A new character set brings its default collation, and a collation of its own choice is told behind it or not at all.
     if (changes.some((change) => change.kind === 'variable' && change.name === 'character_set_connection')) {
-      this.variables.delete('collation_connection');
+      variables = new Map(this.state.variables);
+      variables.delete('collation_connection');
     }
     for (const change of changes) {
-      switch (change.kind) {
-        case 'schema':
-          this.schema = change.schema === '' ? null : change.schema;
-          break;
-        case 'variable':
-          if (!NOT_STATE.has(change.name) && !TRACKING.test(change.name)) this.variables.set(change.name, change.value);
-          break;
-        case 'state':
-        case 'gtid':
-        case 'transaction-characteristics':
-        case 'transaction-state':
-          break;
+      if (change.kind === 'schema') schema = change.schema === '' ? null : change.schema;
+      else if (change.kind === 'variable' && !NOT_STATE.has(change.name) && !TRACKING.test(change.name)) {
+        variables ??= new Map(this.state.variables);
+        variables.set(change.name, change.value);
       }
+    }
+    if (variables !== null || schema !== this.state.schema) {
+      this.state = changed(this.state, { schema, variables: variables ?? this.state.variables });
     }
   }
 
-  /** Back to what a login with this schema gives: COM_RESET_CONNECTION, COM_CHANGE_USER. Statements are gone. */
+  chooseSchema(schema: string | null): void {
+    if (schema !== this.state.schema) this.state = changed(this.state, { schema });
+  }
+
+  setVariable(name: string, value: string): void {
+    this.state = changed(this.state, { variables: new Map(this.state.variables).set(name, value) });
+  }
+
+  // ---- user variables -------------------------------------------------------------------------------------------
+
+  /** Sets what is known. `literal`: null for NULL, which is the same as never set. */
+  setUserVariables(values: Iterable<[name: string, literal: string | null]>): void {
+    const userVariables = new Map(this.state.userVariables);
+    for (const [name, literal] of values) {
+      if (literal === null) userVariables.delete(name);
+      else userVariables.set(name, literal);
+      this.#dirty?.delete(name);
+    }
+    if (this.#dirty?.size === 0) this.#dirty = null;
+    let bytes = 0;
+    for (const [name, literal] of userVariables) bytes += name.length + literal.length;
+    if (bytes > MAX_USER_VARIABLES_BYTES) this.pin('user-variable');
+    else this.state = changed(this.state, { userVariables });
+  }
+
+  /** Their values are whatever the server has: they are read back before the connection is given away. */
+  touchUserVariables(names: readonly string[]): void {
+    this.#dirty ??= new Set();
+    for (const name of names) this.#dirty.add(name);
+    if (this.#dirty.size > MAX_NAMES) this.pin('user-variable');
+  }
+
+  get dirtyVariables(): ReadonlySet<string> {
+    return this.#dirty ?? new Set();
+  }
+
+  /** They cannot be read back. */
+  giveUpReadingBack(): void {
+    if (this.#dirty === null) return;
+    this.#dirty = null;
+    this.pin('user-variable');
+  }
+
+  // ---- LAST_INSERT_ID() -----------------------------------------------------------------------------------------
+
+  /** The server connection has a value that was not read yet. */
+  insertIdIsOn(link: object): void {
+    this.insertIdOn = link;
+    this.insertIdLost = false;
+  }
+
+  knowInsertId(value: bigint): void {
+    this.insertId = value;
+    this.insertIdOn = null;
+    this.insertIdLost = false;
+  }
+
+  // ---- prepared statements --------------------------------------------------------------------------------------
+
+  get statements(): ReadonlyMap<number, PreparedStatement> {
+    return this.#statements ?? NO_STATEMENTS;
+  }
+
+  addStatement(logical: LogicalStatement): PreparedStatement {
+    this.#statements ??= new Map();
+    while (this.#statements.has(this.#nextStatementId)) this.#nextStatementId++;
+    const id = this.#nextStatementId++;
+    if (this.#nextStatementId > 0x7fffffff) this.#nextStatementId = 1;
+    const statement: PreparedStatement = { id, logical, types: null, longData: null, longDataBytes: 0 };
+    this.#statements.set(id, statement);
+    return statement;
+  }
+
+  closeStatement(id: number): void {
+    this.#statements?.delete(id);
+  }
+
+  // ---- ends -----------------------------------------------------------------------------------------------------
+
+  /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone. */
   reset(): void {
-    this.variables.clear();
-    this.userVariables.clear();
-    this.statements.clear();
-    this.lastInsertId = 0n;
+    this.state = changed(AT_LOGIN, { schema: this.state.schema });
+    this.#statements = null;
+    this.knowInsertId(0n);
     this.status = ServerStatus.AUTOCOMMIT;
-    this.autocommit = true;
     this.oneShot = null;
-    this.pins.clear();
+    this.clearPins();
     this.diagnostics = false;
-    this.foundRows = false;
+    this.calcFoundRows = false;
+    this.rowCount = 0n;
+    this.foundRows = 0;
   }
 
   /** The transaction is gone with its server connection. */
   transactionEnded(): void {
     this.status &= ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
   }
-
-  addStatement(packet: Buffer, sql: Buffer, parameters: number, columns: number): PreparedStatement {
-    while (this.statements.has(this.#nextStatementId)) this.#nextStatementId++;
-    const id = this.#nextStatementId++;
-    if (this.#nextStatementId > 0x7fffffff) this.#nextStatementId = 1;
-    const longData: Buffer[] = [];
-    const bound = { types: null, typesSentOn: null, longData, longDataBytes: 0 };
-    const statement: PreparedStatement = { id, packet, sql, parameters, columns, ...bound };
-    this.statements.set(id, statement);
-    return statement;
-  }
-
-  /**
-   * The commands that bring a server connection from its login's (or a reset's) state to this one, in order. `asAtLogin`:
-   * SQL for what a login with this profile sets and a reset forgets.
-   */
-  restoreCommands(afterReset: boolean, asAtLogin: readonly string[]): QuietCommand[] {
-    const commands: QuietCommand[] = [];
-    const add = (packet: Buffer, what: string): void => {
-      commands.push({ packet, shape: 'result', status: this.status, what });
-    };
-    const query = (sql: string, what: string): void => add(commandPacket(Command.QUERY, sql), what);
-    if (afterReset) add(commandPacket(Command.RESET_CONNECTION), 'reset');
-    query(TRACKING_SETUP, 'session tracking');
-    if (afterReset) for (const sql of asAtLogin) query(sql, 'what a login sets');
-    if (this.multiStatements !== null) {
-      const option = Buffer.alloc(2);
-      option.writeUInt16LE(this.multiStatements, 0);
-      add(commandPacket(Command.SET_OPTION, option), 'COM_SET_OPTION');
-    }
-    if (this.schema !== null) add(commandPacket(Command.INIT_DB, this.schema), `default schema ${this.schema}`);
-    const sets: string[] = [];
-    for (const [name, value] of this.variables) sets.push(`SESSION ${quoteName(name)}=${variableValue(name, value)}`);
-    for (const [name, value] of this.userVariables) sets.push(`@${quoteName(name)}=${value}`);
-    if (this.lastInsertId !== 0n) sets.push(`SESSION last_insert_id=${this.lastInsertId}`);
-    if (!this.autocommit) sets.push('SESSION autocommit=0');
-    if (sets.length > 0) query(`SET ${sets.join(', ')}`, 'session variables');
-    if (this.oneShot !== null) add(this.oneShot, 'SET TRANSACTION');
-    return commands;
-  }
 }
 
-function quoteName(name: string): string {
-  return `\`${name.replaceAll('`', '``')}\``;
+/** What makes a server report the changes of a session. Sent first on every server connection. */
+export function trackingSetup(flavor: Flavor, variables: readonly string[]): string {
+  // MySQL's `*` also tells a number with every answer, so the variables are listed; MariaDB knows no list of all.
+  const list = flavor === 'mysql' && variables.length > 0 ? variables.join(',') : '*';
+  return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON`;
 }
 
-/** Servers report every value as text; numbers must go back as numbers, and text as text. */
-function variableValue(name: string, value: string): string {
-  if (/^-?\d+(\.\d+)?$/.test(value)) return value;
-  if (value === '' && name === 'character_set_results') return 'NULL';
-  if (/^[\w.,:/+ -]*$/.test(value)) return `'${value}'`;
-  // Hex: no quote, backslash or sql_mode can change what it means.
-  return `CONVERT(0x${Buffer.from(value, 'utf8').toString('hex')} USING utf8mb4)`;
+/** MySQL: the names of its variables, with one comma-separated value. */
+export const TRACKED_VARIABLES =
+  "SELECT JSON_ARRAYAGG(variable_name) FROM performance_schema.session_variables WHERE variable_name <> 'statement_id' " +
+  "AND variable_name NOT LIKE 'session\\_track\\_%'";
+
+/** SQL that reads user variables back: four columns each, see `literalOf`. */
+export function readBackSql(names: Iterable<string>): string {
+  const columns: string[] = [];
+  for (const name of names) {
+    const v = `@${quoteName(name)}`;
+    columns.push(v, `IF(LENGTH(${v}) > ${MAX_USER_VARIABLES_BYTES / 2}, NULL, HEX(${v}))`, `CHARSET(${v})`);
+    columns.push(`COLLATION(${v})`);
+  }
+  return `SELECT ${columns.join(', ')}`;
+}
+
+/** Column types of the protocol that user variables are reported in. */
+const TYPE_DOUBLE = 5;
+const TYPE_LONGLONG = 8;
+const TYPE_NEWDECIMAL = 246;
+const FLAG_UNSIGNED = 32;
+
+/**
+ * A user variable as it was read back, as a SQL literal; null for NULL, undefined where it is too long.
+ */
+export function literalOf(
+  column: { type: number; flags: number },
+  [value, hex, charset, collation]: (string | null)[],
+): string | null | undefined {
+  if (value === null || value === undefined) return null;
+  switch (column.type) {
+    case TYPE_LONGLONG:
+      return (column.flags & FLAG_UNSIGNED) === 0 ? value : `CAST(${value} AS UNSIGNED)`;
+    case TYPE_NEWDECIMAL:
+      return value.includes('.') ? value : `CAST(${value} AS DECIMAL(65))`;
+    case TYPE_DOUBLE:
+      return /e/i.test(value) ? value : `${value}e0`;
+    default:
+      if (hex === null || hex === undefined) return undefined;
+      return charset === 'binary' || !charset ? `X'${hex}'` : `_${charset} X'${hex}' COLLATE ${collation}`;
+  }
 }

@@ -1,6 +1,6 @@
 // A statement's way through the data plane, top to bottom, one step a method:
-//   route → hold if the way is closed → link (take a server connection) → restore (bring its session state up to
-//   date) → send → forward the answer → learn from it → finish (give the connection back).
+//   route → hold if the way is closed → link (take a server connection, or a share of one) → bring up (its session state)
+//   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason } from '../messages/index.ts';
 import {
@@ -17,62 +17,79 @@ import {
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
+import { type BringUp, bringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { executePacket, patchStatementId } from './execute-packet.ts';
 import type { Waiter } from './hold.ts';
-import { learnFromText } from './learn.ts';
+import { learnFromFailure, learnFromText } from './learn.ts';
+import type { LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
-import type { LinkRequest } from './pool.ts';
-import { runQuietly } from './quiet.ts';
-import {
-  describeLoss,
-  type Exchange,
-  type LoginProfile,
-  type Loss,
-  type ServerConnection,
-} from './server-connection.ts';
-import type { PreparedStatement } from './session.ts';
+import type { Lane, LinkOwner, LinkRequest } from './pool.ts';
+import type { LinkStatement } from './prepared.ts';
+import { type QuietResult, runQuietly } from './quiet.ts';
+import { describeLoss, type Exchange, type Loss, type ServerConnection } from './server-connection.ts';
+import type { SessionState } from './session.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
+/** Longer statements share a server connection with nobody. */
+const MAX_SHARED_BYTES = 16 * 1024;
+/** ER_QUERY_INTERRUPTED, as both families say it. */
+const INTERRUPTED = { errno: 1317, sqlState: '70100', message: 'Query execution was interrupted' };
 
-type Step = 'new' | 'holding' | 'linking' | 'restoring' | 'sent' | 'done';
+type Step =
+  | 'new'
+  | 'holding'
+  | 'linking'
+  | 'bringing-up'
+  | 'sent'
+  | 'done'
+  /** Sent, and nobody wants the answer: it is read and dropped. */
+  | 'dropped';
 
-export class Statement implements Waiter, Exchange {
+export class Statement implements Waiter, Exchange, LinkRequest {
   readonly shape: AnswerShape;
   readonly clientCapabilities: number;
   readonly arrivedMs: number;
+  readonly costSlot: number;
+  lane: Lane;
+  shareable = false;
   #client: Client;
   #packet: Packet;
   #request: ServerRequest;
   #step: Step = 'new';
   #tries = 0;
   #link: ServerConnection | null = null;
-  #linkRequest: LinkRequest | null = null;
   #wasInTransaction = false;
   #wasHeld = false;
   #failed = false;
   /** Something of the answer reached the client. */
   #shown = false;
   #quiet: ((err: ErrPacket | null) => void) | null = null;
-  /** An error that says that the node is unfit; the client has not seen it. */
-  #unfit: { kind: 'read-only' | 'shutdown'; err: ErrPacket } | null = null;
+  /** An error that says that the node is unfit, or meant for somebody else; the client has not seen it. */
+  #unfit: { kind: 'read-only' | 'shutdown' | 'interrupted'; err: ErrPacket } | null = null;
   #file: 'none' | 'sending' | 'sent' = 'none';
   #quietError: ErrPacket | null = null;
-  #lastOk: OkPacket | null = null;
+  #warnings = 0;
+  #status = 0;
   #changedState = false;
   #explained = false;
+  /** Nothing is sent ahead unseen any more: it failed once. */
+  #careful = false;
+  #killed = false;
 
   constructor(client: Client, packet: Packet, request: ServerRequest) {
     this.#client = client;
     this.#packet = packet;
     this.#request = request;
     this.shape = request.shape;
+    this.costSlot = request.costSlot;
     this.clientCapabilities = client.capabilities;
     this.arrivedMs = client.worker.nowMs();
+    this.lane = client.lane as Lane;
   }
 
   get bytes(): number {
@@ -83,12 +100,51 @@ export class Statement implements Waiter, Exchange {
     return this.#client.session.status;
   }
 
+  get session(): SessionState {
+    return this.#client.session;
+  }
+
+  get request(): ServerRequest {
+    return this.#request;
+  }
+
   get rerunnable(): boolean {
     return this.#request.sql.rerunnable;
   }
 
   get takesFile(): boolean {
     return this.#file === 'sending';
+  }
+
+  /** The server connection that it is on, its own or shared. */
+  get link(): ServerConnection | null {
+    return this.#link;
+  }
+
+  // ---- as the pool sees it --------------------------------------------------------------------------------------
+
+  get wanted(): LinkState {
+    return this.#client.session.state;
+  }
+
+  get expectedUs(): number {
+    return this.costSlot < 0 ? -1 : this.#client.worker.costs.expectedUs(this.costSlot);
+  }
+
+  get prefer(): ServerConnection | null {
+    return this.#client.lastLink;
+  }
+
+  get group(): string {
+    return this.#client.group;
+  }
+
+  get deadlineMs(): number {
+    return this.arrivedMs + this.#client.worker.settings.hold.timeoutMs;
+  }
+
+  get owner(): LinkOwner {
+    return this.#client;
   }
 
   /** COM_INIT_DB as part of a login: its answer is not the client's. */
@@ -109,7 +165,7 @@ export class Statement implements Waiter, Exchange {
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (!this.#request.sql.flags.asksPrevious && this.#request.command !== Command.STMT_FETCH) {
       session.diagnostics = false;
-      session.foundRows = false;
+      session.calcFoundRows = false;
     }
     this.#route();
   }
@@ -129,6 +185,7 @@ export class Statement implements Waiter, Exchange {
   #hold(): void {
     this.#step = 'holding';
     this.#wasHeld = true;
+    this.#link = null;
     this.#detach();
     this.#client.held(true);
     const { gate, worker } = this.#client;
@@ -154,11 +211,13 @@ export class Statement implements Waiter, Exchange {
       return this.#hold();
     }
     const { link } = this.#client;
-    if (link !== null && gate.admits(link.node)) return this.#linked(link);
-    this.#client.dropLink('the route changed');
-    // What was pinned to the dropped connection is gone; that is said before anything runs without it.
-    const lost = this.#client.takeLostState(this.#request.sql.kind);
-    if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
+    if (link !== null) {
+      if (gate.admits(link.node)) return this.#linked(link);
+      this.#client.dropLink('the route changed');
+      // What was pinned to the dropped connection is gone; that is said before anything runs without it.
+      const lost = this.#client.takeLostState(this.#request.sql.kind);
+      if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
+    }
     this.#acquire(pick.node);
   }
 
@@ -173,35 +232,45 @@ export class Statement implements Waiter, Exchange {
   // ---- link -----------------------------------------------------------------------------------------------------
 
   #acquire(node: string): void {
+    const pool = this.#client.poolOf(node);
+    this.lane = this.#client.lane as Lane;
+    this.shareable = this.#mayShare();
+    const link = pool.take(this);
+    if (link !== null) return this.#taken(link);
     this.#step = 'linking';
-    const { worker, gate, profileKey } = this.#client;
-    const profile = this.#client.profile as LoginProfile;
-    const request: LinkRequest = {
-      profile,
-      key: profileKey,
-      withoutSchema: this.#client.session.schema === null,
-      owner: this.#client,
-      deadlineMs: this.arrivedMs + worker.settings.hold.timeoutMs,
-      onLink: (link) => {
-        this.#linkRequest = null;
-        // The way may have been closed, or lead elsewhere, since the connection was asked for.
-        if (this.#step === 'done' || 'closed' in gate.pick() || !gate.admits(link.node)) {
-          worker.pool(this.#client.cluster, link.node).release(link, true);
-          return this.#step === 'done' ? undefined : this.#again();
-        }
-        this.#client.takeLink(link);
-        this.#linked(link);
-      },
-      onLoss: (loss) => this.#notLinked(node, loss),
-      onTimeout: (error) => this.#fail(error),
-    };
-    this.#linkRequest = request;
-    worker.pool(this.#client.cluster, node).acquire(request);
+    pool.wait(this);
   }
 
-  #notLinked(node: string, loss: Loss): void {
-    this.#linkRequest = null;
-    if (this.#step === 'done') return;
+  /** A read that neither its order nor its connection matters to. */
+  #mayShare(): boolean {
+    const { session, link, worker } = this.#client;
+    const { sql, command, executes } = this.#request;
+    if (!sql.rerunnable || link !== null || !worker.settings.pool.pipelining || this.#quiet !== null) return false;
+    if (session.hold !== null || !session.autocommit || this.#packet.raw.length > MAX_SHARED_BYTES) return false;
+    if (command === Command.STMT_EXECUTE) return executes === 'plainly';
+    return command === Command.QUERY || command === Command.STMT_PREPARE;
+  }
+
+  /** The pool found one, after a wait. */
+  onLink(link: ServerConnection): void {
+    const { gate, worker } = this.#client;
+    // The way may have been closed, or lead elsewhere, since the connection was asked for.
+    if (this.#step === 'linking' && !('closed' in gate.pick()) && gate.admits(link.node)) return this.#taken(link);
+    worker.pool(this.#client.cluster, link.node).release(link, true);
+    if (this.#step === 'linking') this.#again();
+  }
+
+  #taken(link: ServerConnection): void {
+    if (!this.shareable) this.#client.takeLink(link);
+    this.#linked(link);
+  }
+
+  onTimeout(error: ErrPacket): void {
+    this.#fail(error);
+  }
+
+  onLoss(loss: Loss): void {
+    if (this.#step !== 'linking') return;
     switch (loss.kind) {
       case 'refused':
         return this.#fail(loss.err);
@@ -209,69 +278,106 @@ export class Statement implements Waiter, Exchange {
         return this.#fail(gatewayError('server-protocol', loss.detail));
       case 'connect-failed':
       case 'connection-lost':
-        this.#client.suspect(node, 'connect-failed', loss.detail);
+        this.#client.suspect(this.#client.poolNode, 'connect-failed', loss.detail);
         return this.#again();
       case 'shutdown':
-        this.#client.suspect(node, 'shutdown', loss.detail);
+        this.#client.suspect(this.#client.poolNode, 'shutdown', loss.detail);
         return this.#again();
       case 'closed':
         return this.#again();
     }
   }
 
-  // ---- restore --------------------------------------------------------------------------------------------------
+  // ---- bring up -------------------------------------------------------------------------------------------------
 
   #linked(link: ServerConnection): void {
     this.#link = link;
-    this.#client.useLink();
-    if (this.#client.linkIsCurrent) return this.#prepare(link);
-    this.#step = 'restoring';
-    this.#client.restoreLink((problem) => {
-      if (this.#step !== 'restoring') return;
-      if (problem === null) return this.#prepare(link);
-      this.#unsent(problem);
-    });
-  }
-
-  /** A statement that was prepared elsewhere is prepared here first. */
-  #prepare(link: ServerConnection): void {
-    const { statement, command } = this.#request;
-    if (statement === null || link.prepared.has(statement)) return this.#send(link);
-    if (command === Command.STMT_RESET) return this.#answerOk();
-    if (command === Command.STMT_FETCH) {
+    const { session } = this.#client;
+    const { statement, simple } = this.#request;
+    const prepared = statement === null ? null : link.prepared.get(statement.logical);
+    // The usual case: the connection is as the session wants it.
+    if (simple && link.state === session.state && prepared !== undefined) {
+      const foreign = !this.shareable && link.insertIdOf !== null && link.insertIdOf !== session;
+      if (!foreign) return this.#send(link, prepared);
+    }
+    if (prepared === undefined && this.#request.command === Command.STMT_RESET) return this.#answerOk();
+    if (prepared === undefined && this.#request.command === Command.STMT_FETCH) {
       return this.#fail(gatewayError('state-lost', 'an open cursor'));
     }
-    this.#step = 'restoring';
-    const exchange = { shape: 'prepare' as const, status: this.status };
-    runQuietly(link, [{ packet: statement.packet, ...exchange }], (result) => {
-      if (this.#step !== 'restoring') return;
-      if (result.kind !== 'done') return this.#unsent(result);
-      link.prepared.set(statement, result.statementId);
-      statement.typesSentOn = null;
-      this.#send(link);
+    this.#bringUp(link);
+  }
+
+  #bringUp(link: ServerConnection): void {
+    const ahead = bringUp(link, this, this.#client);
+    if ('fetchFrom' in ahead) return this.#fetchInsertId(link, ahead.fetchFrom);
+    if ('unreachable' in ahead) {
+      this.#client.giveUp(link);
+      return this.#again();
+    }
+    if ('error' in ahead) return this.#fail(ahead.error);
+    if (ahead.packet !== null) this.#packet = ahead.packet;
+    const { statement } = this.#request;
+    const sure = !this.#careful && (ahead.sure || (this.rerunnable && ahead.sureForReads));
+    if (sure) {
+      if (ahead.commands.length > 0) runQuietly(link, ahead.commands, (result) => this.#afterSure(link, result));
+      return this.#send(link, statement === null ? null : (link.prepared.get(statement.logical) as LinkStatement));
+    }
+    this.#step = 'bringing-up';
+    runQuietly(link, ahead.commands, (result) => this.#broughtUp(link, ahead, result));
+  }
+
+  /** What was sent ahead of the statement has been answered; the statement is on its way. */
+  #afterSure(link: ServerConnection, result: QuietResult): void {
+    if (result.kind !== 'error') return; // lost: the statement hears of it itself
+    this.#careful = true;
+    // Everything behind it on this connection ran, or will run, with a state that is not the one it should be.
+    link.lose({ kind: 'closed', detail: `${result.what}: ${result.err.errno} ${result.err.message}` });
+  }
+
+  #broughtUp(link: ServerConnection, ahead: BringUp, result: QuietResult): void {
+    if (this.#step !== 'bringing-up') return this.#client.notBroughtUp(link, result.kind === 'done');
+    if (result.kind === 'done') {
+      const { statement } = this.#request;
+      if (statement !== null && ahead.prepares) this.#client.addPrepared(link, statement.logical, result.statementId);
+      return this.#linked(link); // a stranger's statement may have come in between
+    }
+    this.#unsent(link, result);
+  }
+
+  /** LAST_INSERT_ID() is on another connection, and nobody has read it yet. */
+  #fetchInsertId(link: ServerConnection, from: ServerConnection): void {
+    this.#step = 'bringing-up';
+    this.#client.fetchInsertId(from, () => {
+      if (this.#step === 'bringing-up') this.#linked(link);
     });
   }
 
   /** The way broke before the statement was sent. */
-  #unsent(problem: { kind: 'error'; err: ErrPacket; what: string } | { kind: 'lost'; loss: Loss }): void {
-    if (problem.kind === 'error') {
-      const { err, what } = problem;
-      if (isShutdown(err)) return this.#unsent({ kind: 'lost', loss: { kind: 'shutdown', detail: err.message } });
-      this.#client.dropLink('its state could not be restored');
-      // The server's own words where the statement itself could not be prepared any more.
-      if (what === 'prepare') return this.#fail(err);
-      return this.#fail(gatewayError('restore-failed', `${what}: ${err.errno} ${err.message}`));
+  #unsent(link: ServerConnection, problem: Exclude<QuietResult, { kind: 'done' }>): void {
+    if (problem.kind === 'lost') {
+      const { loss } = problem;
+      if (loss.kind === 'refused') return this.#fail(loss.err);
+      if (loss.kind === 'protocol') return this.#fail(gatewayError('server-protocol', loss.detail));
+      this.#blame(loss);
+      return this.#again();
     }
-    if (problem.loss.kind === 'refused') return this.#fail(problem.loss.err);
-    if (problem.loss.kind === 'protocol') return this.#fail(gatewayError('server-protocol', problem.loss.detail));
-    this.#blame(problem.loss);
-    this.#again();
+    const { err, what } = problem;
+    this.#client.giveUp(link);
+    if (isShutdown(err)) {
+      this.#blame({ kind: 'shutdown', detail: err.message });
+      return this.#again();
+    }
+    // The server's own words where the statement itself could not be prepared any more.
+    if (what === 'prepare') return this.#fail(err);
+    if (this.#client.couldNotRestore(what, err) && this.#tries < MAX_TRIES) return this.#again();
+    this.#fail(gatewayError('restore-failed', `${what}: ${err.errno} ${err.message}`));
   }
 
   // ---- send -----------------------------------------------------------------------------------------------------
 
-  #send(link: ServerConnection): void {
+  #send(link: ServerConnection, prepared: LinkStatement | null | undefined): void {
     const { session } = this.#client;
+    const { statement, command } = this.#request;
     this.#step = 'sent';
     this.#wasInTransaction = session.inTransaction;
     this.#failed = false;
@@ -280,36 +386,41 @@ export class Statement implements Waiter, Exchange {
     this.#file = 'none';
     this.#changedState = false;
     this.#explained = false;
-    const { statement, command } = this.#request;
-    if (statement === null) return link.send(this.#packet.raw, this);
-    const id = link.prepared.get(statement) as number;
-    if (command === Command.STMT_EXECUTE) this.#sendExecute(link, statement, id);
-    else link.send(patchStatementId(this.#packet.raw, id), this);
-  }
-
-  #sendExecute(link: ServerConnection, statement: PreparedStatement, id: number): void {
-    for (const chunk of statement.longData) link.send(patchStatementId(chunk, id), null);
-    const packet = executePacket(this.#packet, statement, id, statement.typesSentOn === link);
-    statement.typesSentOn = link;
-    if (packet.opensCursor) this.#client.session.pins.add('cursor');
+    this.#warnings = 0;
+    link.lastSession = session;
+    if (statement === null || !prepared) return link.send(this.#packet.raw, this);
+    if (command !== Command.STMT_EXECUTE) return link.send(patchStatementId(this.#packet.raw, prepared.id), this);
+    for (const chunk of statement.longData ?? []) link.send(patchStatementId(chunk, prepared.id), null);
+    const packet = executePacket(this.#packet, statement, prepared);
+    if (packet.opensCursor) session.pin('cursor');
     link.send(packet.raw, this);
   }
 
   // ---- forward --------------------------------------------------------------------------------------------------
 
   forward(piece: Buffer): void {
-    if (this.#quiet !== null) return;
+    if (this.#quiet !== null || this.#step !== 'sent') return;
     this.#shown = true;
     if (this.#client.write(piece)) return;
     const link = this.#link as ServerConnection;
     link.pause();
+    if (this.shareable) this.#client.worker.pool(this.#client.cluster, link.node).leaveAlone(link);
     this.#client.onceDrained(() => link.resume());
   }
 
   ok(ok: OkPacket, changes: readonly SessionChange[]): void {
-    this.#lastOk = ok;
-    this.#client.session.learn(ok, changes);
-    if (this.#client.session.schema !== null && this.#link !== null) this.#link.hasSchema = true;
+    if (this.#step !== 'sent') return;
+    const { session } = this.#client;
+    const link = this.#link as ServerConnection;
+    session.learn(ok, changes);
+    this.#warnings = ok.warnings;
+    this.#status = ok.status;
+    if (this.shareable) return;
+    session.rowCount = ok.affectedRows;
+    if (ok.insertId !== 0n) {
+      session.insertIdIsOn(link);
+      link.insertIdOf = session;
+    }
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
@@ -317,6 +428,7 @@ export class Statement implements Waiter, Exchange {
   }
 
   error(err: ErrPacket, first: boolean): boolean {
+    if (this.#step !== 'sent') return false;
     this.#failed = true;
     if (isShutdown(err) && first) {
       this.#unfit = { kind: 'shutdown', err };
@@ -324,6 +436,11 @@ export class Statement implements Waiter, Exchange {
     }
     if (first && this.#client.gate.wantsPrimary && isReadOnlyNode(err) && this.#tries < MAX_TRIES) {
       this.#unfit = { kind: 'read-only', err };
+      return false;
+    }
+    // A KILL QUERY that was meant for a stranger's read on the same connection.
+    if (first && this.shareable && err.errno === INTERRUPTED.errno && !this.#killed && this.#tries < MAX_TRIES) {
+      this.#unfit = { kind: 'interrupted', err };
       return false;
     }
     if (this.#quiet !== null) {
@@ -359,38 +476,49 @@ export class Statement implements Waiter, Exchange {
   }
 
   prepared(statementId: number, parameters: number, columns: number): number {
-    const text = this.#request.text as Buffer;
-    const copy = Buffer.from(text);
-    const packet = Buffer.from(this.#packet.raw);
-    const statement = this.#client.session.addStatement(packet, copy, parameters, columns);
-    (this.#link as ServerConnection).prepared.set(statement, statementId);
-    return statement.id;
+    const link = this.#link as ServerConnection;
+    if (this.#step !== 'sent') {
+      link.closeStatement(statementId);
+      return statementId;
+    }
+    return this.#client.prepared(link, this.#packet.raw, this.#request, statementId, { parameters, columns });
   }
 
   // ---- learn, finish --------------------------------------------------------------------------------------------
 
   end(): void {
+    if (this.#step !== 'sent') return;
     if (this.#unfit !== null) return this.#onUnfit(this.#unfit);
-    if (!this.#failed) this.#learn();
-    if (this.#client.session.inTransaction && this.#request.sql.flags.release) {
-      this.#client.session.transactionEnded();
+    const link = this.#link as ServerConnection;
+    if (this.#failed) learnFromFailure(this.#client, this.#request, this.shareable);
+    else this.#learn(link);
+    const { session } = this.#client;
+    if (session.inTransaction && this.#request.sql.flags.release) session.transactionEnded();
+    link.hasDiagnostics = this.#failed || this.#warnings > 0;
+    if (!this.shareable) link.state = session.state;
+    // No read that may share does this; if one did, nobody behind it knows what he runs with.
+    else if (link.state !== session.state && !this.#client.sharedStateHolds(link)) {
+      link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
     }
     this.#finish();
   }
 
-  #learn(): void {
+  #learn(link: ServerConnection): void {
     const { session } = this.#client;
-    const { sql, command } = this.#request;
-    if (command === Command.SET_OPTION) session.multiStatements = this.#packet.payload.readUInt16LE(1);
-    if (command === Command.STMT_RESET || ((this.#lastOk?.status ?? 0) & ServerStatus.LAST_ROW_SENT) !== 0) {
-      session.pins.delete('cursor');
+    const { command, result } = this.#request;
+    if (result) {
+      session.foundRows = link.scanner.rows;
+      if (link.scanner.rows > 0 || this.shareable) session.rowCount = -1n;
     }
+    if (command === Command.SET_OPTION) session.setMultiStatements(this.#packet.payload.readUInt16LE(1));
+    if (command === Command.STMT_RESET || (this.#status & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
-    if (command === Command.INIT_DB) session.schema = this.#packet.payload.toString('utf8', 1);
-    if (session.schema !== null && this.#link !== null) this.#link.hasSchema = true;
+    if (command === Command.INIT_DB) session.chooseSchema(this.#packet.payload.toString('utf8', 1));
     if (command !== Command.QUERY && command !== Command.STMT_EXECUTE) return;
-    learnFromText(session, sql, this.#request.text, {
-      warnings: this.#lastOk?.warnings ?? 0,
+    learnFromText(this.#client, this.#request, {
+      warnings: this.#warnings,
+      shared: this.shareable,
+      link,
       unexplainedChange: this.#changedState && !this.#explained,
     });
   }
@@ -400,11 +528,11 @@ export class Statement implements Waiter, Exchange {
     const { statement, command } = this.#request;
     // Executed, failed or reset: the next execution starts without this one's long data.
     if (statement !== null && command !== Command.STMT_FETCH) {
-      statement.longData = [];
+      statement.longData = null;
       statement.longDataBytes = 0;
     }
-    const { gate, worker } = this.#client;
     if (this.#wasHeld) {
+      const { gate, worker } = this.#client;
       worker.impact(gate).stalled(worker.nowMs() - this.arrivedMs);
       gate.hold.settled(this);
     }
@@ -415,24 +543,29 @@ export class Statement implements Waiter, Exchange {
   // ---- lost -----------------------------------------------------------------------------------------------------
 
   /** The server is there, but read-only or on its way out. It did not execute the statement. */
-  #onUnfit(unfit: { kind: 'read-only' | 'shutdown'; err: ErrPacket }): void {
+  #onUnfit({ kind, err }: { kind: 'read-only' | 'shutdown' | 'interrupted'; err: ErrPacket }): void {
     const { node } = this.#link as ServerConnection;
-    if (unfit.kind === 'shutdown') {
-      this.#client.dropLink('the server shuts down');
-      return this.lost({ kind: 'shutdown', detail: unfit.err.message });
+    switch (kind) {
+      case 'interrupted':
+        return this.#again();
+      case 'shutdown':
+        this.#client.dropLink('the server shuts down');
+        return this.lost({ kind: 'shutdown', detail: err.message }, true);
+      case 'read-only':
+        this.#client.suspect(node, 'read-only', err.message);
+        if (!this.#wasInTransaction) return this.#again();
+        this.#client.dropLink('the node became read-only');
+        this.#client.session.transactionEnded();
+        this.#client.takeLostState('rollback');
+        this.#fail(gatewayError('transaction-lost', `${node} became read-only`));
     }
-    this.#client.suspect(node, 'read-only', unfit.err.message);
-    if (!this.#wasInTransaction) return this.#again();
-    this.#client.dropLink('the node became read-only');
-    this.#client.session.transactionEnded();
-    this.#fail(gatewayError('transaction-lost', `${node} became read-only`));
   }
 
-  lost(loss: Loss): void {
-    if (this.#step === 'done') return;
+  lost(loss: Loss, sent: boolean): void {
+    if (this.#step === 'done' || this.#step === 'dropped') return;
     const { session } = this.#client;
     this.#blame(loss);
-    if (this.#step !== 'sent') return this.#again();
+    if (this.#step !== 'sent' || (!sent && !this.#wasInTransaction)) return this.#again();
     const shown = this.#shown;
     const inTransaction = this.#wasInTransaction;
     const { autocommit } = session;
@@ -486,15 +619,42 @@ export class Statement implements Waiter, Exchange {
     this.#finish();
   }
 
-  /** The client left. */
-  abandon(): void {
+  // ---- elsewhere, or nowhere ------------------------------------------------------------------------------------
+
+  /** It waits behind a slow statement of a stranger: a copy of it goes elsewhere, and the answer that comes here is dropped. */
+  divert(): void {
+    if (this.#step !== 'sent' || !this.shareable || this.#shown || this.#request.command === Command.STMT_PREPARE) return;
+    this.#step = 'dropped';
+    this.#client.worker.count('diverted', '');
+    const copy = new Statement(this.#client, this.#packet, this.#request);
+    copy.#tries = this.#tries + 1;
+    this.#client.replace(this, copy);
+    if (this.#wasHeld) this.#client.gate.hold.settled(this);
+    copy.#route();
+  }
+
+  /**
+   * KILL QUERY of a read that shares its connection. True: the client has been told, and strangers are left alone; false:
+   * the server is to be asked.
+   */
+  interrupt(): boolean {
+    if (!this.shareable || this.#step !== 'sent') return false;
+    this.#killed = true;
+    if (this.#link?.depth === 1 || this.#shown) return false;
+    this.#client.write(frame(encodeErr(INTERRUPTED), 1));
+    this.#finish();
+    this.#step = 'dropped';
+    return true;
+  }
+
+  /** The client left. True: the server connection is not in the middle of anything of this statement's. */
+  abandon(): boolean {
     const step = this.#step;
-    this.#step = 'done';
-    const { gate, worker, cluster } = this.#client;
+    const { gate } = this.#client;
     gate.hold.abandon(this);
     if (step === 'holding') this.#client.held(false);
-    if (this.#linkRequest !== null) {
-      for (const pool of worker.pools(cluster)) pool.cancel(this.#linkRequest);
-    }
+    if (step === 'linking') this.#client.cancelRequest(this);
+    this.#step = step === 'sent' ? 'dropped' : 'done';
+    return step !== 'sent' && step !== 'bringing-up';
   }
 }

@@ -1,0 +1,230 @@
+// What must be sent ahead of a statement so that its server connection has what the session has built up: the difference
+// of their states, LAST_INSERT_ID(), a clean slate of warnings, the statement prepared. And what makes a connection fit
+// for strangers again.
+import type { Flavor } from '../messages/index.ts';
+import { Command, commandPacket } from '../wire/index.ts';
+import type { Directory } from './directory.ts';
+import { AT_LOGIN, changed, difference, type LinkState, sameState, type Step, type Terms } from './link-state.ts';
+import type { LogicalStatement } from './prepared.ts';
+import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
+import { DIALECT_MULTI_STATEMENTS, loginSettings, type ServerConnection } from './server-connection.ts';
+import { literalOf, readBackSql, type SessionState, trackingSetup } from './session.ts';
+
+/** What the servers of one cluster are known to accept. */
+export class Accepted {
+  /** SET statements that a server has taken before. */
+  #queries = new Set<string>();
+  readonly withoutDefault = new Set<string>(SESSION_ONLY);
+
+  add(sql: string): void {
+    if (this.#queries.size >= MAX_ACCEPTED) this.#queries.clear();
+    this.#queries.add(sql);
+  }
+
+  has(sql: string): boolean {
+    return this.#queries.has(sql);
+  }
+}
+
+const MAX_ACCEPTED = 10_000;
+
+/** Variables that have no value to go back to but by a reset. */
+const SESSION_ONLY = ['sql_log_bin', 'timestamp', 'wait_timeout', 'interactive_timeout', 'sql_mode_ignore_space'];
+
+export interface BringUp {
+  commands: QuietCommand[];
+  /** Whether the statement can go in the same flight: nothing ahead of it can fail, as far as is known. */
+  sure: boolean;
+  /** Whether it can where it can be run again, should something ahead of it fail. */
+  sureForReads: boolean;
+}
+
+export interface BringUpOptions {
+  flavor: Flavor;
+  directory: Directory;
+  cluster: string;
+  accepted: Accepted;
+}
+
+export function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {
+  const characterSet = directory.characterSet(cluster, link.profile.collation);
+  return {
+    flavor,
+    asAtLogin: characterSet === null ? null : loginSettings(link.profile, characterSet),
+    tracking: trackingSetup(flavor, directory.trackedVariables(cluster)),
+    multiStatements: (link.profile.dialect & DIALECT_MULTI_STATEMENTS) !== 0,
+    withoutDefault: accepted.withoutDefault,
+  };
+}
+
+/** Adds what brings `link` to `wanted`; false where nothing can. The link's state is the new one from now on. */
+export function addDifference(
+  into: BringUp,
+  link: ServerConnection,
+  wanted: LinkState,
+  options: BringUpOptions,
+): boolean {
+  if (sameState(link.state, wanted)) return true;
+  const steps = difference(link.state, wanted, termsFor(link, options));
+  if (steps === null) return false;
+  for (const step of steps) {
+    into.commands.push(commandFor(link, step, options.accepted));
+    if (step.kind === 'reset') link.prepared.clear();
+    const sure = step.kind === 'query' ? step.sure || options.accepted.has(step.sql) : step.kind === 'option';
+    into.sure &&= sure;
+  }
+  link.state = wanted;
+  return true;
+}
+
+function commandFor(link: ServerConnection, step: Step, accepted: Accepted): QuietCommand {
+  switch (step.kind) {
+    case 'reset':
+      return { packet: commandPacket(Command.RESET_CONNECTION), what: 'reset' };
+    case 'schema':
+      return { packet: commandPacket(Command.INIT_DB, step.schema), what: `default schema ${step.schema}` };
+    case 'option': {
+      const option = Buffer.alloc(2);
+      option.writeUInt16LE(step.value, 0);
+      return { packet: commandPacket(Command.SET_OPTION, option), what: 'COM_SET_OPTION' };
+    }
+    case 'query': {
+      const { sql, sure, defaults } = step;
+      const ok = sure ? {} : { ok: () => accepted.add(sql) };
+      const what = defaults.length === 0 ? 'session variables' : `session variables ${defaults.join(', ')}`;
+      return { packet: link.query(sql), what, ...ok };
+    }
+  }
+}
+
+/** Prepares a statement as it was prepared first. */
+export function addPrepare(
+  into: BringUp,
+  link: ServerConnection,
+  statement: LogicalStatement,
+  options: BringUpOptions,
+): boolean {
+  const wanted = link.state;
+  const there = link.state.preparesAs === statement.state.preparesAs;
+  if (!there && !addDifference(into, link, statement.state, options)) return false;
+  into.commands.push({ packet: statement.packet, what: 'prepare', shape: 'prepare' });
+  into.sure = false;
+  into.sureForReads = false;
+  return there || addDifference(into, link, wanted, options);
+}
+
+/** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */
+export function addInsertIdRescue(into: BringUp, link: ServerConnection, session: SessionState): void {
+  const other = link.insertIdOf;
+  if (other === null || other === session) return;
+  link.insertIdOf = null;
+  if (other.insertIdOn === link) into.commands.push(readInsertId(link, other));
+}
+
+export function readInsertId(link: ServerConnection, session: SessionState): QuietCommand {
+  const row = (answer: QuietRow | null): void => {
+    if (session.insertIdOn === link) session.knowInsertId(BigInt(answer?.values[0] ?? 0));
+  };
+  return { packet: link.query('SELECT LAST_INSERT_ID()'), what: 'LAST_INSERT_ID()', row };
+}
+
+/** The link's LAST_INSERT_ID() becomes the session's, which is known. */
+export function addInsertId(into: BringUp, link: ServerConnection, session: SessionState): void {
+  if (link.insertIdOf === session) return;
+  const sql = `SET SESSION last_insert_id=${session.insertId}`;
+  into.commands.push({ packet: link.query(sql), what: 'LAST_INSERT_ID()' });
+  link.insertIdOf = session;
+}
+
+/** No warnings of strangers: the session's own last statement left none. */
+export function addCleanSlate(into: BringUp, link: ServerConnection): void {
+  // With a table, since MariaDB keeps the warnings over statements without.
+  const sql = 'SELECT 1 FROM (SELECT 1) AS evenkeel';
+  into.commands.push({ packet: link.query(sql), what: 'a clean slate' });
+}
+
+/**
+ * Reads back what the session's statements have left on the link and no server tells. Calls back once; false where it
+ * could not be read.
+ */
+export function readBack(link: ServerConnection, session: SessionState, callback: (read: boolean) => void): void {
+  const commands: QuietCommand[] = [];
+  let read = true;
+  if (session.uncertain) {
+    const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
+    commands.push({ packet: link.query('DO 0'), what: 'what changed', ok });
+    session.uncertain = false;
+  }
+  const names = [...session.dirtyVariables];
+  if (names.length > 0) {
+    const row = (answer: QuietRow | null): void => {
+      const values = names.map((name, at): [string, string | null | undefined] => {
+        const column = answer?.columns[4 * at] ?? { type: 0, flags: 0 };
+        return [name, literalOf(column, answer?.values.slice(4 * at, 4 * at + 4) ?? [])];
+      });
+      read = answer !== null && values.every(([, literal]) => literal !== undefined);
+      if (read) session.setUserVariables(values as [string, string | null][]);
+    };
+    commands.push({ packet: link.query(readBackSql(names)), what: 'user variables', row });
+  }
+  const locks = [...session.namesOf('named-lock')];
+  if (locks.length > 0 && !locks.includes('*')) commands.push(readLocks(link, session, locks));
+  if (commands.length === 0) return callback(true);
+  runQuietly(link, commands, (result) => {
+    if (result.kind === 'done') link.state = session.state;
+    callback(result.kind === 'done' && read);
+  });
+}
+
+/** Which named locks the session still has. */
+function readLocks(link: ServerConnection, session: SessionState, names: string[]): QuietCommand {
+  const ours = (name: string): string => {
+    const literal = `CONVERT(0x${Buffer.from(name, 'utf8').toString('hex')} USING utf8mb4)`;
+    return `IS_USED_LOCK(${literal}) <=> CONNECTION_ID()`;
+  };
+  const row = (answer: QuietRow | null): void => {
+    names.forEach((name, at) => {
+      if (answer?.values[at] === '0') session.unpin('named-lock', name);
+    });
+  };
+  return { packet: link.query(`SELECT ${names.map(ours).join(', ')}`), what: 'named locks', row };
+}
+
+/** A fresh connection is made to report what changes on it. */
+export function setUp(link: ServerConnection, options: BringUpOptions, ready: () => void): void {
+  const { flavor, directory, cluster } = options;
+  const commands: QuietCommand[] = [];
+  directory.askCharacterSet(cluster, link.profile.collation, commands);
+  directory.askTrackedVariables(cluster, flavor, commands);
+  const report = (): void => {
+    const sql = trackingSetup(flavor, directory.trackedVariables(cluster));
+    const tracking = [{ packet: link.query(sql), what: 'session tracking' }];
+    runQuietly(link, tracking, (result) => finish(link, result.kind === 'done', ready));
+  };
+  if (commands.length === 0) return report();
+  runQuietly(link, commands, (result) => {
+    if (result.kind === 'done') report();
+    else finish(link, false, ready);
+  });
+}
+
+function finish(link: ServerConnection, done: boolean, ready: () => void): void {
+  if (done) ready();
+  else link.lose({ kind: 'connect-failed', detail: 'the server does not report session changes' });
+}
+
+/** Clears all that a session left behind: an open transaction, pins. Calls back once where that worked. */
+export function recycle(link: ServerConnection, options: BringUpOptions, done: () => void): void {
+  const terms = termsFor(link, options);
+  if (terms.asAtLogin === null) return link.lose({ kind: 'closed', detail: 'released' });
+  const sqls = [terms.tracking, ...terms.asAtLogin];
+  const commands = [{ packet: commandPacket(Command.RESET_CONNECTION), what: 'reset' }];
+  for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
+  link.prepared.clear();
+  link.insertIdOf = null;
+  link.state = changed(AT_LOGIN, { schema: link.state.schema });
+  runQuietly(link, commands, (result) => {
+    if (result.kind === 'done') done();
+    else link.lose({ kind: 'closed', detail: 'released' });
+  });
+}
