@@ -4,8 +4,8 @@
 // The mirror's address always comes from the machine's own apt configuration.
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { SandboxError } from './errors.ts';
 
@@ -177,9 +177,37 @@ async function unpack(work: string): Promise<void> {
   for (const name of await readdir(archives)) {
     if (name.endsWith('.deb')) await run('dpkg-deb', ['-x', join(archives, name), root]);
   }
+  await turnLinks(root);
   for (const dir of ['cache', 'lists', 'state', 'log', 'apt.conf', 'root/usr/share/doc', 'root/usr/share/man']) {
     await rm(join(work, dir), { recursive: true, force: true });
   }
+}
+
+/** Links to absolute paths, which Java's settings are, lead out of the bundle: they are made to lead into it. */
+async function turnLinks(root: string, dir = root): Promise<void> {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    // Links are never followed: one that leads out leads to the machine's own files.
+    if (entry.isDirectory()) await turnLinks(root, path);
+    if (!entry.isSymbolicLink()) continue;
+    const target = await readlink(path);
+    if (!target.startsWith('/') || !existsSync(join(root, target))) continue;
+    await rm(path);
+    await symlink(relative(dir, join(root, target)), path);
+  }
+}
+
+/** Where a bundle's shared libraries lie. */
+export function libraryDirs(root: string): string[] {
+  const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
+  const dirs = [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib', 'lib'];
+  return dirs.map((dir) => join(root, dir)).filter((dir) => existsSync(dir));
+}
+
+/** The C connector's plug-ins, caching_sha2_password among them, which it looks for at an absolute path otherwise. */
+export function connectorPlugins(root: string): string {
+  const found = libraryDirs(root).map((dir) => join(dir, 'libmariadb3/plugin'));
+  return found.find((dir) => existsSync(dir)) ?? '';
 }
 
 /** The words that run a program of an unpacked bundle with the bundle's own loader and libraries. */

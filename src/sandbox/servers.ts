@@ -7,7 +7,7 @@ import { homedir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Flavor } from '../messages/index.ts';
-import { type Bundle, bundleProgram, bundleRoot } from './apt.ts';
+import { type Bundle, bundleProgram, bundleRoot, connectorPlugins } from './apt.ts';
 import { SandboxError } from './errors.ts';
 
 const run = promisify(execFile);
@@ -35,7 +35,7 @@ export interface ToolProgram {
   root: string | null;
 }
 
-export type ToolName = 'mysql' | 'mysqlbinlog' | 'mysqlrouter' | 'mariadb' | 'mariadb-backup' | 'haproxy' | 'sysbench';
+export type ToolName = keyof typeof TOOLS;
 
 type Progress = (line: string) => void;
 
@@ -70,15 +70,17 @@ const BUNDLES = {
   },
 } satisfies Record<string, Bundle>;
 
-const TOOLS: Record<ToolName, { bundle: keyof typeof BUNDLES; path: string }> = {
+const TOOLS = {
   mysql: { bundle: 'mysql', path: 'usr/bin/mysql' },
+  mysqldump: { bundle: 'mysql', path: 'usr/bin/mysqldump' },
   mysqlbinlog: { bundle: 'mysql', path: 'usr/bin/mysqlbinlog' },
   mysqlrouter: { bundle: 'mysql', path: 'usr/bin/mysqlrouter' },
   mariadb: { bundle: 'mariadb', path: 'usr/bin/mariadb' },
+  'mariadb-dump': { bundle: 'mariadb', path: 'usr/bin/mariadb-dump' },
   'mariadb-backup': { bundle: 'mariadb', path: 'usr/bin/mariadb-backup' },
   haproxy: { bundle: 'haproxy', path: 'usr/sbin/haproxy' },
   sysbench: { bundle: 'sysbench', path: 'usr/bin/sysbench' },
-};
+} satisfies Record<string, { bundle: keyof typeof BUNDLES; path: string }>;
 
 const SERVERS = {
   mysql: { variable: 'EVENKEEL_MYSQLD', names: ['mysqld'], path: 'usr/sbin/mysqld', oldest: '8.0.26' },
@@ -141,6 +143,7 @@ export async function findTool(name: ToolName, progress: Progress = () => {}): P
   const root = await bundleRoot(BUNDLES[bundle], cacheDir(), progress);
   // The test scripts of sysbench load each other from where the package would have been installed.
   const env: Record<string, string> = name === 'sysbench' ? { LUA_PATH: `${root}/usr/share/sysbench/?.lua;;` } : {};
+  if (bundle === 'mariadb') env['MARIADB_PLUGIN_DIR'] = connectorPlugins(root);
   return { argv0: await bundleProgram(root, path), env, root };
 }
 

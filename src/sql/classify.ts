@@ -32,6 +32,7 @@ const FLAG_NAMES: readonly (keyof StatementFlags & keyof typeof F)[] = [
   'mayRelease',
   'dropsTable',
   'renamesTable',
+  'setsUnreported',
 ];
 const FLAG_BITS = F.locking - 1;
 

@@ -33,15 +33,16 @@ export const F = {
   mayRelease: 1 << 23,
   dropsTable: 1 << 24,
   renamesTable: 1 << 25,
+  setsUnreported: 1 << 26,
   // Not flags of the classification:
   /** FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. */
-  locking: 1 << 26,
+  locking: 1 << 27,
   /** INTO OUTFILE, INTO DUMPFILE; a sequence's next value. */
-  writes: 1 << 27,
+  writes: 1 << 28,
   /** INTO of anything else. */
-  into: 1 << 28,
+  into: 1 << 29,
   /** Something that keeps a read from being run again, without a flag of its own. */
-  notAgain: 1 << 29,
+  notAgain: 1 << 30,
 } as const;
 
 /** What a question about the statements before notes: its own flag and the union of all. */
@@ -58,6 +59,8 @@ export const ASKS = {
 /** More user variables than this in one text are not followed: the statement is `unknown`. */
 export const MAX_USER_VARIABLES = 256;
 
+/** What must be noted already for WAIT or NOWAIT to be MariaDB's clause. */
+const WAITS = F.locking | F.implicitCommit | F.temporaryTable;
 const NATIVE = TRAIT.mysqlFunction | TRAIT.mariadbFunction;
 
 /** The state of one classification. One is used again and again; it holds nothing between two. */
@@ -244,6 +247,11 @@ export class Cursor {
         if (!this.mariadb) break;
         if (before === W.next) this.noted |= F.writes;
         else if (before === W.previous) this.noted |= ASKS.written;
+        break;
+      case W.wait:
+      case W.nowait:
+        // DDL and locking reads of MariaDB: other time-outs for one statement, which it reports as if they stayed.
+        if (this.mariadb && (this.noted & WAITS) !== 0) this.noted |= F.setsUnreported;
         break;
       default:
         break;

@@ -3,7 +3,10 @@ import { classify } from './classify.ts';
 import type { ClassifyOptions } from './types.ts';
 
 export { classify, lastDigest } from './classify.ts';
+export { rewriteConnectionId } from './connection-id.ts';
 export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
+export { type SessionObjects, sessionObjects, type TableName } from './objects.ts';
+export { type NamesSetting, setNames, setRole } from './settings.ts';
 export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 
 /** Whether a text sets a session_track_* variable, on which the data plane itself relies. */

@@ -44,6 +44,8 @@ function account(cursor: Cursor): StatementKind {
 }
 
 function setStatementFor(cursor: Cursor, inner: (cursor: Cursor) => StatementKind): StatementKind {
+  // The server reports the values for one statement, and takes that back in the answer of some later one.
+  cursor.noted |= F.setsUnreported;
   while (!cursor.ended) {
     cursor.next();
     if (cursor.depth === 0 && cursor.word === W.for) {
@@ -81,13 +83,12 @@ function assignment(cursor: Cursor): boolean {
   const target = scope(cursor);
   switch (cursor.word) {
     case W.names:
+    case W.charset:
       cursor.noted |= F.setsNames;
       cursor.next();
       return true;
-    case W.charset:
-      cursor.next();
-      return true;
     case W.character:
+      cursor.noted |= F.setsNames;
       cursor.next();
       return cursor.word === W.set;
     case W.transaction:
@@ -156,6 +157,15 @@ function noteVariable(cursor: Cursor, name: string, target: Target): void {
     case 'last_insert_id':
     case 'identity':
       cursor.noted |= F.setsLastInsertId;
+      return;
+    case 'timestamp':
+    case 'insert_id':
+    case 'rand_seed1':
+    case 'rand_seed2':
+    case 'pseudo_thread_id':
+    case 'gtid_next':
+    case 'gtid_seq_no':
+      cursor.noted |= F.setsUnreported;
       return;
     default:
   }

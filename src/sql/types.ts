@@ -73,7 +73,7 @@ export interface StatementFlags {
   connectionId: boolean;
   /** SET ROLE. */
   setsRole: boolean;
-  /** SET NAMES, also as one of several assignments. */
+  /** SET NAMES or SET CHARACTER SET, also as one of several assignments: servers do not report collation_connection. */
   setsNames: boolean;
   /** HANDLER … OPEN, READ, CLOSE. */
   handler: boolean;
@@ -83,6 +83,8 @@ export interface StatementFlags {
   dropsTable: boolean;
   /** ALTER … RENAME, RENAME TABLE: a temporary table may have another name after it. */
   renamesTable: boolean;
+  /** SET of a variable that counts for one statement only or of which servers report a wrong value: timestamp, insert_id, rand_seed1, rand_seed2, pseudo_thread_id, gtid_next, gtid_seq_no; MariaDB's SET STATEMENT … FOR, and WAIT n or NOWAIT behind DDL and locking reads. */
+  setsUnreported: boolean;
 }
 
 /** Results are shared between equal statements: never change one. */

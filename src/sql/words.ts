@@ -42,7 +42,17 @@ const NAMED_ROWS = [
   ['immediate', 'trigger', 'event', 'end', 'if', 'case', 'loop', 'while', 'repeat', 'then', 'else', 'package'],
   ['unique', 'fulltext', 'spatial', 'recursive', 'null', 'true', 'identity', 'insert_id', 'schema', 'database', 'x'],
   ['b', 'n', 'stage', 'by', 'using', 'verbose', 'elseif', 'definer', 'sequence', 'body', 'view', 'aggregate'],
-  ['currval', 'less', 'connection_id', 'pseudo_thread_id', 'warning_count', 'error_count', 'last_gtid'],
+  [
+    'currval',
+    'less',
+    'connection_id',
+    'pseudo_thread_id',
+    'warning_count',
+    'error_count',
+    'last_gtid',
+    'wait',
+    'nowait',
+  ],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
 const NAMED: readonly Named[] = NAMED_ROWS.flat();
@@ -95,7 +105,7 @@ const MARIADB_ADJACENT = `
   row_number trim_oracle
 `;
 
-const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval`;
+const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait`;
 const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
 const list = (words: string): string[] => words.split(/\s+/).filter((word) => word !== '');

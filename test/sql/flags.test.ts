@@ -10,7 +10,7 @@ const ANSI: ClassifyOptions = { flavor: 'mysql', sqlMode: { ansiQuotes: true, no
 /** The flags that these tables are about. */
 const SHOWN: (keyof StatementFlags)[] = [
   ...(['asksInsertId', 'asksDiagnostics', 'asksCounts', 'asksConnection', 'connectionId', 'setsRole'] as const),
-  ...(['setsNames', 'handler', 'mayRelease', 'dropsTable', 'renamesTable'] as const),
+  ...(['setsNames', 'handler', 'mayRelease', 'dropsTable', 'renamesTable', 'setsUnreported'] as const),
 ];
 const ASKING = ['asksInsertId', 'asksDiagnostics', 'asksCounts', 'asksConnection'] as const;
 
@@ -53,7 +53,9 @@ const BOTH: [string, string][] = [
   ['SET DEFAULT ROLE r TO u', ''],
   ['SET NAMES utf8', 'setsNames'],
   ['SET @a = 1, NAMES utf8mb4', 'setsNames'],
-  ['SET CHARACTER SET utf8', ''],
+  ['SET CHARACTER SET utf8', 'setsNames'],
+  ['SET timestamp = DEFAULT, @@session.insert_id = 5', 'setsUnreported'],
+  ['SET @timestamp = 1', ''],
   ['SET @names = 1', ''],
   ['HANDLER t OPEN', 'handler'],
   ['HANDLER t READ FIRST', 'handler'],
@@ -75,6 +77,10 @@ const BOTH: [string, string][] = [
 
 /** [text, MySQL, MariaDB] */
 const DIFFERENT: [string, string, string][] = [
+  ['SET STATEMENT max_statement_time=1 FOR SELECT 1', '', 'setsUnreported'],
+  ['DROP TABLE t NOWAIT', 'dropsTable', 'dropsTable setsUnreported'],
+  ['SELECT * FROM t FOR UPDATE WAIT 5', '', 'setsUnreported'],
+  ['SELECT wait, nowait FROM t', '', ''],
   ['SELECT LASTVAL(s)', '', 'asksInsertId asksConnection'],
   ['SELECT PREVIOUS VALUE FOR s', '', 'asksInsertId asksConnection'],
   ['SELECT s.currval', '', 'asksInsertId asksConnection'],
