@@ -2,8 +2,11 @@
 // of their states, LAST_INSERT_ID(), a clean slate of warnings, the statement prepared. And what makes a connection fit
 // for strangers again.
 import type { Flavor } from '../messages/index.ts';
-import { Command, commandPacket } from '../wire/index.ts';
+import { type Classification, rewriteCalls } from '../sql/index.ts';
+import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '../wire/index.ts';
+import type { ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
+import { gatewayError } from './errors.ts';
 import { AT_LOGIN, changed, difference, type LinkState, sameState, type Step, type Terms } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
@@ -31,8 +34,13 @@ const MAX_ACCEPTED = 10_000;
 /** Variables that have no value to go back to but by a reset. */
 const SESSION_ONLY = ['sql_log_bin', 'timestamp', 'wait_timeout', 'interactive_timeout', 'sql_mode_ignore_space'];
 
+/** What goes ahead of a statement. */
 export interface BringUp {
   commands: QuietCommand[];
+  /** The last of them prepares the statement. */
+  prepares: boolean;
+  /** The statement itself, where it must be put differently on this connection. */
+  packet: Packet | null;
   /** Whether the statement can go in the same flight: nothing ahead of it can fail, as far as is known. */
   sure: boolean;
   /** Whether it can where it can be run again, should something ahead of it fail. */
@@ -46,7 +54,77 @@ export interface BringUpOptions {
   accepted: Accepted;
 }
 
-export function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {
+/** It cannot be brought up: this connection will do for nobody of this session; or LAST_INSERT_ID() must be fetched first. */
+export type Obstacle = { unreachable: true } | { fetchFrom: ServerConnection } | { error: ErrPacket };
+
+/** What `link` needs before the statement can run on it as it would on the session's own connection. */
+export function bringUp(
+  link: ServerConnection,
+  { session, request, shareable, rerunForDiagnostics }: BringUpFor,
+  options: BringUpOptions,
+): BringUp | Obstacle {
+  const into: BringUp = { commands: [], prepares: false, packet: null, sure: true, sureForReads: true };
+  const { sql, statement, command } = request;
+  const { flags } = sql;
+  const ownLast = link.lastSession === session;
+  if (!shareable) addInsertIdRescue(into, link, session);
+  if (!request.plain && link.insertIdOf !== session && seesInsertId(sql)) {
+    const from = session.insertIdOn as ServerConnection | null;
+    if (from !== null && from !== link) {
+      if (from.ready) return { fetchFrom: from };
+      session.loseInsertId();
+    }
+    if (session.insertIdLost && flags.asksInsertId) return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
+    addInsertId(into, link, session);
+  }
+  if (!addDifference(into, link, session.state, options)) return { unreachable: true };
+  if (session.oneShot !== null && session.oneShotOn !== link) {
+    into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
+    into.sure = false;
+    session.oneShotOn = link;
+  }
+  if (flags.asksDiagnostics && !ownLast && !session.diagnostics) {
+    if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
+    else if (link.hasDiagnostics) addCleanSlate(into, link);
+  }
+  if (flags.asksCounts && !ownLast) {
+    into.packet = withCounts(request, session, link);
+    if (into.packet === null) return { error: gatewayError('state-lost', 'FOUND_ROWS() and ROW_COUNT()') };
+  }
+  if (statement !== null && command === Command.STMT_EXECUTE && !link.prepared.has(statement.logical)) {
+    into.prepares = true;
+    if (!addPrepare(into, link, statement.logical, options)) return { unreachable: true };
+  }
+  return into;
+}
+
+export interface BringUpFor {
+  session: SessionState;
+  request: ServerRequest;
+  shareable: boolean;
+  /** The session's last read, where it left warnings on a connection that it shared. */
+  rerunForDiagnostics: Buffer | null;
+}
+
+/** LAST_INSERT_ID() is asked for, or may be in what we do not see. */
+function seesInsertId({ kind, flags }: Classification): boolean {
+  if (flags.asksInsertId || flags.unknownFunction) return true;
+  return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare';
+}
+
+function runAgain(packet: Buffer): QuietCommand {
+  return { packet, what: 'the statement before', failed: () => {} };
+}
+
+/** The text with the numbers that FOUND_ROWS() and ROW_COUNT() stand for in this session; null where it cannot be. */
+function withCounts({ command, text, options }: ServerRequest, session: SessionState, link: ServerConnection): Packet | null {
+  if (command !== Command.QUERY || text === null) return null;
+  const calls = { found_rows: String(session.foundRows), row_count: String(session.rowCount) };
+  const rewritten = rewriteCalls(text, options, calls);
+  return rewritten === null ? null : asPacket(link.query(rewritten));
+}
+
+function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {
   const characterSet = directory.characterSet(cluster, link.profile.collation);
   return {
     flavor,
@@ -58,7 +136,7 @@ export function termsFor(link: ServerConnection, { flavor, directory, cluster, a
 }
 
 /** Adds what brings `link` to `wanted`; false where nothing can. The link's state is the new one from now on. */
-export function addDifference(
+function addDifference(
   into: BringUp,
   link: ServerConnection,
   wanted: LinkState,
@@ -98,7 +176,7 @@ function commandFor(link: ServerConnection, step: Step, accepted: Accepted): Qui
 }
 
 /** Prepares a statement as it was prepared first. */
-export function addPrepare(
+function addPrepare(
   into: BringUp,
   link: ServerConnection,
   statement: LogicalStatement,
@@ -114,7 +192,7 @@ export function addPrepare(
 }
 
 /** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */
-export function addInsertIdRescue(into: BringUp, link: ServerConnection, session: SessionState): void {
+function addInsertIdRescue(into: BringUp, link: ServerConnection, session: SessionState): void {
   const other = link.insertIdOf;
   if (other === null || other === session) return;
   link.insertIdOf = null;
@@ -129,7 +207,7 @@ export function readInsertId(link: ServerConnection, session: SessionState): Qui
 }
 
 /** The link's LAST_INSERT_ID() becomes the session's, which is known. */
-export function addInsertId(into: BringUp, link: ServerConnection, session: SessionState): void {
+function addInsertId(into: BringUp, link: ServerConnection, session: SessionState): void {
   if (link.insertIdOf === session) return;
   const sql = `SET SESSION last_insert_id=${session.insertId}`;
   into.commands.push({ packet: link.query(sql), what: 'LAST_INSERT_ID()' });
@@ -137,7 +215,7 @@ export function addInsertId(into: BringUp, link: ServerConnection, session: Sess
 }
 
 /** No warnings of strangers: the session's own last statement left none. */
-export function addCleanSlate(into: BringUp, link: ServerConnection): void {
+function addCleanSlate(into: BringUp, link: ServerConnection): void {
   // With a table, since MariaDB keeps the warnings over statements without.
   const sql = 'SELECT 1 FROM (SELECT 1) AS evenkeel';
   into.commands.push({ packet: link.query(sql), what: 'a clean slate' });
@@ -194,8 +272,9 @@ function readLocks(link: ServerConnection, session: SessionState, names: string[
 export function setUp(link: ServerConnection, options: BringUpOptions, ready: () => void): void {
   const { flavor, directory, cluster } = options;
   const commands: QuietCommand[] = [];
-  directory.askCharacterSet(cluster, link.profile.collation, commands);
-  directory.askTrackedVariables(cluster, flavor, commands);
+  const query = (sql: string): Buffer => link.query(sql);
+  directory.askCharacterSet(cluster, link.profile.collation, query, commands);
+  directory.askTrackedVariables(cluster, query, commands);
   const report = (): void => {
     const sql = trackingSetup(flavor, directory.trackedVariables(cluster));
     const tracking = [{ packet: link.query(sql), what: 'session tracking' }];

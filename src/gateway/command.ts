@@ -2,8 +2,11 @@
 // Text is classified by src/sql; the protocol's own commands are classified here.
 
 import type { Flavor } from '../messages/index.ts';
-import { type Classification, classify } from '../sql/index.ts';
+import { type Classification, type ClassifyOptions, classify, lastDigest } from '../sql/index.ts';
 import { type AnswerShape, Command, type Packet } from '../wire/index.ts';
+import { slotOf } from './costs.ts';
+import type { LinkState } from './link-state.ts';
+import type { LogicalStatement } from './prepared.ts';
 import type { PreparedStatement, SessionState } from './session.ts';
 
 /** Commands that Evenkeel passes or answers. Everything else is refused by name. */
@@ -28,6 +31,36 @@ export interface ServerRequest {
   text: Buffer | null;
   /** For COM_STMT_EXECUTE, FETCH and RESET. */
   statement: PreparedStatement | null;
+  /** How its text was read. */
+  options: ClassifyOptions;
+  /** All that it does to the session, or needs of it, is in the state that travels. */
+  plain: boolean;
+  /** It reads rows. */
+  reads: boolean;
+  /** COM_STMT_EXECUTE without a cursor and without data sent before it; other commands: false. */
+  executesPlainly: boolean;
+  /** Where its cost is kept (costs.ts); -1: nowhere. */
+  costSlot: number;
+}
+
+/** Nothing that a second look would have to find out, and nothing that only the last connection could tell. */
+function isPlain({ kind, flags }: Classification): boolean {
+  if (flags.setsUserVariable || flags.asksPrevious || flags.unknownFunction || flags.calcFoundRows) return false;
+  if (flags.temporaryTable || flags.namedLock || flags.setsLastInsertId || flags.setsOneShotTransaction) return false;
+  if (flags.handler || flags.dropsTable || flags.renamesTable || flags.touchesSessionTracking) return false;
+  switch (kind) {
+    case 'read':
+    case 'locking-read':
+    case 'write':
+    case 'begin':
+    case 'commit':
+    case 'rollback':
+    case 'savepoint':
+    case 'use':
+      return true;
+    default:
+      return false;
+  }
 }
 
 const NO_FLAGS: Classification['flags'] = classify('', { flavor: 'mysql' }).flags;
@@ -57,8 +90,7 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
     case Command.STMT_RESET:
       return statementRequest(command, payload, session, flavor);
     case Command.STMT_PREPARE: {
-      const text = payload.subarray(1);
-      return { kind: 'server', command, shape: 'prepare', sql: READ, text, statement: null };
+      return { ...server(command, 'prepare', READ), text: payload.subarray(1), costSlot: PREPARE_SLOT };
     }
     case Command.STMT_SEND_LONG_DATA:
       return { kind: 'long-data', statementId: statementId(payload) };
@@ -93,8 +125,22 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
   }
 }
 
+const NO_OPTIONS: ClassifyOptions = { flavor: 'mysql' };
+
 function server(command: number, shape: AnswerShape, sql: Classification): ServerRequest {
-  return { kind: 'server', command, shape, sql, text: null, statement: null };
+  return {
+    kind: 'server',
+    command,
+    shape,
+    sql,
+    text: null,
+    statement: null,
+    options: NO_OPTIONS,
+    plain: true,
+    reads: false,
+    executesPlainly: false,
+    costSlot: -1,
+  };
 }
 
 /** A command that is passed as it is; nothing is assumed of its effect. */
@@ -103,31 +149,103 @@ export function passedRequest(command: number): ServerRequest {
   return server(command, 'result', sql);
 }
 
-function classifyFor(text: Buffer, session: SessionState, flavor: Flavor): Classification {
-  const mode = session.variables.get('sql_mode') ?? '';
-  const charset = session.variables.get('character_set_client') ?? '';
-  return classify(text, {
+/** The lexer's view of the session: the same object as long as nothing changes that it depends on. */
+function optionsFor(session: SessionState, flavor: Flavor): ClassifyOptions {
+  const { state } = session;
+  const known = optionsByState.get(state);
+  if (known !== undefined && known.flavor === flavor) return known;
+  const mode = state.variables.get('sql_mode') ?? '';
+  const charset = state.variables.get('character_set_client') ?? '';
+  const options: ClassifyOptions = {
     flavor,
-    sqlMode: { ansiQuotes: mode.includes('ANSI_QUOTES'), noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES') },
+    sqlMode: {
+      // ANSI and its kin stand for their parts in what servers report.
+      ansiQuotes: mode.includes('ANSI_QUOTES'),
+      noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES'),
+    },
     multiByteUnsafe: /^(gbk|sjis|cp932|big5|gb18030)$/.test(charset),
-  });
+  };
+  optionsByState.set(state, options);
+  return options;
 }
 
+const optionsByState = new WeakMap<LinkState, ClassifyOptions>();
+
+/** Preparing costs alike whatever is prepared; far from the slots of texts' digests only by luck, which is enough. */
+const PREPARE_SLOT = 1;
+
 function textRequest(command: number, text: Buffer, session: SessionState, flavor: Flavor): Request {
-  const sql = classifyFor(text, session, flavor);
+  const options = optionsFor(session, flavor);
+  const sql = classify(text, options);
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
-  return { kind: 'server', command, shape: 'result', sql, text, statement: null };
+  return {
+    kind: 'server',
+    command,
+    shape: 'result',
+    sql,
+    text,
+    statement: null,
+    options,
+    plain: isPlain(sql),
+    reads: sql.kind === 'read' || sql.kind === 'locking-read',
+    executesPlainly: false,
+    costSlot: slotOf(lastDigest()),
+  };
 }
 
 function statementId(payload: Buffer): number {
   return payload.length >= 5 ? payload.readUInt32LE(1) : 0;
 }
 
+/** What is known of a prepared text, once for all of its executions. */
+interface Known {
+  options: ClassifyOptions;
+  sql: Classification;
+  plain: boolean;
+  reads: boolean;
+  costSlot: number;
+}
+
+const knownStatements = new WeakMap<LogicalStatement, Known>();
+
+/** A text means what it meant when it was prepared. */
+function knownOf(logical: LogicalStatement, session: SessionState, flavor: Flavor): Known {
+  const known = knownStatements.get(logical);
+  if (known !== undefined) return known;
+  const options = optionsFor(session, flavor);
+  const sql = classify(logical.sql, options);
+  const reads = sql.kind === 'read' || sql.kind === 'locking-read';
+  // Executing what is prepared costs less than running its text.
+  const fresh = { options, sql, plain: isPlain(sql), reads, costSlot: slotOf(~lastDigest()) };
+  knownStatements.set(logical, fresh);
+  return fresh;
+}
+
 function statementRequest(command: number, payload: Buffer, session: SessionState, flavor: Flavor): Request {
   const id = statementId(payload);
   const statement = session.statements.get(id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
-  const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
-  const sql = command === Command.STMT_EXECUTE ? classifyFor(statement.sql, session, flavor) : READ;
-  return { kind: 'server', command, shape, sql, text: statement.sql, statement };
+  const { logical } = statement;
+  if (command !== Command.STMT_EXECUTE) {
+    const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
+    return { ...server(command, shape, READ), text: logical.sql, statement };
+  }
+  const { options, sql, plain: isPlainText, reads, costSlot } = knownOf(logical, session, flavor);
+  const cursor = ((payload[5] ?? 0) & CURSOR_FLAGS) !== 0;
+  return {
+    kind: 'server',
+    command,
+    shape: 'result',
+    sql,
+    text: logical.sql,
+    statement,
+    options,
+    plain: isPlainText,
+    reads,
+    executesPlainly: !cursor && statement.longData === null,
+    costSlot,
+  };
 }
+
+/** CURSOR_TYPE_READ_ONLY, FOR_UPDATE and SCROLLABLE of COM_STMT_EXECUTE's flags. */
+const CURSOR_FLAGS = 0x07;

@@ -4,12 +4,13 @@
 const SLOTS = 8192;
 const WEIGHT = 0.15;
 
+/** The place of a digest. */
+export function slotOf(digest: number): number {
+  return (digest ^ (digest >>> 13)) & (SLOTS - 1);
+}
+
 export class Costs {
   #meanUs = new Float64Array(SLOTS).fill(-1);
-
-  slotOf(digest: number): number {
-    return (digest ^ (digest >>> 13)) & (SLOTS - 1);
-  }
 
   /** Microseconds; -1 where none was seen yet. */
   expectedUs(slot: number): number {

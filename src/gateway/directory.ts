@@ -1,8 +1,8 @@
 // What a login needs to know of each cluster: how it greets, who may come in, what a collation stands for. Nothing is
 // assumed before the control process has told: a client that comes earlier waits.
 import type { Account, Flavor } from '../messages/index.ts';
-import { Command, commandPacket } from '../wire/index.ts';
-import type { QuietCommand } from './quiet.ts';
+import type { QuietCommand, QuietRow } from './quiet.ts';
+import { TRACKED_VARIABLES } from './session.ts';
 
 /** How long a login waits for newer accounts before it is refused by the old ones. */
 const REFRESH_TIMEOUT_MS = 1000;
@@ -17,6 +17,7 @@ export class Directory {
   #greetings = new Map<string, ClusterGreeting>();
   #accounts = new Map<string, Account[]>();
   #characterSets = new Map<string, string>();
+  #tracked = new Map<string, string[]>();
   #unknown = new Map<string, Set<() => void>>();
   #refreshing = new Map<string, Set<(changed: boolean) => void>>();
   #askForAccounts: (cluster: string, user: string) => void;
@@ -78,7 +79,12 @@ export class Directory {
   }
 
   /** A fresh login tells what its collation stands for; asked once, before the session's own settings. */
-  askCharacterSet(cluster: string, collation: number, commands: QuietCommand[]): void {
+  askCharacterSet(
+    cluster: string,
+    collation: number,
+    query: (sql: string) => Buffer,
+    commands: QuietCommand[],
+  ): void {
     const key = `${cluster}\0${collation}`;
     if (this.#characterSets.has(key)) return;
     const sql =
@@ -87,9 +93,30 @@ export class Directory {
       "@@character_set_connection, CONCAT('SET NAMES ', @@character_set_client, ' COLLATE ', @@collation_connection), " +
       "CONCAT('SET character_set_client=', @@character_set_client, ', character_set_results=', " +
       "IFNULL(@@character_set_results, 'NULL'), ', collation_connection=', @@collation_connection))";
-    const packet = commandPacket(Command.QUERY, sql);
-    const row = (text: string): void => void this.#characterSets.set(key, text);
-    commands.unshift({ packet, shape: 'result', status: 0, what: 'character set', row });
+    const row = (answer: QuietRow | null): void => {
+      const text = answer?.values[0];
+      if (text) this.#characterSets.set(key, text);
+    };
+    commands.push({ packet: query(sql), what: 'character set', row });
+  }
+
+  /** The variables whose changes a server is to report; empty until one was asked. */
+  trackedVariables(cluster: string): readonly string[] {
+    return this.#tracked.get(this.#versionOf(cluster)) ?? [];
+  }
+
+  /** Asked once a cluster and version. */
+  askTrackedVariables(cluster: string, query: (sql: string) => Buffer, commands: QuietCommand[]): void {
+    if (this.flavor(cluster) !== 'mysql' || this.#tracked.has(this.#versionOf(cluster))) return;
+    const row = (answer: QuietRow | null): void => {
+      const names: unknown = JSON.parse(answer?.values[0] ?? '[]');
+      if (Array.isArray(names)) this.#tracked.set(this.#versionOf(cluster), names.map(String));
+    };
+    commands.push({ packet: query(TRACKED_VARIABLES), what: 'the names of variables', row, failed: () => {} });
+  }
+
+  #versionOf(cluster: string): string {
+    return `${cluster}\0${this.greeting(cluster).serverVersion}`;
   }
 
   #isKnown(cluster: string): boolean {

@@ -1,64 +1,136 @@
 // What a statement's text says about the session after it: the part that no server tells (design.md section 5).
-import { type Classification, literalUserVariableSet } from '../sql/index.ts';
-import { Command, commandPacket } from '../wire/index.ts';
+import {
+  type Classification,
+  type ClassifyOptions,
+  literalUserVariableSet,
+  type SessionObjects,
+  sessionObjects,
+  setNames,
+  setRole,
+  type TableName,
+} from '../sql/index.ts';
+import type { ServerRequest } from './command.ts';
+import type { ServerConnection } from './server-connection.ts';
 import type { SessionState } from './session.ts';
 
 export interface Learned {
   warnings: number;
+  /** It shared its connection with strangers. */
+  shared: boolean;
+  link: ServerConnection;
   /** The server says that something changed, and not what. */
   unexplainedChange: boolean;
 }
 
 /** The statement succeeded. */
-export function learnFromText(
-  session: SessionState,
-  sql: Classification,
-  text: Buffer | null,
-  { warnings, unexplainedChange }: Learned,
-): void {
+export function learnFromText(session: SessionState, request: ServerRequest, learned: Learned): void {
+  const { sql, text } = request;
   const { flags, kind } = sql;
-  if (flags.temporaryTable) session.pins.add('temporary-table');
-  if (flags.namedLock) session.pins.add('named-lock');
-  if (kind === 'lock') session.pins.add('table-lock');
-  if (kind === 'unlock') session.pins.delete('table-lock');
-  if (kind === 'xa') session.pins.add('xa');
-  if (kind === 'prepare') session.pins.add('sql-prepare');
-  if (kind === 'unknown') session.pins.add('unknown-effect');
-  const opaque = kind === 'call' || kind === 'multi' || flags.unknownFunction;
-  if (opaque && unexplainedChange) session.pins.add('unknown-effect');
-  if (kind === 'set' || kind === 'multi') {
-    const sql = text?.toString('latin1') ?? '';
-    learnCollation(session, sql);
-    // From here on the server may no longer tell what we must know; what is not known cannot be built up elsewhere.
-    if (/session_track_/i.test(sql)) session.pins.add('unknown-effect');
-  }
-  if (flags.setsUserVariable) learnUserVariables(session, sql, text);
-  if (flags.setsLastInsertId) session.pins.add('last-insert-id');
-  if (flags.setsOneShotTransaction && text !== null) session.oneShot = commandPacket(Command.QUERY, text);
-  else if (kind !== 'set' && kind !== 'use' && kind !== 'empty') session.oneShot = null;
-  if (warnings > 0) session.diagnostics = true;
-  if (flags.calcFoundRows) session.foundRows = true;
-}
-
-const NAMES_COLLATE = /(?:^|[,;])\s*(?:SET\s+)?NAMES\s+['"]?\w+['"]?\s+COLLATE\s+['"]?(\w+)['"]?/i;
-
-/** Of `SET NAMES … COLLATE …` servers tell the character set only. */
-function learnCollation(session: SessionState, sql: string): void {
-  if (!/\bnames\b/i.test(sql) || !/\bcollate\b/i.test(sql)) return;
-  const collation = NAMES_COLLATE.exec(sql)?.[1];
-  if (collation === undefined) session.pins.add('unknown-effect');
-  else session.variables.set('collation_connection', collation);
-}
-
-function learnUserVariables(session: SessionState, sql: Classification, text: Buffer | null): void {
-  const literals = text === null ? null : literalUserVariableSet(text);
-  const values = literals?.map(({ valueSql }) => portable(valueSql));
-  if (!literals || !values || values.includes(null)) {
-    session.pins.add('user-variable');
-    for (const name of sql.userVariables) session.userVariables.delete(name);
+  if (learned.warnings > 0 && !learned.shared) session.diagnostics = true;
+  if (request.plain) {
+    if (kind !== 'use') session.oneShot = null;
     return;
   }
-  literals.forEach(({ name }, at) => session.userVariables.set(name, values[at] as string));
+  const options = request.options;
+  learnPins(session, sql, text === null ? null : sessionObjects(text, options));
+  const opaque = isOpaque(sql);
+  if (opaque && learned.unexplainedChange) session.pin('unknown-effect');
+  if (opaque || flags.setsLastInsertId) {
+    session.insertIdIsOn(learned.link);
+    learned.link.insertIdOf = session;
+  }
+  if (flags.setsNames) learnNames(session, text, options);
+  if (flags.setsRole) learnRole(session, text, options);
+  if (flags.touchesSessionTracking) session.pin('session-tracking');
+  if (flags.setsUserVariable) learnUserVariables(session, request);
+  if (flags.setsOneShotTransaction && text !== null) {
+    session.oneShot = text.toString('utf8');
+    session.oneShotOn = learned.link;
+  } else if (kind !== 'set' && kind !== 'use' && kind !== 'empty') session.oneShot = null;
+  if (flags.calcFoundRows) session.calcFoundRows = true;
+}
+
+/** It failed: what it had done before, if anything, is not told with the error. */
+export function learnFromFailure(session: SessionState, request: ServerRequest, shared: boolean): void {
+  const { kind, flags, userVariables } = request.sql;
+  if (!shared) session.diagnostics = true;
+  if (request.plain) return;
+  if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
+  if (flags.setsUserVariable) session.touchUserVariables(userVariables);
+  // Part of it may have been done: what each of these leaves behind is there, as far as we know.
+  const partly = kind === 'multi';
+  if (kind === 'unknown' || (partly && (flags.handler || flags.setsNames || flags.setsRole))) {
+    session.pin('unknown-effect');
+  }
+  if (partly && flags.temporaryTable) session.pin('temporary-table');
+  if (flags.namedLock) session.pin('named-lock');
+  if (flags.touchesSessionTracking) session.pin('session-tracking');
+}
+
+/** What it does is written elsewhere than in its text. */
+function isOpaque({ kind, flags }: Classification): boolean {
+  return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare' || flags.unknownFunction;
+}
+
+function learnPins(session: SessionState, { flags, kind }: Classification, objects: SessionObjects | null): void {
+  if (kind === 'lock') session.pin('table-lock');
+  if (kind === 'unlock') session.unpin('table-lock');
+  if (flags.handler) session.pin('handler');
+  else if (kind === 'unknown') session.pin('unknown-effect');
+  if (kind === 'xa') {
+    const over = objects?.kind === 'xa' && (objects.verb === 'commit' || objects.verb === 'rollback');
+    if (over && !session.inTransaction) session.unpin('xa');
+    else if (objects?.kind !== 'xa' || objects.verb !== 'recover') session.pin('xa');
+  }
+  if (flags.namedLock) {
+    if (objects?.kind === 'release-all-locks') session.unpin('named-lock');
+    else if (objects?.kind === 'get-lock') session.pin('named-lock', objects.name);
+    else if (objects?.kind !== 'release-lock') session.pin('named-lock');
+    session.uncertain = true;
+  }
+  if (kind === 'prepare') {
+    if (objects?.kind === 'prepare') session.pin('sql-prepare', objects.name);
+    else if (objects?.kind === 'deallocate') session.unpin('sql-prepare', objects.name);
+    else if (session.namesOf('sql-prepare').size === 0) session.pin('sql-prepare');
+  }
+  learnTemporaryTables(session, flags, objects);
+}
+
+function learnTemporaryTables(
+  session: SessionState,
+  flags: ServerRequest['sql']['flags'],
+  objects: SessionObjects | null,
+): void {
+  const fullName = ({ schema, name }: TableName): string => `${schema ?? session.state.schema ?? ''}.${name}`;
+  if (objects?.kind === 'create-temporary') {
+    for (const name of objects.names) session.pin('temporary-table', fullName(name));
+  } else if (objects?.kind === 'drop-table') {
+    for (const name of objects.names) session.unpin('temporary-table', fullName(name));
+  } else if (flags.temporaryTable || (flags.renamesTable && session.pins.has('temporary-table'))) {
+    session.pin('temporary-table');
+  }
+}
+
+/** Of `SET NAMES … COLLATE …` servers tell the character set only. */
+function learnNames(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {
+  const names = text === null ? null : setNames(text, options);
+  if (names === null) session.pin('unknown-effect');
+  else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
+}
+
+function learnRole(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {
+  const role = text === null ? null : setRole(text, options);
+  if (role === null) session.pin('unknown-effect');
+  else session.setRole(/^SET ROLE DEFAULT$/i.test(role) ? null : role);
+}
+
+function learnUserVariables(session: SessionState, { sql, text, options }: ServerRequest): void {
+  const literals = text === null ? null : literalUserVariableSet(text, options);
+  const values = literals?.map(({ name, valueSql }): [string, string | null] => [name, portable(valueSql)]);
+  if (values === undefined || values.some(([, literal]) => literal === null)) {
+    return session.touchUserVariables(sql.userVariables);
+  }
+  session.setUserVariables(values.map(([name, sqlText]) => [name, /^null$/i.test(sqlText ?? '') ? null : sqlText]));
 }
 
 /**
@@ -66,7 +138,8 @@ function learnUserVariables(session: SessionState, sql: Classification, text: Bu
  * as it was; null where there is none.
  */
 function portable(valueSql: string): string | null {
-  if (!/^[\x20-\x5b\x5d-\x7e]*$/.test(valueSql)) return null;
-  if (!valueSql.includes('"')) return valueSql;
-  return /^"[^"']*"$/.test(valueSql) ? `'${valueSql.slice(1, -1)}'` : null;
+  // A string has the character set and collation of the connection: only the server tells which.
+  return /^(-?[0-9.]+(e[-+]?[0-9]+)?|null|true|false|[xX]'[0-9a-fA-F]*'|0x[0-9a-fA-F]+)$/i.test(valueSql)
+    ? valueSql
+    : null;
 }

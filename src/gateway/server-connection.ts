@@ -64,6 +64,9 @@ export function loginSettings({ dialect }: LoginProfile, characterSet: string | 
   return settings;
 }
 
+/** Of a dialect: the login asked for multi-statements. */
+export const DIALECT_MULTI_STATEMENTS = Capability.MULTI_STATEMENTS;
+
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 64 * 1024;
 
@@ -238,6 +241,11 @@ export class ServerConnection implements Flushable {
   divert(): void {
     // A copy: whoever leaves may be sent to this very queue's end by mistake, never to its middle.
     for (const exchange of this.#exchanges.slice(1)) exchange.divert?.();
+  }
+
+  /** COM_QUERY as this connection's capabilities want it. */
+  query(sql: string): Buffer {
+    return commandPacket(Command.QUERY, sql);
   }
 
   /** COM_STMT_CLOSE: there is no answer. */

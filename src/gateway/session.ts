@@ -74,6 +74,8 @@ export class SessionState {
   status: number = ServerStatus.AUTOCOMMIT;
   /** `SET TRANSACTION …` for the next transaction only, as the text of the command. */
   oneShot: string | null = null;
+  /** The server connection that was told. */
+  oneShotOn: object | null = null;
   /** LAST_INSERT_ID(), as far as it was read. */
   insertId = 0n;
   /** The server connection that has LAST_INSERT_ID() where it was not read yet: an OK packet's id may be another one. */
@@ -84,6 +86,8 @@ export class SessionState {
   diagnostics = false;
   /** FOUND_ROWS() after SQL_CALC_FOUND_ROWS: only the server knows. */
   calcFoundRows = false;
+  /** A statement failed that may have changed something before: the server tells with its next answer. */
+  uncertain = false;
   /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. */
   rowCount = 0n;
   foundRows = 0;
@@ -117,7 +121,7 @@ export class SessionState {
     if (this.diagnostics) return 'diagnostics';
     if (this.calcFoundRows) return 'counts';
     if (this.oneShot !== null) return 'one-shot-transaction';
-    return this.#dirty === null ? null : 'reading-back';
+    return this.#dirty === null && !this.uncertain ? null : 'reading-back';
   }
 
   pin(pin: Pin, name = '*'): void {
@@ -186,6 +190,14 @@ export class SessionState {
     if (schema !== this.state.schema) this.state = changed(this.state, { schema });
   }
 
+  setRole(role: string | null): void {
+    this.state = changed(this.state, { role });
+  }
+
+  setMultiStatements(multiStatements: number): void {
+    this.state = changed(this.state, { multiStatements });
+  }
+
   setVariable(name: string, value: string): void {
     this.state = changed(this.state, { variables: new Map(this.state.variables).set(name, value) });
   }
@@ -218,10 +230,16 @@ export class SessionState {
     return this.#dirty ?? new Set();
   }
 
+  /** Something is to be read back, and a read would not disturb what may still be asked for. */
+  get needsReadBack(): boolean {
+    return (this.#dirty !== null || this.uncertain) && !this.inTransaction && !this.diagnostics && !this.calcFoundRows;
+  }
+
   /** They cannot be read back. */
   giveUpReadingBack(): void {
     if (this.#dirty === null) return;
     this.#dirty = null;
+    this.uncertain = false;
     this.pin('user-variable');
   }
 
@@ -237,6 +255,12 @@ export class SessionState {
     this.insertId = value;
     this.insertIdOn = null;
     this.insertIdLost = false;
+  }
+
+  /** The connection that had it is gone. */
+  loseInsertId(): void {
+    this.insertIdOn = null;
+    this.insertIdLost = true;
   }
 
   // ---- prepared statements --------------------------------------------------------------------------------------
@@ -271,6 +295,7 @@ export class SessionState {
     this.clearPins();
     this.diagnostics = false;
     this.calcFoundRows = false;
+    this.uncertain = false;
     this.rowCount = 0n;
     this.foundRows = 0;
   }
