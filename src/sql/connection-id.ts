@@ -26,7 +26,8 @@ const newLevel = (clause: Level['clause']): Level => ({ clause, itemStart: 0, it
 
 /**
  * The text with every call of CONNECTION_ID() replaced by the id. Null where there is none, or where it is not sure that
- * all else stays the same: definitions, ORDER BY and GROUP BY (a number there is a column's), names that cannot be kept.
+ * all else stays the same: definitions, ORDER BY and GROUP BY (a number there is a column's), UNION (the call's
+ * type counts), names that cannot be kept.
  * The literal's type may differ from the call's in length and sign. Classifies the text: `lastDigest` is of it, then.
  */
 export function rewriteConnectionId(text: Buffer, options: ClassifyOptions, id: number): Buffer | null {
@@ -72,12 +73,10 @@ const SELECT_OPTIONS: ReadonlySet<string> = new Set(
   sql_cache sql_calc_found_rows`.split(/\s+/),
 );
 /** What ends a list of select items. */
-const ENDS: ReadonlySet<string> = new Set(
-  'from where union except intersect limit order group having into procedure on for lock'.split(' '),
-);
+const ENDS: ReadonlySet<string> = new Set('from where limit order group having into procedure on for lock'.split(' '));
 const MYSQL_ENDS: ReadonlySet<string> = new Set(['window', 'qualify']);
 const MARIADB_ENDS: ReadonlySet<string> = new Set(['offset', 'fetch']);
-const ENDS_BY: ReadonlySet<string> = new Set(['having', 'union', 'except', 'intersect', 'window']);
+const ENDS_BY: ReadonlySet<string> = new Set(['having', 'window']);
 
 class Rewriter {
   readonly #text: Buffer;
@@ -156,6 +155,9 @@ class Rewriter {
       let start = at + 1;
       while (SELECT_OPTIONS.has(this.#tokens[start]?.keyword ?? '')) start++;
       this.#startItem(start);
+    } else if (keyword === 'union' || keyword === 'except' || keyword === 'intersect') {
+      // The column's type comes of both sides, and the call's is unsigned.
+      this.#doubtful = true;
     } else if (keyword === 'values' && (before === undefined || before.kind === T.open)) {
       // Its columns are named after its first row.
       this.#doubtful = true;

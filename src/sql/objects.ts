@@ -97,8 +97,7 @@ function locked(walk: Walk, mariadb: boolean): SessionObjects | null {
   if (name === null || (verb === 'get_lock' && !timeout(walk)) || walk.take(T.close) === null) return null;
   if (!walk.words('from', 'dual')) {
     const aliased = walk.words('as');
-    if (!walk.ended && walk.identifierOrString() === null) return null;
-    if (aliased && !walk.ended) return null;
+    if ((aliased || !walk.ended) && walk.identifierOrString() === null) return null;
   }
   if (!walk.ended) return null;
   if (verb === 'release_all_locks') return { kind: 'release-all-locks' };
