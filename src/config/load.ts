@@ -395,7 +395,17 @@ function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], plac
     endpoints: endpointsOf(draft),
     users,
     hold: { timeoutMs: hold.timeout, maxStatements: hold.maxStatements, maxBytes: hold.maxBytes },
-    pool: { maxPerNode: pool.maxPerNode, maxConnecting: pool.maxConnecting, connectTimeoutMs: pool.connectTimeout },
+    pool: {
+      maxPerNode: pool.maxPerNode,
+      maxConnecting: pool.maxConnecting,
+      connectRate: pool.connectRate,
+      connectTimeoutMs: pool.connectTimeout,
+      idleTimeoutMs: pool.idleTimeout,
+      minPerAccount: pool.minPerAccount,
+      maxLifetimeMs: pool.maxLifetime,
+      maxPreparedPerConnection: pool.maxPreparedPerConnection,
+      pipelining: pool.pipelining,
+    },
     limits: {
       maxClients: limits.maxClients,
       maxPacketBytes: limits.maxPacket,

@@ -129,7 +129,13 @@ export const settingsSchemas = {
     .strictObject({
       maxPerNode: count(1, 100_000).default(64),
       maxConnecting: count(1, 10_000).default(8),
+      connectRate: count(1, 1_000_000).default(500),
       connectTimeout: duration(50, 10 * MINUTE).default(5 * SECOND),
+      idleTimeout: duration(1 * SECOND, 24 * HOUR).default(MINUTE),
+      minPerAccount: count(0, 10_000).default(1),
+      maxLifetime: duration(10 * SECOND, 24 * HOUR).default(HOUR),
+      maxPreparedPerConnection: count(1, 100_000).default(200),
+      pipelining: z.boolean().default(true),
     })
     .prefault({}),
   limits: z

@@ -119,7 +119,7 @@ function runAgain(packet: Buffer): QuietCommand {
 /** The text with the numbers that FOUND_ROWS() and ROW_COUNT() stand for in this session; null where it cannot be. */
 function withCounts({ command, text, options }: ServerRequest, session: SessionState, link: ServerConnection): Packet | null {
   if (command !== Command.QUERY || text === null) return null;
-  const calls = { found_rows: String(session.foundRows), row_count: String(session.rowCount) };
+  const calls = { found_rows: String(session.foundRows), row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount) };
   const rewritten = rewriteCalls(text, options, calls);
   return rewritten === null ? null : asPacket(link.query(rewritten));
 }
@@ -232,6 +232,13 @@ export function readBack(link: ServerConnection, session: SessionState, callback
     const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
     commands.push({ packet: link.query('DO 0'), what: 'what changed', ok });
     session.uncertain = false;
+  }
+  if (session.collationUnknown) {
+    session.collationUnknown = false;
+    const row = (answer: QuietRow | null): void => {
+      session.setVariable('collation_connection', answer?.values[0] ?? '');
+    };
+    commands.push({ packet: link.query('SELECT @@collation_connection'), what: 'collation_connection', row });
   }
   const names = [...session.dirtyVariables];
   if (names.length > 0) {

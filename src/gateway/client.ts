@@ -13,22 +13,18 @@ import {
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
-import { readRequest } from './command.ts';
+import { type BringUp, type BringUpOptions, bringUp, type Obstacle, readBack, readInsertId, recycle } from './bring-up.ts';
+import { readRequest, type ServerRequest, withConnectionId } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
-import type { LinkOwner } from './pool.ts';
-import { type QuietResult, runQuietly } from './quiet.ts';
+import type { Lane, LinkOwner, NodePool } from './pool.ts';
+import type { LogicalStatement } from './prepared.ts';
+import { runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
-import {
-  describeLoss,
-  type LoginProfile,
-  type Loss,
-  loginSettings,
-  type ServerConnection,
-} from './server-connection.ts';
+import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
 import { type Pin, SessionState } from './session.ts';
 import { Statement } from './statement.ts';
 
@@ -38,6 +34,19 @@ const STALLED_TIMEOUT_MS = 60_000;
 /** Commands sent ahead are read no further than this while one is being answered. */
 const READ_AHEAD_BYTES = 1 << 20;
 
+/** What an endpoint counts, one worker's share. */
+export interface EndpointCounts {
+  clients: number;
+  held: number;
+  statements: number;
+  errors: number;
+}
+
+interface StatementShape {
+  parameters: number;
+  columns: number;
+}
+
 export type LostState = { error: ErrPacket } | { rolledBack: true };
 
 export class Client implements LinkOwner {
@@ -45,13 +54,20 @@ export class Client implements LinkOwner {
   readonly endpoint: EndpointSettings;
   readonly gate: Gate;
   readonly connectionId: number;
+  readonly counters: EndpointCounts;
   capabilities = 0;
   session = new SessionState(0);
   profile: LoginProfile | null = null;
   profileKey = '';
+  /** The server connection that the session holds; null between transactions. */
   link: ServerConnection | null = null;
-  /** The link has the session's state. */
-  linkIsCurrent = false;
+  /** The one that it held or shared last. */
+  lastLink: ServerConnection | null = null;
+  lane: Lane | null = null;
+  #pool: NodePool | null = null;
+  #readingBack = false;
+  /** The last read, where it left warnings behind on a connection that others have used since. */
+  #warned: Buffer | null = null;
   #socket: Socket;
   #reader: PacketReader;
   #login: Login | null;
@@ -64,11 +80,20 @@ export class Client implements LinkOwner {
   #outbox: Outbox;
   /** Another worker is asked something; the next command waits. */
   #waiting = false;
+  #group = '';
   #closing = false;
   #closed = false;
   #lastReadMs: number;
 
-  constructor(worker: GatewayWorker, endpoint: EndpointSettings, gate: Gate, socket: Socket, connectionId: number) {
+  constructor(
+    worker: GatewayWorker,
+    endpoint: EndpointSettings,
+    gate: Gate,
+    counters: EndpointCounts,
+    socket: Socket,
+    connectionId: number,
+  ) {
+    this.counters = counters;
     this.worker = worker;
     this.endpoint = endpoint;
     this.gate = gate;
@@ -95,8 +120,17 @@ export class Client implements LinkOwner {
 
   /** Something of this client's is on a server: a statement in flight, or an open transaction. */
   get atWork(): boolean {
-    if (this.link === null) return false;
-    return this.session.inTransaction || (this.#statement !== null && this.link.busy);
+    return this.session.inTransaction || (this.activeLink?.busy ?? false);
+  }
+
+  /** The server connection that its statement is on. */
+  get activeLink(): ServerConnection | null {
+    return this.link ?? this.#statement?.link ?? null;
+  }
+
+  /** Whose statements take turns with whose where they wait for a server connection. */
+  get group(): string {
+    return this.#group;
   }
 
   // ---- socket ---------------------------------------------------------------------------------------------------
@@ -189,12 +223,12 @@ export class Client implements LinkOwner {
     this.#login?.abandon();
     const statement = this.#statement;
     this.#statement = null;
-    statement?.abandon();
+    const between = statement?.abandon() ?? true;
+    this.session.insertIdOn = null;
     const { link } = this;
     if (link !== null) {
       this.link = null;
-      const reusable = statement === null && this.session.multiStatements === null;
-      this.worker.pool(this.cluster, link.node).release(link, reusable);
+      this.#giveBack(link, between && !this.#readingBack);
     }
     this.#socket.destroy();
     this.worker.gone(this);
@@ -263,6 +297,9 @@ export class Client implements LinkOwner {
   #begin(result: Pick<LoggedIn, 'profile' | 'profileKey'>): void {
     this.profile = result.profile;
     this.profileKey = result.profileKey;
+    this.#group = `${this.endpoint.name}\0${result.profile.user}`;
+    this.lane = null;
+    this.#pool = null;
     this.session = new SessionState(result.profile.collation);
   }
 
@@ -286,9 +323,8 @@ export class Client implements LinkOwner {
     }
     switch (request.kind) {
       case 'server':
-        this.worker.statementStarted(this);
-        this.#statement = new Statement(this, packet, request);
-        return this.#statement.start();
+        this.counters.statements++;
+        return this.#run(packet, request);
       case 'quit':
         this.#closing = true;
         return this.close();
@@ -312,6 +348,14 @@ export class Client implements LinkOwner {
     }
   }
 
+  #run(packet: Packet, request: ServerRequest): void {
+    if (request.sql.flags.connectionId) {
+      const named = withConnectionId(packet, request, this.connectionId);
+      this.#statement = new Statement(this, named.packet, named.request);
+    } else this.#statement = new Statement(this, packet, request);
+    this.#statement.start();
+  }
+
   answerOk(): void {
     this.write(frame(plainOk(this.session.status, this.capabilities), 1));
   }
@@ -333,29 +377,44 @@ export class Client implements LinkOwner {
     if (this.#statement !== statement) return;
     this.#outbox.flush();
     this.#statement = null;
-    const { link } = this;
-    if (link !== null && this.linkIsCurrent && this.session.movable)
-      this.worker.pool(this.cluster, link.node).setIdle(link);
+    const { link } = statement;
+    if (link !== null) this.lastLink = link;
+    if (this.link !== null) this.#settle(this.link);
     this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#reader.bufferedBytes > 0) this.#readOn();
   }
 
+  /** Between statements: the server connection is given back, if nothing holds it. */
+  #settle(link: ServerConnection): void {
+    const { session } = this;
+    if (this.#readingBack) return;
+    if (session.needsReadBack) {
+      this.#readingBack = true;
+      return readBack(link, session, (read) => {
+        this.#readingBack = false;
+        if (!read) session.giveUpReadingBack();
+        if (this.link === link && this.#statement === null) this.#settle(link);
+      });
+    }
+    if (session.hold !== null || !link.ready) return;
+    this.link = null;
+    this.worker.pool(this.cluster, link.node).release(link, true);
+  }
+
   /** COM_RESET_CONNECTION: the state is as after login; the server connection is as good as any other. */
   forget(): void {
-    const { schema } = this.session;
-    this.session.pins.clear();
-    this.dropLink('the session was reset');
+    this.dropLink('the session was reset', true);
     this.session.reset();
-    this.session.schema = schema;
     this.#transactionLost = null;
     this.#lostPins = [];
+    this.#warned = null;
   }
 
   #changeUser(packet: Packet): void {
     const request = parseChangeUser(packet.payload, this.capabilities);
     this.forget();
-    this.session.schema = null;
+    this.session.insertIdOn = null;
     this.#login = Login.changeUser(this, this.#socket, request, this.#nonce, packet.lastSequence + 1, (result) => {
       this.#onLogin(result);
     });
@@ -379,20 +438,18 @@ export class Client implements LinkOwner {
   #longData(packet: Packet, statementId: number): void {
     const statement = this.session.statements.get(statementId);
     if (statement === undefined) return; // no answer to this command, not even an error
+    statement.longData ??= [];
     statement.longDataBytes += packet.raw.length;
     if (statement.longDataBytes > this.worker.settings.limits.maxPacketBytes)
       return this.end(gatewayError('packet-too-large'));
     statement.longData.push(Buffer.from(packet.raw));
   }
 
+  /** Others may have it too: server connections close what was not used for longest (prepared.ts). */
   #closeStatement(statementId: number): void {
-    const statement = this.session.statements.get(statementId);
-    if (statement === undefined) return;
-    this.session.statements.delete(statementId);
-    const id = this.link?.prepared.get(statement);
-    if (this.link === null || id === undefined) return;
-    this.link.prepared.delete(statement);
-    this.link.closeStatement(id);
+    this.session.closeStatement(statementId);
+    this.session.unpin('cursor');
+    if (this.link !== null && this.#statement === null) this.#settle(this.link);
   }
 
   // ---- a file that nobody wants any more ------------------------------------------------------------------------
@@ -412,66 +469,141 @@ export class Client implements LinkOwner {
 
   takeLink(link: ServerConnection): void {
     this.link = link;
-    this.linkIsCurrent = false;
   }
 
-  useLink(): void {
-    const { link } = this;
-    if (link !== null) this.worker.pool(this.cluster, link.node).setHeld(link);
+  /** The pool of a node, and in it this client's lane. */
+  poolOf(node: NodeAddress): NodePool {
+    const pool = this.#pool;
+    if (pool !== null && pool.node === node && this.lane?.gone === false) return pool;
+    const found = this.worker.pool(this.cluster, node);
+    this.#pool = found;
+    this.lane = found.lane(this.profile as LoginProfile, this.profileKey);
+    return found;
   }
 
-  /** Builds the session's state up on the link. */
-  restoreLink(callback: (problem: Exclude<QuietResult, { kind: 'done' }> | null) => void): void {
-    const link = this.link as ServerConnection;
-    const { collation } = this.session;
-    const afterReset = link.used;
-    link.used = true;
-    if (this.session.schema !== null) link.hasSchema = true;
-    link.prepared.clear();
-    const characterSet = this.worker.directory.characterSet(this.cluster, collation);
-    const commands = this.session.restoreCommands(afterReset, loginSettings(link.profile, characterSet));
-    if (!afterReset) this.worker.directory.askCharacterSet(this.cluster, collation, commands);
-    runQuietly(link, commands, (result) => {
-      if (result.kind !== 'done') return callback(result);
-      if (this.link === link) this.linkIsCurrent = true;
-      callback(null);
+  /** The node that a connection was asked for last. */
+  get poolNode(): NodeAddress {
+    return this.#pool?.node ?? '';
+  }
+
+  cancelRequest(statement: Statement): void {
+    this.#pool?.cancel(statement);
+  }
+
+  bringUp(link: ServerConnection, request: ServerRequest, shareable: boolean): BringUp | Obstacle {
+    const { session } = this;
+    return bringUp(link, { session, request, shareable, rerunForDiagnostics: this.#warned }, this.#bringUpOptions);
+  }
+
+  get #bringUpOptions(): BringUpOptions {
+    return this.worker.bringUpOptions(this.cluster);
+  }
+
+  /** A statement that is ours was prepared on the link. */
+  addPrepared(link: ServerConnection, logical: LogicalStatement, id: number): void {
+    const { maxPreparedPerConnection } = this.worker.settings.pool;
+    for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
+  }
+
+  /** The client prepared a statement. Returns the id that it is to see. */
+  prepared(link: ServerConnection, packet: Buffer, text: Buffer, id: number, shape: StatementShape): number {
+    const { parameters, columns } = shape;
+    const logical = this.worker.statements.find(packet, text, this.session.state, parameters, columns);
+    this.addPrepared(link, logical, id);
+    return this.session.addStatement(logical).id;
+  }
+
+  /** Its warnings can be had again by running it again. Null: there are none any more. */
+  rememberWarned(packet: Buffer | null): void {
+    this.#warned = packet;
+  }
+
+  fetchInsertId(from: ServerConnection, callback: () => void): void {
+    const { session } = this;
+    runQuietly(from, [readInsertId(from, session)], (result) => {
+      if (result.kind !== 'done' && session.insertIdOn === from) session.loseInsertId();
+      from.lastSession = null;
+      callback();
     });
   }
 
-  /** Gives the link back; what was open or pinned on it is lost, and the next statement is told. */
-  dropLink(reason: string): void {
+  /** The link will not do; a shared one is left to the strangers on it. */
+  giveUp(link: ServerConnection): void {
+    if (this.link === link) this.dropLink('its state could not be restored');
+    else link.lose({ kind: 'closed', detail: 'its state could not be restored' });
+  }
+
+  /** What the server did not take of the session's state. True: the session has been changed, another try may do. */
+  couldNotRestore(what: string, err: ErrPacket): boolean {
+    // The schema was dropped: to its session it is as if none were chosen.
+    if (what.startsWith('default schema') && err.errno === 1049) {
+      this.session.chooseSchema(null);
+      return true;
+    }
+    const variables = /^session variables (.+)$/.exec(what)?.[1];
+    if (variables === undefined) return false;
+    for (const name of variables.split(', ')) this.#bringUpOptions.accepted.withoutDefault.add(name);
+    return true;
+  }
+
+  /** The statement goes on as another one. */
+  replace(old: Statement, by: Statement): void {
+    if (this.#statement === old) this.#statement = by;
+  }
+
+  /** The other way round. */
+  get statement(): Statement | null {
+    return this.#statement;
+  }
+
+  /** `clean`: it has the state that it says it has. */
+  #giveBack(link: ServerConnection, between: boolean): void {
+    const pool = this.worker.pool(this.cluster, link.node);
+    const { hold } = this.session;
+    if (between && !link.busy && (hold === null || hold === 'diagnostics' || hold === 'counts')) {
+      return pool.release(link, true);
+    }
+    if (!between || link.busy || !link.ready) return pool.release(link, false);
+    recycle(link, this.#bringUpOptions, () => pool.release(link, true));
+  }
+
+  /**
+   * Gives the link back; what was open or pinned on it is lost, and the next statement is told, unless that is `wanted`.
+   */
+  dropLink(reason: string, wanted = false): void {
     const { link } = this;
     if (link === null) return;
-    const reusable = this.linkIsCurrent && this.session.movable && this.session.multiStatements === null;
+    this.link = null;
+    const fit = link.ready && (wanted || this.session.hold === null);
+    if (fit) this.#giveBack(link, true);
+    else this.worker.pool(this.cluster, link.node).release(link, false);
     this.#unlink(reason);
-    this.worker.pool(this.cluster, link.node).release(link, reusable);
   }
 
   #unlink(reason: string): void {
     this.link = null;
-    this.linkIsCurrent = false;
-    if (this.session.inTransaction) {
+    this.#readingBack = false;
+    const { session } = this;
+    if (session.inTransaction) {
       this.#transactionLost = reason;
-      this.session.transactionEnded();
+      session.transactionEnded();
     }
-    this.#lostPins.push(...this.session.pins);
-    this.session.pins.clear();
-    this.session.diagnostics = false;
-    this.session.foundRows = false;
+    if (session.dirtyVariables.size > 0) session.pin('user-variable');
+    this.#lostPins.push(...session.pins);
+    session.clearPins();
+    session.uncertain = false;
+    session.oneShotOn = null;
+    session.diagnostics = false;
+    session.calcFoundRows = false;
   }
 
-  linkTaken(): void {
-    this.link = null;
-    this.linkIsCurrent = false;
-  }
-
-  linkLost(_connection: ServerConnection, loss: Loss): void {
-    this.#unlink(describeLoss(loss));
+  linkLost(connection: ServerConnection, loss: Loss): void {
+    if (this.link === connection) this.#unlink(describeLoss(loss));
   }
 
   /** The node is no longer the one to talk to. */
   leaveNode(reason: string): void {
-    const { link } = this;
+    const link = this.activeLink;
     if (link === null) return;
     if (link.busy) link.lose({ kind: 'closed', detail: reason });
     else this.dropLink(reason);
@@ -480,11 +612,11 @@ export class Client implements LinkOwner {
   /** What the session lost since its last statement, once. */
   takeLostState(next: StatementKind): LostState | null {
     const reason = this.#transactionLost;
+    if (reason === null && this.#lostPins.length === 0) return null;
     if (reason !== null) {
       this.#transactionLost = null;
       return next === 'rollback' ? { rolledBack: true } : { error: gatewayError('transaction-lost', reason) };
     }
-    if (this.#lostPins.length === 0) return null;
     const what = [...new Set(this.#lostPins)].join(', ');
     this.#lostPins = [];
     return { error: gatewayError('state-lost', what) };
@@ -495,6 +627,6 @@ export class Client implements LinkOwner {
   }
 
   held(waiting: boolean): void {
-    this.worker.held(this, waiting);
+    this.counters.held += waiting ? 1 : -1;
   }
 }

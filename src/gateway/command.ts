@@ -2,8 +2,8 @@
 // Text is classified by src/sql; the protocol's own commands are classified here.
 
 import type { Flavor } from '../messages/index.ts';
-import { type Classification, type ClassifyOptions, classify, lastDigest } from '../sql/index.ts';
-import { type AnswerShape, Command, type Packet } from '../wire/index.ts';
+import { type Classification, type ClassifyOptions, classify, lastDigest, rewriteConnectionId } from '../sql/index.ts';
+import { type AnswerShape, asPacket, Command, commandPacket, type Packet } from '../wire/index.ts';
 import { slotOf } from './costs.ts';
 import type { LinkState } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
@@ -70,6 +70,7 @@ function plain(kind: Classification['kind'], rerunnable: boolean): Classificatio
 }
 
 const READ = plain('read', true);
+const READ_OF_ID: Classification = { ...READ, flags: { ...NO_FLAGS, connectionId: true } };
 const USE = plain('use', true);
 const SET = plain('set', true);
 const ADMIN = plain('admin', false);
@@ -90,7 +91,7 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
     case Command.STMT_RESET:
       return statementRequest(command, payload, session, flavor);
     case Command.STMT_PREPARE: {
-      return { ...server(command, 'prepare', READ), text: payload.subarray(1), costSlot: PREPARE_SLOT };
+      return prepareRequest(payload.subarray(1), session, flavor);
     }
     case Command.STMT_SEND_LONG_DATA:
       return { kind: 'long-data', statementId: statementId(payload) };
@@ -191,6 +192,25 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
     executesPlainly: false,
     costSlot: slotOf(lastDigest()),
   };
+}
+
+function prepareRequest(text: Buffer, session: SessionState, flavor: Flavor): Request {
+  const options = optionsFor(session, flavor);
+  const sql = classify(text, options).flags.connectionId ? READ_OF_ID : READ;
+  return { ...server(Command.STMT_PREPARE, 'prepare', sql), text, options, costSlot: PREPARE_SLOT };
+}
+
+/** The command with the id that the client was greeted with in the place of CONNECTION_ID(). */
+export function withConnectionId(
+  packet: Packet,
+  request: ServerRequest,
+  id: number,
+): { packet: Packet; request: ServerRequest } {
+  const { text, command, options } = request;
+  if (text === null || command === Command.STMT_EXECUTE) return { packet, request };
+  const rewritten = rewriteConnectionId(text, options, id);
+  if (rewritten === null) return { packet, request };
+  return { packet: asPacket(commandPacket(command, rewritten)), request: { ...request, text: rewritten } };
 }
 
 function statementId(payload: Buffer): number {

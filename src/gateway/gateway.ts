@@ -27,22 +27,26 @@ import {
   refusal,
   type ServerAuthServices,
 } from '../wire/index.ts';
+import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.ts';
 import { Client } from './client.ts';
+import { Costs } from './costs.ts';
 import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';
+import { Flusher } from './flusher.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
-import { NodePool, type PoolLimits } from './pool.ts';
+import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
+import { StatementBook } from './prepared.ts';
+import { runQuietly } from './quiet.ts';
 import { type Gate, RoutingTable } from './routes.ts';
-import { describeLoss } from './server-connection.ts';
+import { describeLoss, ServerConnection } from './server-connection.ts';
 import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
 const SECOND_MS = 1000;
 /** A statement that was held may run for longer than anybody wants to wait for the report. */
 const IMPACT_WAIT_MS = 500;
-const SPARE_TIMEOUT_MS = 60_000;
 /** Held statements that are let go at once when a gate opens. */
 const RELEASE_CONCURRENCY = 64;
 
@@ -73,6 +77,10 @@ export class GatewayWorker {
   readonly secureContext: SecureContext;
   readonly authServices: ServerAuthServices;
   readonly directory: Directory;
+  readonly costs = new Costs();
+  readonly statements = new StatementBook();
+  readonly flusher = new Flusher();
+  #bringUp = new Map<string, BringUpOptions>();
   #options: GatewayOptions;
   #routes: RoutingTable;
   #budget = new HoldBudget();
@@ -155,7 +163,7 @@ export class GatewayWorker {
     }
     const connectionId = this.#allocateId();
     endpoint.clients++;
-    this.#clients.set(connectionId, new Client(this, endpoint.settings, endpoint.gate, socket, connectionId));
+    this.#clients.set(connectionId, new Client(this, endpoint.settings, endpoint.gate, endpoint, socket, connectionId));
   }
 
   /** Ids name their worker, and cannot be taken for a server's own thread ids. */
@@ -178,12 +186,8 @@ export class GatewayWorker {
   gone(client: Client): void {
     if (!this.#clients.delete(client.connectionId)) return;
     this.#authenticated.delete(client);
-    this.#endpoint(client).clients--;
+    client.counters.clients--;
     this.#checkDrains();
-  }
-
-  #endpoint(client: Client): EndpointState {
-    return this.#endpoints.get(client.endpoint.name) as EndpointState;
   }
 
   // ---- orders of the control process ----------------------------------------------------------------------------
@@ -236,7 +240,7 @@ export class GatewayWorker {
   /** Takes clients off nodes that their gates no longer admit; off the primary, too, where a failover has begun. */
   #leaveOld(cluster: string, oldPrimary: NodeAddress | null, cut: boolean): void {
     for (const client of this.#clients.values()) {
-      const { link } = client;
+      const link = client.activeLink;
       if (link === null || client.cluster !== cluster) continue;
       if (cut && client.gate.wantsPrimary) client.leaveNode('the primary failed');
       else if (!client.gate.admits(link.node)) client.leaveNode(`${link.node} left service`);
@@ -258,9 +262,8 @@ export class GatewayWorker {
   #warmer(cluster: string): Warmer {
     let warmer = this.#warmers.get(cluster);
     if (warmer === undefined) {
-      const { connectTimeoutMs, maxPacketBytes } = this.#poolLimits();
       warmer = new Warmer(
-        { connectTimeoutMs, maxPacketBytes },
+        { connectTimeoutMs: this.settings.pool.connectTimeoutMs, maxPacketBytes: this.settings.limits.maxPacketBytes },
         this.settings.serverTls[cluster] ?? { mode: 'as-client' },
       );
       this.#warmers.set(cluster, warmer);
@@ -343,19 +346,43 @@ export class GatewayWorker {
     }
     let pool = nodes.get(node);
     if (pool === undefined) {
-      const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'as-client' };
-      pool = new NodePool(
-        node,
-        this.#poolLimits(),
-        tlsSettings,
-        () => this.nowMs(),
-        (from, loss) => {
-          this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
-        },
-      );
+      pool = new NodePool(node, this.#poolLimits(), this.#poolHooks(cluster, node));
       nodes.set(node, pool);
     }
     return pool;
+  }
+
+  #poolHooks(cluster: string, node: NodeAddress): PoolHooks {
+    const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'as-client' };
+    const { pool, limits } = this.settings;
+    const { flusher } = this;
+    const bounds = { connectTimeoutMs: pool.connectTimeoutMs, maxPacketBytes: limits.maxPacketBytes };
+    return {
+      nowMs: () => this.nowMs(),
+      connect: (profile, events) =>
+        new ServerConnection({ node, profile, tls: tlsSettings, flusher, ...bounds, ...events }),
+      setUp: (link, ready) => setUp(link, this.bringUpOptions(cluster), ready),
+      onIdleClosed: (from, loss) => {
+        this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
+      },
+      readInsertId: (link) => {
+        if (link.insertIdOf !== null) runQuietly(link, [readInsertId(link, link.insertIdOf)], () => {});
+      },
+      onProgress: (ended, eachUs) => {
+        for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs);
+      },
+    };
+  }
+
+  /** What bringing a server connection of the cluster up to a session's state needs to know. */
+  bringUpOptions(cluster: string): BringUpOptions {
+    let options = this.#bringUp.get(cluster);
+    const flavor = this.flavor(cluster);
+    if (options === undefined || options.flavor !== flavor) {
+      options = { flavor, cluster, directory: this.directory, accepted: new Accepted() };
+      this.#bringUp.set(cluster, options);
+    }
+    return options;
   }
 
   pools(cluster: string): Iterable<NodePool> {
@@ -363,15 +390,16 @@ export class GatewayWorker {
   }
 
   #poolLimits(): PoolLimits {
-    const { pool, limits, hold } = this.settings;
+    const { pool, hold } = this.settings;
     const share = (total: number): number => Math.max(1, Math.floor(total / this.#options.workers));
     return {
       maxConnections: share(pool.maxPerNode),
       maxConnecting: pool.maxConnecting,
-      connectTimeoutMs: pool.connectTimeoutMs,
-      maxPacketBytes: limits.maxPacketBytes,
+      connectRate: share(pool.connectRate),
       maxWaiting: hold.maxStatements,
-      spareTimeoutMs: SPARE_TIMEOUT_MS,
+      idleTimeoutMs: pool.idleTimeoutMs,
+      minConnections: pool.minPerAccount,
+      maxLifetimeMs: pool.maxLifetimeMs,
     };
   }
 
@@ -398,20 +426,12 @@ export class GatewayWorker {
 
   // ---- counting -------------------------------------------------------------------------------------------------
 
-  statementStarted(client: Client): void {
-    this.#endpoint(client).statements++;
-  }
-
   statementFinished(): void {
     if (this.#drains.size > 0) this.#checkDrains();
   }
 
-  held(client: Client, waiting: boolean): void {
-    this.#endpoint(client).held += waiting ? 1 : -1;
-  }
-
   errorFor(client: Client): void {
-    this.#endpoint(client).errors++;
+    client.counters.errors++;
     this.#meter(client.cluster).failed();
   }
 
@@ -463,14 +483,14 @@ export class GatewayWorker {
 
   #tick(): void {
     this.#routes.tick(this.nowMs(), this.#options.controlled());
-    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) if (pool.waiting > 0) pool.tick();
+    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.tick();
     if (this.#drains.size > 0) this.#checkDrains();
   }
 
   #everySecond(): void {
     const now = this.nowMs();
     for (const client of this.#clients.values()) client.tick(now);
-    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.tick();
+    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.trim();
     this.#options.send({ type: 'counters', counters: this.counters() });
   }
 

@@ -1,6 +1,5 @@
 // A KILL on the server itself, over a server connection of its own and with the victim's own account: every account
 // may kill its own threads.
-import { Command, commandPacket } from '../wire/index.ts';
 import type { Client } from './client.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { runQuietly } from './quiet.ts';
@@ -15,9 +14,9 @@ export function killThread(worker: GatewayWorker, victim: Client, link: ServerCo
     tls: serverTls[victim.cluster] ?? { mode: 'as-client' },
     connectTimeoutMs: pool.connectTimeoutMs,
     maxPacketBytes: limits.maxPacketBytes,
+    flusher: null,
     onReady: () => {
-      const packet = commandPacket(Command.QUERY, sql);
-      runQuietly(connection, [{ packet, shape: 'result', status: 0 }], () => connection.quit());
+      runQuietly(connection, [{ packet: connection.query(sql), what: 'KILL' }], () => connection.quit());
     },
     onLost: (loss) => {
       if (loss.kind !== 'closed')

@@ -24,8 +24,10 @@ export function killVictim(
   if (victim === undefined || !victim.loggedIn) return 'unknown';
   if (user !== victim.user) return 'denied';
   worker.count('kills', queryOnly ? 'query' : 'connection');
-  const { link } = victim;
-  if (link !== null && link.busy) killThread(worker, victim, link, queryOnly);
+  const link = victim.activeLink;
+  const told = victim.statement?.interrupt() ?? false;
+  // A connection that strangers share is not to go for one of them: at most its statement is stopped.
+  if (link !== null && link.busy && !told) killThread(worker, victim, link, queryOnly || victim.link === null);
   if (!queryOnly) victim.killed();
   return 'done';
 }

@@ -40,6 +40,10 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
     learned.link.insertIdOf = session;
   }
   if (flags.setsNames) learnNames(session, text, options);
+  // What was reported is not what stays; what stays is reported with the next answer.
+  if (flags.setsUnreported) session.uncertain = true;
+  // A server reports the time that was set before.
+  if (kind === 'set' && text !== null && UNSETS_TIME.test(text.toString('latin1'))) session.unsetVariable('timestamp');
   if (flags.setsRole) learnRole(session, text, options);
   if (flags.touchesSessionTracking) session.pin('session-tracking');
   if (flags.setsUserVariable) learnUserVariables(session, request);
@@ -111,10 +115,12 @@ function learnTemporaryTables(
   }
 }
 
+const UNSETS_TIME = /\btimestamp[`\s]*:?=\s*(default|0)\b/i;
+
 /** Of `SET NAMES … COLLATE …` servers tell the character set only. */
 function learnNames(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {
   const names = text === null ? null : setNames(text, options);
-  if (names === null) session.pin('unknown-effect');
+  if (names === null || names.collation === 'default') session.collationUnknown = true;
   else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
 }
 

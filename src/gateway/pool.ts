@@ -59,6 +59,8 @@ export interface PoolHooks {
   setUp(connection: ServerConnection, ready: () => void): void;
   /** A connection that nobody waited on was closed from the other side. */
   onIdleClosed(node: NodeAddress, loss: Loss): void;
+  /** A free connection has a LAST_INSERT_ID() that nobody has read yet. */
+  readInsertId(connection: ServerConnection): void;
   /** What statements took. */
   onProgress(ended: readonly Exchange[], eachUs: number): void;
 }
@@ -104,6 +106,8 @@ export class Lane {
   connecting = 0;
   waiting = 0;
   usedMs = 0;
+  /** Nobody has used it for long: it was taken off the pool. */
+  gone = false;
 
   constructor(profile: LoginProfile) {
     this.profile = profile;
@@ -321,6 +325,11 @@ export class NodePool {
 
   /** Several times a second: refuses who waited too long, and looks for slow heads. */
   tick(): void {
+    for (const lane of this.#lanes.values()) {
+      for (const link of lane.free) {
+        if (link.insertIdOf?.insertIdOn === link && !link.busy) this.#hooks.readInsertId(link);
+      }
+    }
     const slowSince = performance.now() - SLOW_MS;
     if (this.#shared > 0) {
       for (const lane of this.#lanes.values()) {
@@ -349,8 +358,10 @@ export class NodePool {
         const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
         if (idle || now > seat.expiresMs) link.quit();
       }
-      if (unused && lane.members === 0 && lane.waiting === 0) this.#lanes.delete(key);
-      else if (!unused && lane.usedMs > 0 && lane.members < keep && this.#mayOpen()) this.#open(lane);
+      if (unused && lane.members === 0 && lane.waiting === 0) {
+        lane.gone = true;
+        this.#lanes.delete(key);
+      } else if (!unused && lane.usedMs > 0 && lane.members < keep && this.#mayOpen()) this.#open(lane);
     }
   }
 

@@ -244,7 +244,7 @@ export class ServerConnection implements Flushable {
   }
 
   /** COM_QUERY as this connection's capabilities want it. */
-  query(sql: string): Buffer {
+  query(sql: string | Buffer): Buffer {
     return commandPacket(Command.QUERY, sql);
   }
 

@@ -17,6 +17,8 @@ export type Pin =
   | 'handler'
   /** A user variable whose value is too long to carry about, or cannot be read. */
   | 'user-variable'
+  /** A system variable that means something on the server connection it was set on only, such as insert_id. */
+  | 'unmovable-variable'
   /** The client tells the server what to report: what we must know may be missing. */
   | 'session-tracking'
   /** A routine or a text that we do not understand changed something that no server names. */
@@ -41,20 +43,30 @@ export interface PreparedStatement {
 const NOT_STATE = new Set([
   'statement_id',
   'last_gtid',
-  'gtid_next',
-  'insert_id',
   'last_insert_id',
   'warning_count',
   'error_count',
   'in_transaction',
-  'pseudo_thread_id',
   'autocommit', // part of the status flags
   'transaction_read_only',
   'identity',
-  'rand_seed1',
-  'rand_seed2',
   'character_set_database', // follow the schema, and may not be set by everybody
   'collation_database',
+]);
+
+/** For the next statement only, or reported with another value than they have: where they were set they stay. */
+const UNMOVABLE = new Set([
+  'insert_id',
+  'rand_seed1',
+  'rand_seed2',
+  'gtid_next',
+  'gtid_seq_no',
+  'gtid_domain_id',
+  'server_id',
+  'pseudo_thread_id',
+  'pseudo_slave_mode',
+  'pseudo_replica_mode',
+  'skip_replication',
 ]);
 
 /** The variables by which we make servers report; a client's own view of them is left alone. */
@@ -88,6 +100,8 @@ export class SessionState {
   calcFoundRows = false;
   /** A statement failed that may have changed something before: the server tells with its next answer. */
   uncertain = false;
+  /** A character set was chosen, and its collation is not told. */
+  collationUnknown = false;
   /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. */
   rowCount = 0n;
   foundRows = 0;
@@ -121,7 +135,7 @@ export class SessionState {
     if (this.diagnostics) return 'diagnostics';
     if (this.calcFoundRows) return 'counts';
     if (this.oneShot !== null) return 'one-shot-transaction';
-    return this.#dirty === null && !this.uncertain ? null : 'reading-back';
+    return this.#dirty === null && !this.uncertain && !this.collationUnknown ? null : 'reading-back';
   }
 
   pin(pin: Pin, name = '*'): void {
@@ -176,6 +190,7 @@ export class SessionState {
     }
     for (const change of changes) {
       if (change.kind === 'schema') schema = change.schema === '' ? null : change.schema;
+      else if (change.kind === 'variable' && UNMOVABLE.has(change.name)) this.pin('unmovable-variable');
       else if (change.kind === 'variable' && !NOT_STATE.has(change.name) && !TRACKING.test(change.name)) {
         variables ??= new Map(this.state.variables);
         variables.set(change.name, change.value);
@@ -200,6 +215,12 @@ export class SessionState {
 
   setVariable(name: string, value: string): void {
     this.state = changed(this.state, { variables: new Map(this.state.variables).set(name, value) });
+  }
+
+  /** As at login again, though the server reports a value. */
+  unsetVariable(name: string): void {
+    const variables = new Map(this.state.variables);
+    if (variables.delete(name)) this.state = changed(this.state, { variables });
   }
 
   // ---- user variables -------------------------------------------------------------------------------------------
@@ -232,14 +253,15 @@ export class SessionState {
 
   /** Something is to be read back, and a read would not disturb what may still be asked for. */
   get needsReadBack(): boolean {
-    return (this.#dirty !== null || this.uncertain) && !this.inTransaction && !this.diagnostics && !this.calcFoundRows;
+    const needed = this.#dirty !== null || this.uncertain || this.collationUnknown;
+    return needed && !this.inTransaction && !this.diagnostics && !this.calcFoundRows;
   }
 
   /** They cannot be read back. */
   giveUpReadingBack(): void {
-    if (this.#dirty === null) return;
     this.#dirty = null;
     this.uncertain = false;
+    this.collationUnknown = false;
     this.pin('user-variable');
   }
 
@@ -296,6 +318,7 @@ export class SessionState {
     this.diagnostics = false;
     this.calcFoundRows = false;
     this.uncertain = false;
+    this.collationUnknown = false;
     this.rowCount = 0n;
     this.foundRows = 0;
   }

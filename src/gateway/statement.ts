@@ -17,7 +17,7 @@ import {
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
-import { type BringUp, bringUp } from './bring-up.ts';
+import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
@@ -80,6 +80,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   /** Nothing is sent ahead unseen any more: it failed once. */
   #careful = false;
   #killed = false;
+  #sentState: LinkState | null = null;
 
   constructor(client: Client, packet: Packet, request: ServerRequest) {
     this.#client = client;
@@ -244,10 +245,10 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   /** A read that neither its order nor its connection matters to. */
   #mayShare(): boolean {
     const { session, link, worker } = this.#client;
-    const { sql, command, executes } = this.#request;
+    const { sql, command, executesPlainly } = this.#request;
     if (!sql.rerunnable || link !== null || !worker.settings.pool.pipelining || this.#quiet !== null) return false;
     if (session.hold !== null || !session.autocommit || this.#packet.raw.length > MAX_SHARED_BYTES) return false;
-    if (command === Command.STMT_EXECUTE) return executes === 'plainly';
+    if (command === Command.STMT_EXECUTE) return executesPlainly;
     return command === Command.QUERY || command === Command.STMT_PREPARE;
   }
 
@@ -293,12 +294,13 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   #linked(link: ServerConnection): void {
     this.#link = link;
     const { session } = this.#client;
-    const { statement, simple } = this.#request;
+    const { statement, plain } = this.#request;
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
     // The usual case: the connection is as the session wants it.
-    if (simple && link.state === session.state && prepared !== undefined) {
-      const foreign = !this.shareable && link.insertIdOf !== null && link.insertIdOf !== session;
-      if (!foreign) return this.#send(link, prepared);
+    if (plain && link.state === session.state && prepared !== undefined) {
+      const rescue = !this.shareable && link.insertIdOf !== null && link.insertIdOf !== session;
+      const oneShot = session.oneShot !== null && session.oneShotOn !== link;
+      if (!rescue && !oneShot) return this.#send(link, prepared);
     }
     if (prepared === undefined && this.#request.command === Command.STMT_RESET) return this.#answerOk();
     if (prepared === undefined && this.#request.command === Command.STMT_FETCH) {
@@ -308,7 +310,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   }
 
   #bringUp(link: ServerConnection): void {
-    const ahead = bringUp(link, this, this.#client);
+    const ahead = this.#client.bringUp(link, this.#request, this.shareable);
     if ('fetchFrom' in ahead) return this.#fetchInsertId(link, ahead.fetchFrom);
     if ('unreachable' in ahead) {
       this.#client.giveUp(link);
@@ -335,12 +337,12 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   }
 
   #broughtUp(link: ServerConnection, ahead: BringUp, result: QuietResult): void {
-    if (this.#step !== 'bringing-up') return this.#client.notBroughtUp(link, result.kind === 'done');
-    if (result.kind === 'done') {
-      const { statement } = this.#request;
-      if (statement !== null && ahead.prepares) this.#client.addPrepared(link, statement.logical, result.statementId);
-      return this.#linked(link); // a stranger's statement may have come in between
+    const { statement } = this.#request;
+    if (result.kind === 'done' && statement !== null && ahead.prepares) {
+      this.#client.addPrepared(link, statement.logical, result.statementId);
     }
+    if (this.#step !== 'bringing-up') return; // its client left
+    if (result.kind === 'done') return this.#linked(link); // once more: a stranger's statement may have come in between
     this.#unsent(link, result);
   }
 
@@ -387,6 +389,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     this.#changedState = false;
     this.#explained = false;
     this.#warnings = 0;
+    this.#sentState = session.state;
     link.lastSession = session;
     if (statement === null || !prepared) return link.send(this.#packet.raw, this);
     if (command !== Command.STMT_EXECUTE) return link.send(patchStatementId(this.#packet.raw, prepared.id), this);
@@ -481,7 +484,8 @@ export class Statement implements Waiter, Exchange, LinkRequest {
       link.closeStatement(statementId);
       return statementId;
     }
-    return this.#client.prepared(link, this.#packet.raw, this.#request, statementId, { parameters, columns });
+    const text = this.#request.text as Buffer;
+    return this.#client.prepared(link, this.#packet.raw, text, statementId, { parameters, columns });
   }
 
   // ---- learn, finish --------------------------------------------------------------------------------------------
@@ -490,32 +494,36 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     if (this.#step !== 'sent') return;
     if (this.#unfit !== null) return this.#onUnfit(this.#unfit);
     const link = this.#link as ServerConnection;
-    if (this.#failed) learnFromFailure(this.#client, this.#request, this.shareable);
-    else this.#learn(link);
     const { session } = this.#client;
-    if (session.inTransaction && this.#request.sql.flags.release) session.transactionEnded();
-    link.hasDiagnostics = this.#failed || this.#warnings > 0;
+    const { sql, command } = this.#request;
+    if (this.#failed) learnFromFailure(session, this.#request, this.shareable);
+    else this.#learn(link);
+    if (session.inTransaction && sql.flags.release) session.transactionEnded();
+    const diagnostics = this.#failed || this.#warnings > 0;
+    link.hasDiagnostics = diagnostics;
+    if (!sql.flags.asksPrevious) {
+      const again = diagnostics && this.shareable && command === Command.QUERY;
+      this.#client.rememberWarned(again ? this.#packet.raw : null);
+    }
     if (!this.shareable) link.state = session.state;
     // No read that may share does this; if one did, nobody behind it knows what he runs with.
-    else if (link.state !== session.state && !this.#client.sharedStateHolds(link)) {
-      link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
-    }
+    else if (session.state !== this.#sentState) link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
     this.#finish();
   }
 
   #learn(link: ServerConnection): void {
     const { session } = this.#client;
-    const { command, result } = this.#request;
-    if (result) {
+    const { command, reads } = this.#request;
+    if (reads) {
       session.foundRows = link.scanner.rows;
-      if (link.scanner.rows > 0 || this.shareable) session.rowCount = -1n;
+      session.rowCount = -1n;
     }
     if (command === Command.SET_OPTION) session.setMultiStatements(this.#packet.payload.readUInt16LE(1));
     if (command === Command.STMT_RESET || (this.#status & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
     if (command === Command.INIT_DB) session.chooseSchema(this.#packet.payload.toString('utf8', 1));
     if (command !== Command.QUERY && command !== Command.STMT_EXECUTE) return;
-    learnFromText(this.#client, this.#request, {
+    learnFromText(session, this.#request, {
       warnings: this.#warnings,
       shared: this.shareable,
       link,
@@ -565,7 +573,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     if (this.#step === 'done' || this.#step === 'dropped') return;
     const { session } = this.#client;
     this.#blame(loss);
-    if (this.#step !== 'sent' || (!sent && !this.#wasInTransaction)) return this.#again();
+    if (this.#step !== 'sent' || !(sent || this.#wasInTransaction)) return this.#again();
     const shown = this.#shown;
     const inTransaction = this.#wasInTransaction;
     const { autocommit } = session;

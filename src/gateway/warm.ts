@@ -75,6 +75,7 @@ export class Warmer {
       profile,
       tls: this.#tls,
       ...this.#limits,
+      flusher: null,
       onReady: () => connection.quit(),
       // Whatever went wrong: the login that matters comes later, and will say so.
       onLost: () => {

@@ -98,6 +98,26 @@ export interface ServerTlsSettings {
   ca?: string;
 }
 
+/** Server connections. */
+export interface PoolSettings {
+  /** All workers together. */
+  maxPerNode: number;
+  /** Being opened at a time, a worker. */
+  maxConnecting: number;
+  /** Opened in a second, all workers together. */
+  connectRate: number;
+  connectTimeoutMs: number;
+  /** A free connection is closed after this time, down to `minPerAccount`. */
+  idleTimeoutMs: number;
+  /** Kept open for each account that is in use, a worker. */
+  minPerAccount: number;
+  maxLifetimeMs: number;
+  /** Prepared statements on one connection; the one not used for longest is closed. */
+  maxPreparedPerConnection: number;
+  /** Reads of several sessions may be queued on one connection. */
+  pipelining: boolean;
+}
+
 /** Everything a worker must know to serve; sent once, before it listens. */
 export interface GatewaySettings {
   endpoints: EndpointSettings[];
@@ -106,7 +126,7 @@ export interface GatewaySettings {
   rsaKey: string;
   serverTls: Record<string, ServerTlsSettings>; // by cluster
   hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
-  pool: { maxPerNode: number; maxConnecting: number; connectTimeoutMs: number };
+  pool: PoolSettings;
   limits: {
     maxClients: number; // over all endpoints of one worker
     maxPacketBytes: number;

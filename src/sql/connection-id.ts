@@ -31,15 +31,27 @@ const newLevel = (clause: Level['clause']): Level => ({ clause, itemStart: 0, it
  * The literal's type may differ from the call's in length and sign. Classifies the text: `lastDigest` is of it, then.
  */
 export function rewriteConnectionId(text: Buffer, options: ClassifyOptions, id: number): Buffer | null {
-  if (!Number.isSafeInteger(id) || id < 0 || !mayBeRewritten(classify(text, options))) return null;
+  if (!Number.isSafeInteger(id) || id < 0 || !classify(text, options).flags.connectionId) return null;
+  return rewriteCalls(text, options, { connection_id: String(id) });
+}
+
+/**
+ * The same for any functions without arguments: `calls` has the integer that each stands for, by its name in lower case.
+ */
+export function rewriteCalls(
+  text: Buffer,
+  options: ClassifyOptions,
+  calls: Readonly<Record<string, string>>,
+): Buffer | null {
+  if (!mayBeRewritten(classify(text, options))) return null;
   const tokens = readTokens(text, options);
-  const edits = tokens === null ? null : new Rewriter(text, tokens, options.flavor === 'mariadb', id).edits();
+  const edits = tokens === null ? null : new Rewriter(text, tokens, options.flavor === 'mariadb', calls).edits();
   return edits === null || edits.length === 0 ? null : edited(text, edits);
 }
 
 function mayBeRewritten({ kind, flags }: Classification): boolean {
   // What is defined outlives the connection.
-  if (!flags.connectionId || flags.implicitCommit || flags.temporaryTable) return false;
+  if (flags.implicitCommit || flags.temporaryTable) return false;
   switch (kind) {
     case 'read':
     case 'locking-read':
@@ -64,7 +76,7 @@ function edited(text: Buffer, edits: Edit[]): Buffer {
   return Buffer.concat([...parts, text.subarray(at)]);
 }
 
-const CALL = /^[`"]?connection_id[`"]?\s*\(\s*\)$/i;
+const CALL = /^[`"]?\w+[`"]?\s*\(\s*\)$/;
 const DECLARERS: ReadonlySet<string> = new Set(
   'into insert ignore replace table references with recursive as from join update key index'.split(' '),
 );
@@ -82,16 +94,16 @@ class Rewriter {
   readonly #text: Buffer;
   readonly #tokens: readonly Token[];
   readonly #mariadb: boolean;
-  readonly #id: string;
+  readonly #calls: ReadonlyMap<string, string>;
   readonly #edits: Edit[] = [];
   #levels: Level[] = [newLevel('other')];
   #doubtful = false;
 
-  constructor(text: Buffer, tokens: readonly Token[], mariadb: boolean, id: number) {
+  constructor(text: Buffer, tokens: readonly Token[], mariadb: boolean, calls: Readonly<Record<string, string>>) {
     this.#text = text;
     this.#tokens = tokens;
     this.#mariadb = mariadb;
-    this.#id = String(id);
+    this.#calls = new Map(Object.entries(calls));
   }
 
   /** Null where anything is in doubt. */
@@ -180,7 +192,11 @@ class Rewriter {
     if (name === undefined || this.#tokens[at + 1]?.kind !== T.open || this.#tokens[at - 1]?.kind === T.dot) {
       return false;
     }
-    return name.keyword === 'connection_id' || (name.kind === T.quoted && /^.connection_id.$/i.test(name.text));
+    return this.#valueOf(name) !== undefined;
+  }
+
+  #valueOf(name: Token): string | undefined {
+    return this.#calls.get(name.kind === T.quoted ? name.text.slice(1, -1).toLowerCase() : name.keyword);
   }
 
   #replace(at: number): void {
@@ -195,7 +211,7 @@ class Rewriter {
       // Digits must not run into a name behind them, nor into the version of an executable comment.
       const before = /[0-9!.]/.test(this.#slice(name.start - 1, name.start)) ? ' ' : '';
       const behind = /[\w$.\x80-\xff]/.test(this.#slice(end.stop, end.stop + 1)) ? ' ' : '';
-      this.#edit(name.start, end.stop, before + this.#id + behind);
+      this.#edit(name.start, end.stop, before + (this.#valueOf(name) ?? '') + behind);
       this.#level.hasCall = this.#level.itemHasCall = true;
     }
   }
