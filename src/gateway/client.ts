@@ -9,13 +9,13 @@ import {
   encodeErr,
   frame,
   type Packet,
-  PacketReader,
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
-import { readRequest } from './command.ts';
+import { findStatement, readRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
+import { Inbox } from './inbox.ts';
 import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
@@ -37,6 +37,7 @@ const NET_TIMEOUT_MS = 30_000;
 const STALLED_TIMEOUT_MS = 60_000;
 /** Commands sent ahead are read no further than this while one is being answered. */
 const READ_AHEAD_BYTES = 1 << 20;
+const NO_BYTES = Buffer.alloc(0);
 
 export type LostState = { error: ErrPacket } | { rolledBack: true };
 
@@ -53,7 +54,7 @@ export class Client implements LinkOwner {
   /** The link has the session's state. */
   linkIsCurrent = false;
   #socket: Socket;
-  #reader: PacketReader;
+  #inbox: Inbox;
   #login: Login | null;
   #nonce: Buffer = Buffer.alloc(0);
   #statement: Statement | null = null;
@@ -76,7 +77,7 @@ export class Client implements LinkOwner {
     this.#socket = socket;
     this.#outbox = new Outbox(socket, worker.settings.limits.clientBufferBytes, () => worker.nowMs());
     this.#lastReadMs = worker.nowMs();
-    this.#reader = new PacketReader(worker.settings.limits.maxPacketBytes);
+    this.#inbox = new Inbox(worker.settings.limits.maxPacketBytes, () => this.#onInflated());
     this.#attach(socket);
     this.#login = new Login(this, socket, (result) => this.#onLogin(result));
   }
@@ -128,25 +129,44 @@ export class Client implements LinkOwner {
   #take(chunk: Buffer): void {
     if (this.#closed) return;
     this.#lastReadMs = this.worker.nowMs();
-    if (this.#login !== null) return this.#login.onData(chunk);
-    this.#reader.push(chunk);
+    this.#inbox.push(chunk);
     this.#readOn();
   }
 
   #readOn(): void {
     while (!this.#closed && !this.#closing) {
-      const busy = this.#waiting || (this.#statement !== null && !this.#statement.takesFile);
-      if (busy) {
-        if (this.#reader.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
+      if (this.#busy) {
+        if (this.#inbox.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
         return;
       }
-      const packet = this.#reader.next();
+      if (this.#login !== null) {
+        const bytes = this.#inbox.nextBytes();
+        if (bytes === null) break;
+        this.#login.onData(bytes);
+        continue;
+      }
+      const packet = this.#inbox.next();
       if (packet === null) break;
       this.#onPacket(packet);
     }
-    const { fault } = this.#reader;
+    const { fault } = this.#inbox;
     if (fault === 'packet-too-large') this.end(gatewayError('packet-too-large'));
     else if (fault === 'sequence') this.end(gatewayError('packets-out-of-order'));
+    else if (fault === 'corrupt') this.end(gatewayError('malformed-packet'));
+    else if (this.#inbox.inflating && this.#inbox.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
+  }
+
+  /** Commands are not read on. */
+  get #busy(): boolean {
+    if (this.#waiting) return true;
+    // A file goes no faster than its server takes it.
+    return this.#statement !== null && (!this.#statement.takesFile || this.#socket.isPaused());
+  }
+
+  /** A large frame was decompressed. */
+  #onInflated(): void {
+    if (!this.#busy) this.#socket.resume();
+    this.#onData(NO_BYTES);
   }
 
   /** Writes to the client. False: it reads too slowly; wait for `onceDrained`. */
@@ -159,14 +179,18 @@ export class Client implements LinkOwner {
   }
 
   setReading(reading: boolean): void {
-    if (reading) this.#socket.resume();
-    else this.#socket.pause();
+    if (!reading) this.#socket.pause();
+    else {
+      this.#socket.resume();
+      if (this.#inbox.bufferedBytes > 0) this.#onData(NO_BYTES);
+    }
   }
 
   /** Says why, and closes once that is written. */
   end(err: ErrPacket, sequence = 1): void {
     if (this.#closing) return;
     this.#closing = true;
+    if (sequence === 0) this.#inbox.restartNumbers();
     this.ownError(err);
     const who = { client: this.connectionId, address: this.worker.addressOf(this.#socket), user: this.user };
     this.worker.log.info({ ...who, errno: err.errno }, `client closed: ${err.message}`);
@@ -203,7 +227,7 @@ export class Client implements LinkOwner {
   /** Ends half commands and answers that nobody reads. */
   tick(nowMs: number): void {
     if (this.#login !== null) return;
-    const halfRead = this.#statement === null && this.#reader.bufferedBytes > 0;
+    const halfRead = this.#statement === null && this.#inbox.bufferedBytes > 0;
     const waitsForFile = this.#statement?.takesFile ?? false;
     if ((halfRead || waitsForFile) && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
       this.worker.log.info({ client: this.connectionId, reason: 'net-read-timeout' }, 'client closed: half a packet');
@@ -246,17 +270,21 @@ export class Client implements LinkOwner {
     this.worker.loggedIn(this);
     if (result.database === null) {
       this.write(frame(plainOk(this.session.status, this.capabilities), result.sequence));
-      return this.#afterLogin(result.rest);
+      return this.#afterLogin(result);
     }
     this.#selectSchema(result.database, (err) => {
       if (err !== null) return this.end(err, result.sequence);
       this.write(frame(plainOk(this.session.status, this.capabilities), result.sequence));
-      this.#afterLogin(result.rest);
+      this.#afterLogin(result);
     });
   }
 
-  #afterLogin(rest: Buffer): void {
-    if (rest.length > 0) this.#reader.push(rest);
+  #afterLogin({ compression, rest }: LoggedIn): void {
+    if (compression !== null) {
+      this.#outbox.compress(compression);
+      this.#inbox.decompress(compression);
+    }
+    if (rest.length > 0) this.#inbox.push(rest);
     this.#readOn();
   }
 
@@ -338,7 +366,7 @@ export class Client implements LinkOwner {
       this.worker.pool(this.cluster, link.node).setIdle(link);
     this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (this.#reader.bufferedBytes > 0) this.#readOn();
+    if (this.#inbox.bufferedBytes > 0) this.#readOn();
   }
 
   /** COM_RESET_CONNECTION: the state is as after login; the server connection is as good as any other. */
@@ -377,7 +405,7 @@ export class Client implements LinkOwner {
   }
 
   #longData(packet: Packet, statementId: number): void {
-    const statement = this.session.statements.get(statementId);
+    const statement = findStatement(this.session, statementId);
     if (statement === undefined) return; // no answer to this command, not even an error
     statement.longDataBytes += packet.raw.length;
     if (statement.longDataBytes > this.worker.settings.limits.maxPacketBytes)
@@ -386,9 +414,10 @@ export class Client implements LinkOwner {
   }
 
   #closeStatement(statementId: number): void {
-    const statement = this.session.statements.get(statementId);
+    const statement = findStatement(this.session, statementId);
     if (statement === undefined) return;
-    this.session.statements.delete(statementId);
+    this.session.statements.delete(statement.id);
+    if (this.session.lastPrepared === statement) this.session.lastPrepared = null;
     const id = this.link?.prepared.get(statement);
     if (this.link === null || id === undefined) return;
     this.link.prepared.delete(statement);

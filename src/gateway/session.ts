@@ -72,6 +72,8 @@ export class SessionState {
   /** Values as SQL literals. */
   userVariables = new Map<string, string>();
   statements = new Map<number, PreparedStatement>();
+  /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */
+  lastPrepared: PreparedStatement | null = null;
   lastInsertId = 0n;
   /** Status flags of the last answer. */
   status: number = ServerStatus.AUTOCOMMIT;
@@ -131,6 +133,7 @@ export class SessionState {
     this.variables.clear();
     this.userVariables.clear();
     this.statements.clear();
+    this.lastPrepared = null;
     this.lastInsertId = 0n;
     this.status = ServerStatus.AUTOCOMMIT;
     this.autocommit = true;
@@ -153,6 +156,7 @@ export class SessionState {
     const bound = { types: null, typesSentOn: null, longData, longDataBytes: 0 };
     const statement: PreparedStatement = { id, packet, sql, parameters, columns, ...bound };
     this.statements.set(id, statement);
+    this.lastPrepared = statement;
     return statement;
   }
 
