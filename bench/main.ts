@@ -179,6 +179,38 @@ program.addCommand(
   }),
 );
 
+program.addCommand(
+  command('volume', 'one large result and one large LOAD DATA LOCAL: direct, HAProxy, Evenkeel', 3)
+    .option('--mib <n>', 'of each', wholeNumber(1, 65_536), 1024)
+    .option('--row-bytes <n>', 'of a row, and of a line', wholeNumber(2, 4_194_304), 1024)
+    .option('--peers <list>', 'who is measured', oneOf(PEER_NAMES), ['direct', 'haproxy', 'evenkeel'])
+    .action(async (options: Common & { mib: number; rowBytes: number; peers: PeerName[] }) => {
+      const { benchVolume } = await import('./volume.ts');
+      const { mib, rowBytes, peers } = options;
+      finish(await benchVolume({ ...common(options), mib, rowBytes, peers }), options.json);
+    }),
+);
+
+program.addCommand(
+  command('idle', 'clients that are logged in and do nothing: time and memory', 3)
+    .option('--clients <n>', 'logged in at the end', wholeNumber(1, 60_000), 10_000)
+    .action(async (options: Common & { clients: number }) => {
+      const { benchIdle } = await import('./idle.ts');
+      finish(await benchIdle({ ...common(options), clients: options.clients }), options.json);
+    }),
+);
+
+program.addCommand(
+  command('prepared-memory', 'many executions of a few prepared statements: memory at the quarter points', 1)
+    .option('--clients <n>', 'connections, each with 24 statements', wholeNumber(1, 2000), 200)
+    .option('--executions <n>', 'in all', wholeNumber(4, 100_000_000), 1_000_000)
+    .action(async (options: Common & { clients: number; executions: number }) => {
+      const { benchPreparedMemory } = await import('./prepared-memory.ts');
+      const { clients, executions } = options;
+      finish(await benchPreparedMemory({ ...common(options), clients, executions }), options.json);
+    }),
+);
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -66,7 +66,9 @@ export async function withPeers<T>(
     const withEvenkeel = (): Promise<T> => {
       if (!has('evenkeel')) return finish();
       const cluster = tls ? '    serverTls: { mode: required }' : '';
-      const setUp = { nodes: 1, replication: 'async', workers: 1, cluster, config } as const;
+      // The certificate that Router shows, too: sysbench knows whose signature to expect.
+      const shown = tls ? `\ntls: { cert: ${dataDir}/server-cert.pem, key: ${dataDir}/server-key.pem }` : '';
+      const setUp = { nodes: 1, replication: 'async', workers: 1, cluster, config: config + shown } as const;
       return withProfiles(profileDir, (profiles) =>
         inFrontOf(sandbox, setUp, async (evenkeel: Evenkeel) => {
           const pids = await evenkeel.workerPids();

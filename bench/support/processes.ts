@@ -32,6 +32,19 @@ export function leashed(argv: readonly string[]): string[] {
   return setpriv === undefined ? [...argv] : [setpriv, '--pdeathsig', 'KILL', '--', ...argv];
 }
 
+/** Lets this process and those that it starts from now on open so many files. Throws where that is not allowed. */
+export function makeRoomForFiles(count: number): void {
+  const limits = /^Max open files\s+(\S+)\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
+  // A Node.js process takes all that its hard limit allows.
+  const hard = limits?.[2] === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limits?.[2]);
+  if (hard >= count) return;
+  try {
+    execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${count}:${count}`], { stdio: 'pipe' });
+  } catch {
+    throw new Error(`${count} open files are needed, and only ${hard} allowed: raise the hard limit (ulimit -Hn)`);
+  }
+}
+
 export interface RunOptions {
   env?: Record<string, string>;
   cwd?: string;

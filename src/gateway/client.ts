@@ -9,14 +9,14 @@ import {
   encodeErr,
   frame,
   type Packet,
-  PacketReader,
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
 import { type BringUp, type BringUpOptions, bringUp, type Obstacle, readBack, readInsertId, recycle } from './bring-up.ts';
-import { readRequest, type ServerRequest, withConnectionId } from './command.ts';
+import { findStatement, readRequest, type ServerRequest, withConnectionId } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
+import { Inbox } from './inbox.ts';
 import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
@@ -33,6 +33,7 @@ const NET_TIMEOUT_MS = 30_000;
 const STALLED_TIMEOUT_MS = 60_000;
 /** Commands sent ahead are read no further than this while one is being answered. */
 const READ_AHEAD_BYTES = 1 << 20;
+const NO_BYTES = Buffer.alloc(0);
 
 /** What an endpoint counts, one worker's share. */
 export interface EndpointCounts {
@@ -69,7 +70,7 @@ export class Client implements LinkOwner {
   /** The last read, where it left warnings behind on a connection that others have used since. */
   #warned: Buffer | null = null;
   #socket: Socket;
-  #reader: PacketReader;
+  #inbox: Inbox;
   #login: Login | null;
   #nonce: Buffer = Buffer.alloc(0);
   #statement: Statement | null = null;
@@ -101,7 +102,7 @@ export class Client implements LinkOwner {
     this.#socket = socket;
     this.#outbox = new Outbox(socket, worker.settings.limits.clientBufferBytes, () => worker.nowMs());
     this.#lastReadMs = worker.nowMs();
-    this.#reader = new PacketReader(worker.settings.limits.maxPacketBytes);
+    this.#inbox = new Inbox(worker.settings.limits.maxPacketBytes, () => this.#onInflated());
     this.#attach(socket);
     this.#login = new Login(this, socket, (result) => this.#onLogin(result));
   }
@@ -162,25 +163,44 @@ export class Client implements LinkOwner {
   #take(chunk: Buffer): void {
     if (this.#closed) return;
     this.#lastReadMs = this.worker.nowMs();
-    if (this.#login !== null) return this.#login.onData(chunk);
-    this.#reader.push(chunk);
+    this.#inbox.push(chunk);
     this.#readOn();
   }
 
   #readOn(): void {
     while (!this.#closed && !this.#closing) {
-      const busy = this.#waiting || (this.#statement !== null && !this.#statement.takesFile);
-      if (busy) {
-        if (this.#reader.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
+      if (this.#busy) {
+        if (this.#inbox.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
         return;
       }
-      const packet = this.#reader.next();
+      if (this.#login !== null) {
+        const bytes = this.#inbox.nextBytes();
+        if (bytes === null) break;
+        this.#login.onData(bytes);
+        continue;
+      }
+      const packet = this.#inbox.next();
       if (packet === null) break;
       this.#onPacket(packet);
     }
-    const { fault } = this.#reader;
+    const { fault } = this.#inbox;
     if (fault === 'packet-too-large') this.end(gatewayError('packet-too-large'));
     else if (fault === 'sequence') this.end(gatewayError('packets-out-of-order'));
+    else if (fault === 'corrupt') this.end(gatewayError('malformed-packet'));
+    else if (this.#inbox.inflating && this.#inbox.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
+  }
+
+  /** Commands are not read on. */
+  get #busy(): boolean {
+    if (this.#waiting) return true;
+    // A file goes no faster than its server takes it.
+    return this.#statement !== null && (!this.#statement.takesFile || this.#socket.isPaused());
+  }
+
+  /** A large frame was decompressed. */
+  #onInflated(): void {
+    if (!this.#busy) this.#socket.resume();
+    this.#onData(NO_BYTES);
   }
 
   /** Writes to the client. False: it reads too slowly; wait for `onceDrained`. */
@@ -193,14 +213,18 @@ export class Client implements LinkOwner {
   }
 
   setReading(reading: boolean): void {
-    if (reading) this.#socket.resume();
-    else this.#socket.pause();
+    if (!reading) this.#socket.pause();
+    else {
+      this.#socket.resume();
+      if (this.#inbox.bufferedBytes > 0) this.#onData(NO_BYTES);
+    }
   }
 
   /** Says why, and closes once that is written. */
   end(err: ErrPacket, sequence = 1): void {
     if (this.#closing) return;
     this.#closing = true;
+    if (sequence === 0) this.#inbox.restartNumbers();
     this.ownError(err);
     const who = { client: this.connectionId, address: this.worker.addressOf(this.#socket), user: this.user };
     this.worker.log.info({ ...who, errno: err.errno }, `client closed: ${err.message}`);
@@ -237,7 +261,7 @@ export class Client implements LinkOwner {
   /** Ends half commands and answers that nobody reads. */
   tick(nowMs: number): void {
     if (this.#login !== null) return;
-    const halfRead = this.#statement === null && this.#reader.bufferedBytes > 0;
+    const halfRead = this.#statement === null && this.#inbox.bufferedBytes > 0;
     const waitsForFile = this.#statement?.takesFile ?? false;
     if ((halfRead || waitsForFile) && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
       this.worker.log.info({ client: this.connectionId, reason: 'net-read-timeout' }, 'client closed: half a packet');
@@ -280,17 +304,21 @@ export class Client implements LinkOwner {
     this.worker.loggedIn(this);
     if (result.database === null) {
       this.write(frame(plainOk(this.session.status, this.capabilities), result.sequence));
-      return this.#afterLogin(result.rest);
+      return this.#afterLogin(result);
     }
     this.#selectSchema(result.database, (err) => {
       if (err !== null) return this.end(err, result.sequence);
       this.write(frame(plainOk(this.session.status, this.capabilities), result.sequence));
-      this.#afterLogin(result.rest);
+      this.#afterLogin(result);
     });
   }
 
-  #afterLogin(rest: Buffer): void {
-    if (rest.length > 0) this.#reader.push(rest);
+  #afterLogin({ compression, rest }: LoggedIn): void {
+    if (compression !== null) {
+      this.#outbox.compress(compression);
+      this.#inbox.decompress(compression);
+    }
+    if (rest.length > 0) this.#inbox.push(rest);
     this.#readOn();
   }
 
@@ -382,7 +410,7 @@ export class Client implements LinkOwner {
     if (this.link !== null) this.#settle(this.link);
     this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (this.#reader.bufferedBytes > 0) this.#readOn();
+    if (this.#inbox.bufferedBytes > 0) this.#readOn();
   }
 
   /** Between statements: the server connection is given back, if nothing holds it. */
@@ -436,7 +464,7 @@ export class Client implements LinkOwner {
   }
 
   #longData(packet: Packet, statementId: number): void {
-    const statement = this.session.statements.get(statementId);
+    const statement = findStatement(this.session, statementId);
     if (statement === undefined) return; // no answer to this command, not even an error
     statement.longData ??= [];
     statement.longDataBytes += packet.raw.length;
@@ -447,7 +475,9 @@ export class Client implements LinkOwner {
 
   /** Others may have it too: server connections close what was not used for longest (prepared.ts). */
   #closeStatement(statementId: number): void {
-    this.session.closeStatement(statementId);
+    const statement = findStatement(this.session, statementId);
+    if (statement === undefined) return;
+    this.session.closeStatement(statement.id);
     this.session.unpin('cursor');
     if (this.link !== null && this.#statement === null) this.#settle(this.link);
   }

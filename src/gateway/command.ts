@@ -241,9 +241,16 @@ function knownOf(logical: LogicalStatement, session: SessionState, flavor: Flavo
   return fresh;
 }
 
+/** Drivers of MariaDB send an execution ahead of the answer that would tell them the id. */
+const LAST_PREPARED = 0xffffffff;
+
+export function findStatement(session: SessionState, id: number): PreparedStatement | undefined {
+  return id === LAST_PREPARED ? (session.lastPrepared ?? undefined) : session.statements.get(id);
+}
+
 function statementRequest(command: number, payload: Buffer, session: SessionState, flavor: Flavor): Request {
   const id = statementId(payload);
-  const statement = session.statements.get(id);
+  const statement = findStatement(session, id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
   const { logical } = statement;
   if (command !== Command.STMT_EXECUTE) {

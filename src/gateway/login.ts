@@ -4,9 +4,12 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import tls from 'node:tls';
+import type { Flavor } from '../messages/index.ts';
 import {
   Capability,
   type ChangeUser,
+  CompressedStream,
+  compressionOf,
   type ErrPacket,
   encodeGreeting,
   frame,
@@ -31,6 +34,8 @@ export interface LoggedIn {
   profile: LoginProfile;
   profileKey: string;
   database: string | null;
+  /** Null where the client is logged in already: its stream goes on as it is. */
+  compression: CompressedStream | null;
   nonce: Buffer;
   /** Of the packet that ends the login. */
   sequence: number;
@@ -38,11 +43,12 @@ export interface LoggedIn {
   rest: Buffer;
 }
 
-/** What Evenkeel offers to clients; compression and query attributes are not among it. */
+/** What Evenkeel offers to clients of both families. */
 const OFFERED =
   (DIALECT |
     Capability.LONG_PASSWORD |
     Capability.CONNECT_WITH_DB |
+    Capability.COMPRESS |
     Capability.NO_SCHEMA |
     Capability.PROTOCOL_41 |
     Capability.SSL |
@@ -55,6 +61,10 @@ const OFFERED =
     Capability.DEPRECATE_EOF) >>>
   0;
 
+function offeredTo(flavor: Flavor): number {
+  return flavor === 'mysql' ? (OFFERED | Capability.ZSTD_COMPRESSION_ALGORITHM) >>> 0 : OFFERED;
+}
+
 /** utf8mb4_general_ci, which both families know. */
 const DEFAULT_COLLATION = 45;
 const MAX_LOGIN_PACKET_BYTES = 128 * 1024;
@@ -66,6 +76,7 @@ interface Asked {
   database: string | null;
   capabilities: number;
   collation: number;
+  zstdLevel: number;
 }
 
 export class Login {
@@ -84,6 +95,8 @@ export class Login {
   /** An answer is being verified; the client has nothing to say meanwhile. */
   #verifying = false;
   #refreshed = false;
+  /** COM_CHANGE_USER. */
+  #anew = false;
 
   constructor(client: Client, socket: Socket, done: (result: LoggedIn) => void, nonce?: Buffer) {
     const { worker } = client;
@@ -113,7 +126,9 @@ export class Login {
     login.#sequence = sequence;
     const { user, authResponse, authPlugin, database } = request;
     const collation = request.collation ?? client.session.collation;
-    login.#asked = { user, authResponse, authPlugin, database, capabilities: client.capabilities, collation };
+    const { capabilities } = client;
+    login.#asked = { user, authResponse, authPlugin, database, capabilities, collation, zstdLevel: 0 };
+    login.#anew = true;
     // After the caller has stored the login: an immediate answer must find it there.
     queueMicrotask(() => login.#authenticate(true));
     return login;
@@ -129,8 +144,9 @@ export class Login {
     this.#reader.push(chunk);
     try {
       for (let packet = this.#next(); packet !== null; packet = this.#next()) {
-        if (packet.sequence !== (this.#sequence & 0xff)) return this.#refuse(gatewayError('packets-out-of-order'));
-        this.#sequence = packet.lastSequence + 1;
+        if (this.#numbered && packet.sequence !== (this.#sequence & 0xff))
+          return this.#refuse(gatewayError('packets-out-of-order'));
+        this.#sequence = (this.#numbered ? packet.lastSequence : this.#sequence) + 1;
         this.#onPacket(packet);
       }
       if (this.#reader.fault !== null) this.#refuse(gatewayError('handshake-failed', this.#reader.fault));
@@ -143,6 +159,11 @@ export class Login {
         old ? worker.refusal(this.#client, { kind: 'old-client' }) : gatewayError('handshake-failed', error.message),
       );
     }
+  }
+
+  /** Within compression, clients number packets as they like. */
+  get #numbered(): boolean {
+    return !this.#anew || compressionOf(this.#client.capabilities) === null;
   }
 
   #next(): Packet | null {
@@ -168,7 +189,7 @@ export class Login {
       serverVersion,
       connectionId,
       nonce: this.#nonce,
-      capabilities: OFFERED,
+      capabilities: offeredTo(flavor),
       collation: DEFAULT_COLLATION,
       status: ServerStatus.AUTOCOMMIT,
       authPlugin: flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password',
@@ -185,7 +206,7 @@ export class Login {
       return this.#startTls();
     }
     const response = parseHandshakeResponse(packet.payload);
-    const capabilities = (response.capabilities & OFFERED) >>> 0;
+    const capabilities = (response.capabilities & offeredTo(this.#client.worker.flavor(this.#client.cluster))) >>> 0;
     const { user, authResponse, authPlugin, database } = response;
     this.#asked = {
       user,
@@ -194,6 +215,7 @@ export class Login {
       database,
       capabilities,
       collation: response.collation || DEFAULT_COLLATION,
+      zstdLevel: response.zstdLevel,
     };
     this.#authenticate(false);
   }
@@ -287,10 +309,18 @@ export class Login {
       profile,
       profileKey: keyOf(profile),
       database: asked.database,
+      compression: this.#anew ? null : this.#compression(asked),
       nonce: this.#nonce,
       sequence: this.#sequence,
       rest: this.#reader.bufferedBytes > 0 ? this.#reader.takeRest() : Buffer.alloc(0),
     });
+  }
+
+  #compression({ capabilities, zstdLevel }: Asked): CompressedStream | null {
+    const algorithm = compressionOf(capabilities);
+    if (algorithm === null) return null;
+    const maxBytes = this.#client.worker.settings.limits.maxPacketBytes;
+    return new CompressedStream({ algorithm, level: zstdLevel, maxBytes });
   }
 
   #send(payload: Buffer): void {

@@ -1,6 +1,7 @@
 // What is on its way to one client: pieces of answers are gathered and written in one system call, at the answer's end
 // or at the end of the turn of the event loop in which they came.
 import type { Socket } from 'node:net';
+import type { CompressedStream } from '../wire/index.ts';
 
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 16 * 1024;
@@ -11,6 +12,7 @@ export class Outbox {
   #nowMs: () => number;
   #pieces: Buffer[] = [];
   #bytes = 0;
+  #compression: CompressedStream | null = null;
   /** Since when the client has left an answer unread; null while it reads. */
   stalledSinceMs: number | null = null;
 
@@ -27,6 +29,12 @@ export class Outbox {
     this.#socket = socket;
   }
 
+  /** What is written from now on is compressed. */
+  compress(compression: CompressedStream): void {
+    this.flush();
+    this.#compression = compression;
+  }
+
   /** False: the client reads too slowly; wait for `onceDrained`. */
   write(piece: Buffer): boolean {
     this.#pieces.push(piece);
@@ -36,11 +44,12 @@ export class Outbox {
   }
 
   flush = (): void => {
-    const pieces = this.#pieces;
+    let pieces = this.#pieces;
     if (pieces.length === 0 || this.#socket.writableEnded || this.#socket.destroyed) return;
     const join = pieces.length > 1 && this.#bytes <= JOIN_BYTES;
     this.#pieces = [];
     this.#bytes = 0;
+    if (this.#compression !== null) pieces = this.#compression.encode(pieces);
     if (pieces.length === 1) this.#socket.write(pieces[0] as Buffer);
     else if (join) this.#socket.write(Buffer.concat(pieces));
     else {
@@ -62,7 +71,8 @@ export class Outbox {
 
   /** The last words. */
   end(piece: Buffer): void {
+    this.write(piece);
     this.flush();
-    this.#socket.end(piece);
+    this.#socket.end();
   }
 }

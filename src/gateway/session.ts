@@ -105,6 +105,8 @@ export class SessionState {
   /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. */
   rowCount = 0n;
   foundRows = 0;
+  /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */
+  lastPrepared: PreparedStatement | null = null;
   #statements: Map<number, PreparedStatement> | null = null;
   #pins: Set<Pin> | null = null;
   /** Names of what pins, by pin; `*` where some are not known. */
@@ -298,10 +300,12 @@ export class SessionState {
     if (this.#nextStatementId > 0x7fffffff) this.#nextStatementId = 1;
     const statement: PreparedStatement = { id, logical, types: null, longData: null, longDataBytes: 0 };
     this.#statements.set(id, statement);
+    this.lastPrepared = statement;
     return statement;
   }
 
   closeStatement(id: number): void {
+    if (this.lastPrepared?.id === id) this.lastPrepared = null;
     this.#statements?.delete(id);
   }
 
@@ -311,6 +315,7 @@ export class SessionState {
   reset(): void {
     this.state = changed(AT_LOGIN, { schema: this.state.schema });
     this.#statements = null;
+    this.lastPrepared = null;
     this.knowInsertId(0n);
     this.status = ServerStatus.AUTOCOMMIT;
     this.oneShot = null;

@@ -13,7 +13,6 @@ import {
   frame,
   type OkPacket,
   type Packet,
-  renumber,
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
@@ -433,6 +432,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   error(err: ErrPacket, first: boolean): boolean {
     if (this.#step !== 'sent') return false;
     this.#failed = true;
+    if (this.shape === 'prepare') this.#client.session.lastPrepared = null;
     if (isShutdown(err) && first) {
       this.#unfit = { kind: 'shutdown', err };
       return false;
@@ -465,9 +465,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   filePacket(packet: Packet): void {
     const link = this.#link;
     if (link === null || this.#step !== 'sent') return;
-    const shift = link.scanner.sequenceShift;
-    // The client numbered it behind packets that only it has seen.
-    if (shift !== 0) renumber(packet.raw, -shift);
+    link.scanner.numberFile(packet.raw);
     const more = link.write(packet.raw);
     if (packet.payload.length === 0) {
       this.#file = 'sent';

@@ -1,7 +1,8 @@
 // From a text to its classification: walks over the statements of a text, joins what was noted and hands out the result.
 // Results without variables or a KILL are shared, so that the hot path makes no object.
 import { Cursor, F } from './cursor.ts';
-import { type Dialect, T } from './lexer.ts';
+import { T } from './kinds.ts';
+import type { Dialect } from './lexer.ts';
 import { statement } from './statements.ts';
 import type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 

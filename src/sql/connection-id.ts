@@ -1,7 +1,7 @@
 // Replaces CONNECTION_ID() by the id that the client knows, so that a statement means the same on whichever server
 // connection it runs. A select item keeps the column's name, which servers make of the text as it is written.
 import { classify } from './classify.ts';
-import { T } from './lexer.ts';
+import { T } from './kinds.ts';
 import { readTokens, type Token } from './tokens.ts';
 import type { Classification, ClassifyOptions } from './types.ts';
 

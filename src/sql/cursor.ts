@@ -1,7 +1,8 @@
 // Walks over a statement's tokens and notes, whatever the statement is, what matters anywhere in it: user and system
 // variables, calls, locking clauses, INTO. The handlers of single verbs (statements.ts, set.ts) only steer it.
 
-import { type Dialect, Lexer, T } from './lexer.ts';
+import { T } from './kinds.ts';
+import { type Dialect, Lexer } from './lexer.ts';
 import { variableName } from './names.ts';
 import { TRAIT, traitsOf, W } from './words.ts';
 

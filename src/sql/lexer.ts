@@ -1,57 +1,24 @@
 // Splits a statement's bytes into tokens the way the server's own lexer does, without making an object for any of them:
 // the current token is in the lexer's fields. Where two servers, or two settings of one, could read a text differently,
 // the lexer says `broken`, and the statement is then `unknown`.
+import {
+  AT,
+  BACKSLASH,
+  BACKTICK,
+  BLANK,
+  classOf,
+  DIGIT,
+  DOUBLE_QUOTE,
+  EOF,
+  HIGH,
+  LETTER,
+  QUOTE,
+  SLASH,
+  STAR,
+} from './bytes.ts';
+import { markKind, T } from './kinds.ts';
 import { findWord, fold, HASH_SEED, mix } from './words.ts';
 
-/** The kinds of token. */
-export const T = {
-  end: 0,
-  /** An unquoted identifier or keyword; `word` is its number. */
-  word: 1,
-  /** An identifier in backticks, or in double quotes with ANSI_QUOTES. */
-  quoted: 2,
-  string: 3,
-  number: 4,
-  /** `@name`, also quoted. */
-  userVariable: 5,
-  /** `@@name`: the first part; `.name` follows as tokens of their own. */
-  systemVariable: 6,
-  open: 7,
-  close: 8,
-  comma: 9,
-  semicolon: 10,
-  dot: 11,
-  assign: 12,
-  equals: 13,
-  other: 14,
-} as const;
-
-// Classes of a byte.
-const OTHER = 0;
-const BLANK = 1;
-const LETTER = 2;
-const DIGIT = 3;
-const HIGH = 4;
-
-const CLASS = new Uint8Array(256);
-for (let byte = 0; byte < 256; byte++) {
-  const char = String.fromCharCode(byte);
-  if (byte >= 0x80) CLASS[byte] = HIGH;
-  else if (/[A-Za-z_$]/.test(char)) CLASS[byte] = LETTER;
-  else if (/[0-9]/.test(char)) CLASS[byte] = DIGIT;
-  else if (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)) CLASS[byte] = BLANK;
-  else CLASS[byte] = OTHER;
-}
-const classOf = (byte: number): number => CLASS[byte] ?? OTHER;
-
-const EOF = -1;
-const QUOTE = 0x27;
-const DOUBLE_QUOTE = 0x22;
-const BACKTICK = 0x60;
-const BACKSLASH = 0x5c;
-const STAR = 0x2a;
-const SLASH = 0x2f;
-const AT = 0x40;
 /** What a literal counts for in the digest: the same as a prepared statement's parameter. */
 const PLACEHOLDER = 0x3f;
 
@@ -500,22 +467,5 @@ export class Lexer {
     const kind = this.#name(next);
     this.start = start;
     return kind === T.word ? T.systemVariable : kind;
-  }
-}
-
-function markKind(byte: number): number {
-  switch (byte) {
-    case 0x28:
-      return T.open;
-    case 0x29:
-      return T.close;
-    case 0x2c:
-      return T.comma;
-    case 0x3b:
-      return T.semicolon;
-    case 0x3d:
-      return T.equals;
-    default:
-      return T.other;
   }
 }

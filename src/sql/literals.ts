@@ -1,7 +1,8 @@
 // `SET @a = literal`: the one way of setting user variables whose effect is known without asking the server.
 
 import { MAX_USER_VARIABLES } from './cursor.ts';
-import { type Dialect, Lexer, T } from './lexer.ts';
+import { T } from './kinds.ts';
+import { type Dialect, Lexer } from './lexer.ts';
 import { variableName } from './names.ts';
 import type { ClassifyOptions } from './types.ts';
 import { W } from './words.ts';

@@ -1,6 +1,6 @@
 // Which objects of the server connection a statement makes or lets go of: temporary tables, prepared statements, locks,
 // XA. A second look, for statements whose flags or kind call for it.
-import { T } from './lexer.ts';
+import { T } from './kinds.ts';
 import { unquoted, Walk } from './tokens.ts';
 import type { ClassifyOptions } from './types.ts';
 

@@ -1,7 +1,7 @@
 // SET in all its forms. What it changes decides where it may run and what must be restored elsewhere.
 
 import { type Cursor, F } from './cursor.ts';
-import { T } from './lexer.ts';
+import { T } from './kinds.ts';
 import type { StatementKind } from './types.ts';
 import { W } from './words.ts';
 

@@ -1,6 +1,6 @@
 // The settings of a session that servers do not report, or not wholly: SET NAMES … COLLATE and SET ROLE. A second look,
 // for texts with the flags `setsNames` and `setsRole`.
-import { T } from './lexer.ts';
+import { T } from './kinds.ts';
 import { unquoted, Walk } from './tokens.ts';
 import type { ClassifyOptions } from './types.ts';
 

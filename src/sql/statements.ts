@@ -1,7 +1,7 @@
 // The handler of each verb: finds a statement's kind. A handler is entered with the cursor on the verb and leaves it on
 // the statement's end. What no handler knows is `unknown`.
 import { ASKS, type Cursor, F } from './cursor.ts';
-import { T } from './lexer.ts';
+import { T } from './kinds.ts';
 import { setStatement } from './set.ts';
 import type { StatementKind } from './types.ts';
 import { W } from './words.ts';

@@ -1,6 +1,7 @@
 // A text as a list of tokens, for the slower second looks (objects, settings, connection-id): those are made for few
 // statements only and may make objects. What cannot be read with certainty gives no list at all.
-import { Lexer, T } from './lexer.ts';
+import { T } from './kinds.ts';
+import { Lexer } from './lexer.ts';
 import type { ClassifyOptions } from './types.ts';
 
 /** A longer text is not looked at a second time. */

@@ -3,6 +3,7 @@
 export * from './auth/index.ts';
 export * from './auth-packets.ts';
 export * from './capabilities.ts';
+export { CompressedStream, compressionOf } from './compressed.ts';
 export * from './handshake.ts';
 export { asPacket, commandPacket, frame, HEADER_BYTES, type Packet, PacketReader, renumber } from './packet.ts';
 export { ProtocolError } from './payload.ts';

@@ -70,13 +70,16 @@ export type FramingFault = 'packet-too-large' | 'sequence';
 export class PacketReader {
   fault: FramingFault | null = null;
   #maxBytes: number;
+  #numbersAnew: boolean;
   #chunks: Buffer[] = [];
   #buffered = 0;
   /** Bytes needed before looking again pays. */
   #wanted = HEADER_BYTES;
 
-  constructor(maxBytes: number) {
+  /** `numbersAnew`: within compression clients number as they like; each packet is numbered from 0 then. */
+  constructor(maxBytes: number, numbersAnew = false) {
     this.#maxBytes = maxBytes;
+    this.#numbersAnew = numbersAnew;
   }
 
   /** Bytes received of a packet that is not complete. */
@@ -109,6 +112,7 @@ export class PacketReader {
     for (;;) {
       if (data.length < at + HEADER_BYTES) return this.#need(at + HEADER_BYTES);
       const length = data.readUIntLE(at, 3);
+      if (this.#numbersAnew) data[at + 3] = (sequence + 1) & 0xff;
       const fragment = data[at + 3] as number;
       if (sequence >= 0 && fragment !== ((sequence + 1) & 0xff)) {
         this.fault = 'sequence';

@@ -74,6 +74,8 @@ export class ResponseScanner {
   #continues = false;
   /** The client was shown a request for its file. */
   #askedForFile = false;
+  /** Of the next packet of that file, as the server counts. */
+  #fileSequence = 0;
   /** Results that ended in this answer. */
   #results = 0;
   #status = 0;
@@ -116,6 +118,16 @@ export class ResponseScanner {
     this.#phase = shape === 'rows' ? 'rows' : shape === 'columns' ? 'definitions' : 'first';
     this.#definitions = shape === 'columns' ? Number.POSITIVE_INFINITY : 0;
     this.#afterDefinitions = 'done';
+  }
+
+  /**
+   * Numbers a packet of the client's file as the server awaits it. The client counts packets that only it has seen, and
+   * with compression counts otherwise altogether.
+   */
+  numberFile(raw: Buffer): void {
+    for (let at = 0; at < raw.length; at += HEADER_BYTES + raw.readUIntLE(at, 3)) {
+      raw[at + 3] = this.#fileSequence++ & 0xff;
+    }
   }
 
   /** How far the client's sequence numbers are ahead of the server's. */
@@ -339,6 +351,7 @@ export class ResponseScanner {
     if (head === 0xfe) return this.#inspectEnd(data, at, end); // COM_SET_OPTION, COM_DEBUG
     if (head === 0xfb) {
       this.#phase = 'infile';
+      this.#fileSequence = (data[at + 3] as number) + 1;
       this.#askedForFile = true;
       (this.#sink as ScannerSink).localInfile();
       return this.#verbatim(data, at, end);

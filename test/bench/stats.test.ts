@@ -44,6 +44,14 @@ test('an aim is met at its bound and missed above it, each by its own statistic'
   );
 });
 
+test('an aim that names a least is met at it and missed below', () => {
+  const verdict = (samples: number[]): string | undefined =>
+    judge({ name: 'times', unit: 'ratio', samples, aims: [{ of: 'p50', atLeast: 1.2 }] }, 0).aims[0]?.verdict;
+  assert.equal(verdict([1.2]), 'met');
+  assert.equal(verdict([1.19]), 'missed');
+  assert.equal(verdict([Number.NaN]), 'missed');
+});
+
 test('an aim is missed where a round did not end, or nothing was measured', () => {
   const figure = { name: 'lost', unit: 'count', aims: [{ of: 'total', atMost: 0 }] } as const;
   const verdict = (samples: number[], failed: number): string | undefined =>
@@ -95,13 +103,16 @@ Latency (ms):
 test("sysbench's report is read to the microsecond", () => {
   assert.deepEqual(parseSysbench(REPORT), {
     queries: 100,
+    transactions: 100,
     seconds: 2,
     queriesPerSecond: 50,
+    transactionsPerSecond: 50,
     meanUs: 142,
     p50Us: 100,
     p95Us: 250,
     p99Us: 250,
     maxUs: 1510,
+    rolledBack: 0,
   });
 });
 
@@ -110,6 +121,8 @@ test('a sysbench run with failed queries, or half a report, is no measurement', 
     () => parseSysbench(REPORT.replace('ignored errors:                      0', 'ignored errors: 3')),
     /3 of/,
   );
+  const deadlocks = REPORT.replace('ignored errors:                      0', 'ignored errors: 3');
+  assert.equal(parseSysbench(deadlocks, false).rolledBack, 3);
   assert.throws(() => parseSysbench(REPORT.slice(0, 700)), /sysbench told no/);
   assert.throws(() => parseSysbench(''), /sysbench told no queries/);
 });

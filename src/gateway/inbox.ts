@@ -1,0 +1,66 @@
+// What has come from one client and was not taken yet: packets, cut out of its bytes, which are compressed or not.
+import { type CompressedStream, type Packet, PacketReader } from '../wire/index.ts';
+
+export type InboxFault = 'packet-too-large' | 'sequence' | 'corrupt';
+
+export class Inbox {
+  #maxPacketBytes: number;
+  #reader: PacketReader;
+  #compression: CompressedStream | null = null;
+  #onReady: () => void;
+
+  /** `onReady`: something can be taken that could not before, though nothing has arrived. */
+  constructor(maxPacketBytes: number, onReady: () => void) {
+    this.#maxPacketBytes = maxPacketBytes;
+    this.#reader = new PacketReader(maxPacketBytes);
+    this.#onReady = onReady;
+  }
+
+  /** What is pushed from now on is compressed. Everything before was taken. */
+  decompress(compression: CompressedStream): void {
+    this.#compression = compression;
+    this.#reader = new PacketReader(this.#maxPacketBytes, true);
+  }
+
+  get bufferedBytes(): number {
+    return this.#reader.bufferedBytes + (this.#compression === null ? 0 : this.#compression.bufferedBytes);
+  }
+
+  /** Why nothing more can be read. */
+  get fault(): InboxFault | null {
+    return this.#reader.fault ?? this.#compression?.fault ?? null;
+  }
+
+  /** `onReady` will be called; what is pushed meanwhile piles up. */
+  get inflating(): boolean {
+    return this.#compression?.inflating ?? false;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#compression === null) this.#reader.push(chunk);
+    else this.#compression.push(chunk);
+  }
+
+  next(): Packet | null {
+    let packet = this.#reader.next();
+    if (this.#compression === null) return packet;
+    while (packet === null && this.#reader.fault === null) {
+      const bytes = this.#compression.next(this.#onReady);
+      if (bytes === null) return null;
+      this.#reader.push(bytes);
+      packet = this.#reader.next();
+    }
+    return packet;
+  }
+
+  /** For who reads packets by himself: a login. */
+  nextBytes(): Buffer | null {
+    if (this.#reader.bufferedBytes > 0) return this.#reader.takeRest();
+    return this.#compression?.next(this.#onReady) ?? null;
+  }
+
+  /** The next answer is one that nothing asked for. */
+  restartNumbers(): void {
+    this.#compression?.restart();
+  }
+}
