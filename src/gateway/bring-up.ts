@@ -10,7 +10,7 @@ import { gatewayError } from './errors.ts';
 import { AT_LOGIN, changed, difference, type LinkState, sameState, type Step, type Terms } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
-import { DIALECT_MULTI_STATEMENTS, loginSettings, type ServerConnection } from './server-connection.ts';
+import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
 import { literalOf, readBackSql, type SessionState, trackingSetup } from './session.ts';
 
 /** What the servers of one cluster are known to accept. */
@@ -32,13 +32,13 @@ export class Accepted {
 const MAX_ACCEPTED = 10_000;
 
 /** Variables that have no value to go back to but by a reset. */
-const SESSION_ONLY = ['sql_log_bin', 'timestamp', 'wait_timeout', 'interactive_timeout', 'sql_mode_ignore_space'];
+const SESSION_ONLY = ['sql_log_bin', 'timestamp'];
 
 /** What goes ahead of a statement. */
 export interface BringUp {
   commands: QuietCommand[];
-  /** The last of them prepares the statement. */
-  prepares: boolean;
+  /** One of them prepares the statement; then the connection's generation of statements, else null. */
+  prepares: number | null;
   /** The statement itself, where it must be put differently on this connection. */
   packet: Packet | null;
   /** Whether the statement can go in the same flight: nothing ahead of it can fail, as far as is known. */
@@ -63,21 +63,30 @@ export function bringUp(
   { session, request, shareable, rerunForDiagnostics }: BringUpFor,
   options: BringUpOptions,
 ): BringUp | Obstacle {
-  const into: BringUp = { commands: [], prepares: false, packet: null, sure: true, sureForReads: true };
+  const into: BringUp = { commands: [], prepares: null, packet: null, sure: true, sureForReads: true };
   const { sql, statement, command } = request;
   const { flags } = sql;
   const ownLast = link.lastSession === session;
-  if (!shareable) addInsertIdRescue(into, link, session);
-  if (!request.plain && link.insertIdOf !== session && seesInsertId(sql)) {
+  // What stands in the way comes first: what is queued below must be sent.
+  const setsInsertId = !request.plain && !hasInsertIdOf(link, session) && seesInsertId(sql);
+  if (setsInsertId) {
     const from = session.insertIdOn as ServerConnection | null;
-    if (from !== null && from !== link) {
-      if (from.ready) return { fetchFrom: from };
-      session.loseInsertId();
-    }
+    // Also where it is this one: it was asked already, before something took the value from it.
+    if (from?.ready === true) return { fetchFrom: from };
+    if (from !== null) session.loseInsertId();
     if (session.insertIdLost && flags.asksInsertId) return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
-    addInsertId(into, link, session);
   }
-  if (!addDifference(into, link, session.state, options)) return { unreachable: true };
+  const wanted = wantedOn(link, session, command);
+  if (difference(link.state, wanted, termsFor(link, options)) === null) return { unreachable: true };
+  if (flags.asksCounts && !ownLast) {
+    into.packet = withCounts(request, session, link);
+    if (into.packet === null) return { error: gatewayError('state-lost', 'FOUND_ROWS() and ROW_COUNT()') };
+  }
+  if (!shareable) addInsertIdRescue(into, link, session);
+  addDifference(into, link, wanted, options);
+  // Asked for, it may be asked for again, and this connection may be gone by then.
+  if (flags.asksInsertId && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
+  if (setsInsertId) addInsertId(into, link, session);
   if (session.oneShot !== null && session.oneShotOn !== link) {
     into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
     into.sure = false;
@@ -87,13 +96,9 @@ export function bringUp(
     if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
     else if (link.hasDiagnostics) addCleanSlate(into, link);
   }
-  if (flags.asksCounts && !ownLast) {
-    into.packet = withCounts(request, session, link);
-    if (into.packet === null) return { error: gatewayError('state-lost', 'FOUND_ROWS() and ROW_COUNT()') };
-  }
   if (statement !== null && command === Command.STMT_EXECUTE && !link.prepared.has(statement.logical)) {
-    into.prepares = true;
-    if (!addPrepare(into, link, statement.logical, options)) return { unreachable: true };
+    // As far as it cannot be prepared as it was (a session without a schema), it is prepared as things are.
+    addPrepare(into, link, statement.logical, options);
   }
   return into;
 }
@@ -132,27 +137,37 @@ function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted
     tracking: trackingSetup(flavor, directory.trackedVariables(cluster)),
     multiStatements: (link.profile.dialect & DIALECT_MULTI_STATEMENTS) !== 0,
     withoutDefault: accepted.withoutDefault,
+    ofLogin: loginVariables(link.profile),
   };
 }
 
-/** Adds what brings `link` to `wanted`; false where nothing can. The link's state is the new one from now on. */
-function addDifference(
-  into: BringUp,
-  link: ServerConnection,
-  wanted: LinkState,
-  options: BringUpOptions,
-): boolean {
-  if (sameState(link.state, wanted)) return true;
+/** Adds what brings `link` to `wanted`, if it can be. The link's state is the new one from now on. */
+function addDifference(into: BringUp, link: ServerConnection, wanted: LinkState, options: BringUpOptions): void {
+  if (sameState(link.state, wanted)) return;
   const steps = difference(link.state, wanted, termsFor(link, options));
-  if (steps === null) return false;
+  if (steps === null) return;
   for (const step of steps) {
+    if (step.kind === 'reset') addReset(into, link);
     into.commands.push(commandFor(link, step, options.accepted));
-    if (step.kind === 'reset') link.prepared.clear();
-    const sure = step.kind === 'query' ? step.sure || options.accepted.has(step.sql) : step.kind === 'option';
+    const sure: boolean = step.kind === 'query' ? step.sure || options.accepted.has(step.sql) : step.kind === 'option';
     into.sure &&= sure;
   }
   link.state = wanted;
-  return true;
+}
+
+/** What the session wants of the link. A command that chooses the schema does not care which one there was. */
+function wantedOn(link: ServerConnection, { state }: SessionState, command: number): LinkState {
+  if (command !== Command.INIT_DB || link.state.schema === state.schema) return state;
+  return changed(state, { schema: link.state.schema });
+}
+
+/** A reset takes more than state: what nobody has read yet is read before, and what was prepared is gone after it. */
+function addReset(into: BringUp, link: ServerConnection): void {
+  const { insertIdOf } = link;
+  if (insertIdOf?.insertIdOn === link) into.commands.push(readInsertId(link, insertIdOf));
+  link.insertIdOf = null;
+  link.prepared.clear();
+  into.sureForReads = false;
 }
 
 function commandFor(link: ServerConnection, step: Step, accepted: Accepted): QuietCommand {
@@ -181,14 +196,17 @@ function addPrepare(
   link: ServerConnection,
   statement: LogicalStatement,
   options: BringUpOptions,
-): boolean {
+): void {
   const wanted = link.state;
-  const there = link.state.preparesAs === statement.state.preparesAs;
-  if (!there && !addDifference(into, link, statement.state, options)) return false;
+  const there = statement.seesUserVariables
+    ? sameState(link.state, statement.state)
+    : link.state.preparesAs === statement.state.preparesAs;
+  if (!there) addDifference(into, link, statement.state, options);
   into.commands.push({ packet: statement.packet, what: 'prepare', shape: 'prepare' });
+  into.prepares = link.prepared.generation;
   into.sure = false;
   into.sureForReads = false;
-  return there || addDifference(into, link, wanted, options);
+  if (!there) addDifference(into, link, wanted, options);
 }
 
 /** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */
@@ -208,10 +226,14 @@ export function readInsertId(link: ServerConnection, session: SessionState): Qui
 
 /** The link's LAST_INSERT_ID() becomes the session's, which is known. */
 function addInsertId(into: BringUp, link: ServerConnection, session: SessionState): void {
-  if (link.insertIdOf === session) return;
   const sql = `SET SESSION last_insert_id=${session.insertId}`;
   into.commands.push({ packet: link.query(sql), what: 'LAST_INSERT_ID()' });
   link.insertIdOf = session;
+  link.insertIdVersion = session.insertIdVersion;
+}
+
+function hasInsertIdOf(link: ServerConnection, session: SessionState): boolean {
+  return link.insertIdOf === session && link.insertIdVersion === session.insertIdVersion;
 }
 
 /** No warnings of strangers: the session's own last statement left none. */

@@ -21,7 +21,7 @@ import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import type { Lane, LinkOwner, NodePool } from './pool.ts';
-import type { LogicalStatement } from './prepared.ts';
+import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
 import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
@@ -41,11 +41,6 @@ export interface EndpointCounts {
   held: number;
   statements: number;
   errors: number;
-}
-
-interface StatementShape {
-  parameters: number;
-  columns: number;
 }
 
 export type LostState = { error: ErrPacket } | { rolledBack: true };
@@ -535,12 +530,9 @@ export class Client implements LinkOwner {
     for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
   }
 
-  /** The client prepared a statement. Returns the id that it is to see. */
-  prepared(link: ServerConnection, packet: Buffer, text: Buffer, id: number, shape: StatementShape): number {
-    const { parameters, columns } = shape;
-    const logical = this.worker.statements.find(packet, text, this.session.state, parameters, columns);
-    this.addPrepared(link, logical, id);
-    return this.session.addStatement(logical).id;
+  /** What the client prepares. */
+  logical(packet: Buffer, text: Buffer, shape: StatementShape): LogicalStatement {
+    return this.worker.statements.find(packet, text, this.session.state, shape);
   }
 
   /** Its warnings can be had again by running it again. Null: there are none any more. */

@@ -70,7 +70,6 @@ function plain(kind: Classification['kind'], rerunnable: boolean): Classificatio
 }
 
 const READ = plain('read', true);
-const READ_OF_ID: Classification = { ...READ, flags: { ...NO_FLAGS, connectionId: true } };
 const USE = plain('use', true);
 const SET = plain('set', true);
 const ADMIN = plain('admin', false);
@@ -196,7 +195,8 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
 
 function prepareRequest(text: Buffer, session: SessionState, flavor: Flavor): Request {
   const options = optionsFor(session, flavor);
-  const sql = classify(text, options).flags.connectionId ? READ_OF_ID : READ;
+  const { connectionId, usesUserVariable } = classify(text, options).flags;
+  const sql = connectionId || usesUserVariable ? { ...READ, flags: { ...NO_FLAGS, connectionId, usesUserVariable } } : READ;
   return { ...server(Command.STMT_PREPARE, 'prepare', sql), text, options, costSlot: PREPARE_SLOT };
 }
 

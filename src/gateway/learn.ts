@@ -35,10 +35,7 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   learnPins(session, sql, text === null ? null : sessionObjects(text, options));
   const opaque = isOpaque(sql);
   if (opaque && learned.unexplainedChange) session.pin('unknown-effect');
-  if (opaque || flags.setsLastInsertId) {
-    session.insertIdIsOn(learned.link);
-    learned.link.insertIdOf = session;
-  }
+  if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
   if (flags.setsUnreported) session.uncertain = true;

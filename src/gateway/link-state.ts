@@ -90,8 +90,10 @@ export interface Terms {
   tracking: string;
   /** The login asked for multi-statements. */
   multiStatements: boolean;
-  /** Variables that turned out to have no DEFAULT, or whose DEFAULT is not what a login gives. */
+  /** Variables that turned out to have no DEFAULT. */
   withoutDefault: ReadonlySet<string>;
+  /** Variables of which the login set another value than DEFAULT. */
+  ofLogin: readonly string[];
 }
 
 /** What SET NAMES of the login sets. */
@@ -111,7 +113,8 @@ export function difference(from: LinkState, to: LinkState, terms: Terms): Step[]
   const gone = [...from.variables.keys()].filter((name) => !to.variables.has(name));
   const charset = gone.some((name) => CHARACTER_SET.has(name));
   const plain = gone.filter((name) => !CHARACTER_SET.has(name));
-  const mustReset = plain.some((name) => terms.withoutDefault.has(name)) || (charset && terms.asAtLogin === null);
+  const noDefault = (name: string): boolean => terms.withoutDefault.has(name) || terms.ofLogin.includes(name);
+  const mustReset = plain.some(noDefault) || (charset && terms.asAtLogin === null);
   return mustReset ? afterReset(from, to, terms) : directly(from, to, terms, plain, charset);
 }
 

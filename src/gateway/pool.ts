@@ -119,6 +119,11 @@ function reachable(link: ServerConnection, wanted: LinkState): boolean {
   return !(state.schema !== null && wanted.schema === null) && !(state.role !== null && wanted.role === null);
 }
 
+/** Closed now, it would take somebody's LAST_INSERT_ID() with it. */
+function hasUnread(link: ServerConnection): boolean {
+  return link.insertIdOf?.insertIdOn === link;
+}
+
 export class NodePool {
   readonly node: NodeAddress;
   #limits: PoolLimits;
@@ -299,7 +304,7 @@ export class NodePool {
     const now = this.#hooks.nowMs();
     seat.place = 'free';
     seat.idleSinceMs = now;
-    if (now > seat.expiresMs) return link.quit();
+    if (now > seat.expiresMs && !hasUnread(link)) return link.quit();
     seat.lane.free.push(link);
     if (this.#queue.size > 0) this.#advance();
   }
@@ -326,9 +331,7 @@ export class NodePool {
   /** Several times a second: refuses who waited too long, and looks for slow heads. */
   tick(): void {
     for (const lane of this.#lanes.values()) {
-      for (const link of lane.free) {
-        if (link.insertIdOf?.insertIdOn === link && !link.busy) this.#hooks.readInsertId(link);
-      }
+      for (const link of lane.free) if (hasUnread(link) && !link.busy) this.#hooks.readInsertId(link);
     }
     const slowSince = performance.now() - SLOW_MS;
     if (this.#shared > 0) {
@@ -355,6 +358,7 @@ export class NodePool {
       const keep = unused ? 0 : minConnections;
       for (const link of [...lane.free]) {
         const seat = this.#seat(link);
+        if (hasUnread(link)) continue;
         const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
         if (idle || now > seat.expiresMs) link.quit();
       }
@@ -440,7 +444,7 @@ export class NodePool {
     let sinceMs = Number.POSITIVE_INFINITY;
     for (const other of this.#lanes.values()) {
       // Those of the same lane are left only where they have a state that cannot be undone.
-      const link = other.free[0];
+      const link = other.free.find((each) => !hasUnread(each));
       if (link === undefined || (other === lane && other.free.length > 0 && lane.waiting === 0)) continue;
       const { idleSinceMs } = this.#seat(link);
       if (idleSinceMs >= sinceMs) continue;

@@ -12,6 +12,14 @@ export interface LogicalStatement {
   readonly state: LinkState;
   readonly parameters: number;
   readonly columns: number;
+  /** MySQL takes the types of user variables from their values when it prepares: they belong to the statement, too. */
+  readonly seesUserVariables: boolean;
+}
+
+export interface StatementShape {
+  parameters: number;
+  columns: number;
+  seesUserVariables: boolean;
 }
 
 /** Texts made to fill it up only lose the sharing. */
@@ -21,12 +29,14 @@ export class StatementBook {
   #known = new Map<string, LogicalStatement>();
 
   /** The one statement for this text and state. */
-  find(packet: Buffer, sql: Buffer, state: LinkState, parameters: number, columns: number): LogicalStatement {
-    const key = `${parameters}\0${columns}\0${state.preparesAs}\0${sql.toString('latin1')}`;
+  find(packet: Buffer, sql: Buffer, state: LinkState, shape: StatementShape): LogicalStatement {
+    const { parameters, columns, seesUserVariables } = shape;
+    const context = seesUserVariables ? state.key : state.preparesAs;
+    const key = `${parameters}\0${columns}\0${context}\0${sql.toString('latin1')}`;
     const same = this.#known.get(key);
     if (same !== undefined) return same;
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    const statement = { key, packet: Buffer.from(packet), sql: Buffer.from(sql), state, parameters, columns };
+    const statement = { key, packet: Buffer.from(packet), sql: Buffer.from(sql), state, ...shape };
     this.#known.set(key, statement);
     return statement;
   }
@@ -44,6 +54,8 @@ export interface LinkStatement {
 export class LinkStatements {
   #statements = new Map<LogicalStatement, LinkStatement>();
   #uses = 0;
+  /** Grows with every reset: what was being prepared before it is not there after it. */
+  generation = 0;
 
   get(statement: LogicalStatement): LinkStatement | undefined {
     const found = this.#statements.get(statement);
@@ -72,6 +84,7 @@ export class LinkStatements {
   }
 
   clear(): void {
+    this.generation++;
     this.#statements.clear();
   }
 

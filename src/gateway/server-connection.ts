@@ -70,6 +70,14 @@ export const DIALECT_MULTI_STATEMENTS = Capability.MULTI_STATEMENTS;
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 64 * 1024;
 
+/** The variables that `loginSettings` sets beside the character set. */
+export function loginVariables({ dialect }: LoginProfile): string[] {
+  const names: string[] = [];
+  if ((dialect & Capability.IGNORE_SPACE) !== 0) names.push('sql_mode');
+  if ((dialect & Capability.INTERACTIVE) !== 0) names.push('wait_timeout');
+  return names;
+}
+
 const ALWAYS =
   Capability.LONG_PASSWORD |
   Capability.PROTOCOL_41 |
@@ -142,6 +150,8 @@ export class ServerConnection implements Flushable {
   state: LinkState = AT_LOGIN;
   /** Whose LAST_INSERT_ID() it has. */
   insertIdOf: SessionState | null = null;
+  /** Which of that session's values: it may have had another since, elsewhere. */
+  insertIdVersion = 0;
   /** Whose statement was sent last: ROW_COUNT() and the like are that session's. */
   lastSession: SessionState | null = null;
   /** The last statement left warnings or an error behind. */

@@ -94,6 +94,8 @@ export class SessionState {
   insertIdOn: object | null = null;
   /** It was lost with its server connection. */
   insertIdLost = false;
+  /** Grows with every new value. */
+  insertIdVersion = 0;
   /** Warnings or errors of the last statement may still be asked for, and only on its connection. */
   diagnostics = false;
   /** FOUND_ROWS() after SQL_CALC_FOUND_ROWS: only the server knows. */
@@ -270,8 +272,10 @@ export class SessionState {
   // ---- LAST_INSERT_ID() -----------------------------------------------------------------------------------------
 
   /** The server connection has a value that was not read yet. */
-  insertIdIsOn(link: object): void {
+  insertIdIsOn(link: { insertIdOf: SessionState | null; insertIdVersion: number }): void {
     this.insertIdOn = link;
+    link.insertIdOf = this;
+    link.insertIdVersion = ++this.insertIdVersion;
     this.insertIdLost = false;
   }
 
@@ -316,6 +320,7 @@ export class SessionState {
     this.state = changed(AT_LOGIN, { schema: this.state.schema });
     this.#statements = null;
     this.lastPrepared = null;
+    this.insertIdVersion++;
     this.knowInsertId(0n);
     this.status = ServerStatus.AUTOCOMMIT;
     this.oneShot = null;

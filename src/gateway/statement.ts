@@ -24,7 +24,7 @@ import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { executePacket, patchStatementId } from './execute-packet.ts';
 import type { Waiter } from './hold.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
-import type { LinkState } from './link-state.ts';
+import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
@@ -80,6 +80,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   #careful = false;
   #killed = false;
   #sentState: LinkState | null = null;
+  #generation = 0;
 
   constructor(client: Client, packet: Packet, request: ServerRequest) {
     this.#client = client;
@@ -124,7 +125,9 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   // ---- as the pool sees it --------------------------------------------------------------------------------------
 
   get wanted(): LinkState {
-    return this.#client.session.state;
+    const { state } = this.#client.session;
+    const { command } = this.#request;
+    return command === Command.INIT_DB ? changed(state, { schema: this.#packet.payload.toString('utf8', 1) }) : state;
   }
 
   get expectedUs(): number {
@@ -337,7 +340,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
 
   #broughtUp(link: ServerConnection, ahead: BringUp, result: QuietResult): void {
     const { statement } = this.#request;
-    if (result.kind === 'done' && statement !== null && ahead.prepares) {
+    if (result.kind === 'done' && statement !== null && ahead.prepares === link.prepared.generation) {
       this.#client.addPrepared(link, statement.logical, result.statementId);
     }
     if (this.#step !== 'bringing-up') return; // its client left
@@ -389,6 +392,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     this.#explained = false;
     this.#warnings = 0;
     this.#sentState = session.state;
+    this.#generation = link.prepared.generation;
     link.lastSession = session;
     if (statement === null || !prepared) return link.send(this.#packet.raw, this);
     if (command !== Command.STMT_EXECUTE) return link.send(patchStatementId(this.#packet.raw, prepared.id), this);
@@ -419,10 +423,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     this.#status = ok.status;
     if (this.shareable) return;
     session.rowCount = ok.affectedRows;
-    if (ok.insertId !== 0n) {
-      session.insertIdIsOn(link);
-      link.insertIdOf = session;
-    }
+    if (ok.insertId !== 0n) session.insertIdIsOn(link);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
@@ -483,7 +484,11 @@ export class Statement implements Waiter, Exchange, LinkRequest {
       return statementId;
     }
     const text = this.#request.text as Buffer;
-    return this.#client.prepared(link, this.#packet.raw, text, statementId, { parameters, columns });
+    const seesUserVariables = this.#request.sql.flags.usesUserVariable;
+    const logical = this.#client.logical(this.#packet.raw, text, { parameters, columns, seesUserVariables });
+    // A stranger may have had the connection reset behind it.
+    if (this.#generation === link.prepared.generation) this.#client.addPrepared(link, logical, statementId);
+    return this.#client.session.addStatement(logical).id;
   }
 
   // ---- learn, finish --------------------------------------------------------------------------------------------
@@ -503,9 +508,14 @@ export class Statement implements Waiter, Exchange, LinkRequest {
       const again = diagnostics && this.shareable && command === Command.QUERY;
       this.#client.rememberWarned(again ? this.#packet.raw : null);
     }
-    if (!this.shareable) link.state = session.state;
+    if (!this.shareable) {
+      // A schema that could not be chosen leaves the one that was there.
+      if (!(this.#failed && command === Command.INIT_DB)) link.state = session.state;
+    }
     // No read that may share does this; if one did, nobody behind it knows what he runs with.
-    else if (session.state !== this.#sentState) link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
+    else if (session.state !== this.#sentState) {
+      link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
+    }
     this.#finish();
   }
 

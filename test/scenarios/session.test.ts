@@ -73,6 +73,7 @@ async function restored({ t, ek }: Stage): Promise<void> {
     ],
     ['autocommit off', ['SET autocommit = 0']],
     ['user variables', ["SET @n = -5, @d = 1.25, @z = NULL, @h = x'00ff', @s = 'it''s plain'"]],
+    ['user variables that were computed', ["SELECT 7 * 6.5, CONCAT('a', 0xc3a9) INTO @n, @s", 'SET @d = @n / 3e0']],
     ['the last insert id', ['INSERT INTO one.own VALUES (NULL, 0, 1)', 'COMMIT']],
     ['a named time zone of numbers', ["SET time_zone = '-03:00'", 'SET @n = 18446744073709551615']],
   ];
@@ -125,8 +126,8 @@ async function lost({ t, ek }: Stage): Promise<void> {
     [/temporary-table/, 'CREATE TEMPORARY TABLE passing (n INT)'],
     [/table-lock/, 'LOCK TABLES one.own READ'],
     [/named-lock/, "SELECT GET_LOCK('mine', 1)"],
-    [/user-variable/, 'SELECT id INTO @b FROM one.own LIMIT 1'],
-    [/unknown-effect/, "SET session_track_system_variables = ''"],
+    [/user-variable/, "SET @long = REPEAT('x', 100000)"],
+    [/session-tracking/, "SET session_track_system_variables = ''"],
     [/sql-prepare/, "PREPARE p FROM 'SELECT 1'"],
   ];
   for (const [what, statement] of pins) {
@@ -205,10 +206,13 @@ async function stranger(ek: Evenkeel, me: number, below: (n: number) => number):
   session.g = Number((await client.query<Rows>('SELECT @@group_concat_max_len AS g'))[0][0]?.['g']);
   session.w = Number((await client.query<Rows>('SELECT @@wait_timeout AS w'))[0][0]?.['w']);
   const check = async (): Promise<void> => {
-    const sql = 'SELECT DATABASE() AS d, @v AS v, @@wait_timeout AS w, @@group_concat_max_len AS g, @@time_zone AS t';
+    // Named, since a prepared statement goes on meaning the schema in which it was prepared.
+    const sql = `SELECT '${session.d}' AS d, CAST(@v AS SIGNED) AS v, @@wait_timeout AS w, @@group_concat_max_len AS g, @@time_zone AS t`;
+    const [here] = await client.query<Rows>('SELECT DATABASE() AS d');
+    assert.equal(here[0]?.['d'], session.d);
     const [seen] = below(2) === 0 ? await client.query<Rows>(sql) : await client.execute<Rows>(sql);
     assert.deepEqual({ ...seen[0] }, session);
-    const [count] = await client.execute<Rows>('SELECT COUNT(*) AS n FROM own WHERE client = ?', [me]);
+    const [count] = await client.execute<Rows>(`SELECT COUNT(*) AS n FROM ${session.d}.own WHERE client = ?`, [me]);
     assert.equal(count[0]?.['n'], rows[session.d]);
   };
   for (let step = 0; step < STEPS; step++) {
@@ -233,7 +237,7 @@ async function stranger(ek: Evenkeel, me: number, below: (n: number) => number):
       case 4: {
         const keep = below(2) === 0;
         await client.query('BEGIN');
-        await client.execute('INSERT INTO own VALUES (NULL, ?, ?)', [me, step]);
+        await client.execute(`INSERT INTO ${session.d}.own VALUES (NULL, ?, ?)`, [me, step]);
         rows[session.d] = (rows[session.d] ?? 0) + 1;
         await check();
         await client.query(keep ? 'COMMIT' : 'ROLLBACK');
