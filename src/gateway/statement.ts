@@ -477,6 +477,11 @@ export class Statement implements Waiter, Exchange {
       this.#quietError = err;
       return this.#finish();
     }
+    if (this.#shown && this.#link?.scanner.midPacket) {
+      // Whatever we wrote would be taken for the rest of a row.
+      this.#client.ownError(err);
+      return this.#client.close();
+    }
     // The client goes on sending its file; the error is for its end.
     if (this.#file === 'sending') this.#client.swallowFile(encodeErr(err));
     else this.#client.write(frame(encodeErr(err), sequence));
