@@ -3,7 +3,7 @@
 
 import type { Flavor } from '../messages/index.ts';
 import { type Classification, classify } from '../sql/index.ts';
-import { type AnswerShape, Command, type Packet } from '../wire/index.ts';
+import { type AnswerShape, Command, type Packet, queryTextOffset } from '../wire/index.ts';
 import type { PreparedStatement, SessionState } from './session.ts';
 
 /** Commands that Evenkeel passes or answers. Everything else is refused by name. */
@@ -45,16 +45,19 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(Command).map(([name, byte]) => [byte, `COM_${name}`]),
 );
 
-/** Reads the command byte and what follows it. */
-export function readRequest(packet: Packet, session: SessionState, flavor: Flavor): Request {
+/** Reads the command byte and what follows it. `capabilities`: the client's. Throws ProtocolError. */
+export function readRequest(packet: Packet, session: SessionState, flavor: Flavor, capabilities: number): Request {
   const { payload } = packet;
   const command = payload[0];
   switch (command) {
     case Command.QUERY:
-      return textRequest(command, payload.subarray(1), session, flavor);
+      return textRequest(command, payload.subarray(queryTextOffset(payload, capabilities)), session, flavor);
     case Command.STMT_EXECUTE:
     case Command.STMT_FETCH:
     case Command.STMT_RESET:
+      return statementRequest(command, payload, session, flavor);
+    case Command.STMT_BULK_EXECUTE:
+      if (flavor !== 'mariadb') return { kind: 'refused', name: 'COM_STMT_BULK_EXECUTE' };
       return statementRequest(command, payload, session, flavor);
     case Command.STMT_PREPARE: {
       const text = payload.subarray(1);
@@ -123,6 +126,11 @@ function statementId(payload: Buffer): number {
   return payload.length >= 5 ? payload.readUInt32LE(1) : 0;
 }
 
+/** The command executes a prepared statement. */
+export function executes(command: number): boolean {
+  return command === Command.STMT_EXECUTE || command === Command.STMT_BULK_EXECUTE;
+}
+
 /** Drivers of MariaDB send an execution ahead of the answer that would tell them the id. */
 const LAST_PREPARED = 0xffffffff;
 
@@ -135,6 +143,6 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
   const statement = findStatement(session, id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
   const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
-  const sql = command === Command.STMT_EXECUTE ? classifyFor(statement.sql, session, flavor) : READ;
+  const sql = executes(command) ? classifyFor(statement.sql, session, flavor) : READ;
   return { kind: 'server', command, shape, sql, text: statement.sql, statement };
 }

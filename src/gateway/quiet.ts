@@ -1,9 +1,18 @@
 // Commands of our own on a server connection, whose answers no client sees: session state being restored, a statement
 // being prepared again. All are sent in one flight.
-import { type AnswerShape, Capability, type ErrPacket, PacketReader } from '../wire/index.ts';
+import {
+  type AnswerShape,
+  Capability,
+  Command,
+  type ErrPacket,
+  HEADER_BYTES,
+  PacketReader,
+  queryPacket,
+} from '../wire/index.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
 
 export interface QuietCommand {
+  /** A COM_QUERY as without query attributes; what the connection needs is added. */
   packet: Buffer;
   shape: AnswerShape;
   status: number;
@@ -59,8 +68,13 @@ export function runQuietly(
         callback({ kind: 'lost', loss });
       },
     };
-    link.send(command.packet, exchange);
+    link.send(asSpoken(command.packet, link.capabilities), exchange);
   }
+}
+
+function asSpoken(packet: Buffer, capabilities: number): Buffer {
+  if (packet[HEADER_BYTES] !== Command.QUERY) return packet;
+  return queryPacket(packet.subarray(HEADER_BYTES + 1), capabilities);
 }
 
 /** A text result of one short column and one row: column count, definition, row, end. */

@@ -17,10 +17,10 @@ import {
   type SessionChange,
 } from '../wire/index.ts';
 import type { Client } from './client.ts';
-import { passedRequest, type ServerRequest } from './command.ts';
+import { executes, passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
-import { executePacket, patchStatementId } from './execute-packet.ts';
+import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
 import type { Waiter } from './hold.ts';
 import { learnFromText } from './learn.ts';
 import { outcomeOfLoss } from './outcome.ts';
@@ -282,14 +282,18 @@ export class Statement implements Waiter, Exchange {
     const { statement, command } = this.#request;
     if (statement === null) return link.send(this.#packet.raw, this);
     const id = link.prepared.get(statement) as number;
-    if (command === Command.STMT_EXECUTE) this.#sendExecute(link, statement, id);
+    if (executes(command)) this.#sendExecute(link, statement, id);
     else link.send(patchStatementId(this.#packet.raw, id), this);
   }
 
   #sendExecute(link: ServerConnection, statement: PreparedStatement, id: number): void {
     for (const chunk of statement.longData) link.send(patchStatementId(chunk, id), null);
-    const packet = executePacket(this.#packet, statement, id, statement.typesSentOn === link);
+    const typesKnown = statement.typesSentOn === link;
     statement.typesSentOn = link;
+    if (this.#request.command === Command.STMT_BULK_EXECUTE) {
+      return link.send(bulkExecutePacket(this.#packet, statement, id, typesKnown), this);
+    }
+    const packet = executePacket(this.#packet, statement, id, typesKnown, this.clientCapabilities);
     if (packet.opensCursor) this.#client.session.pins.add('cursor');
     link.send(packet.raw, this);
   }
@@ -386,7 +390,7 @@ export class Statement implements Waiter, Exchange {
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
     if (command === Command.INIT_DB) session.schema = this.#packet.payload.toString('utf8', 1);
     if (session.schema !== null && this.#link !== null) this.#link.hasSchema = true;
-    if (command !== Command.QUERY && command !== Command.STMT_EXECUTE) return;
+    if (command !== Command.QUERY && !executes(command)) return;
     learnFromText(session, sql, this.#request.text, {
       warnings: this.#lastOk?.warnings ?? 0,
       unexplainedChange: this.#changedState && !this.#explained,
