@@ -2,7 +2,7 @@
 // connection has not had them, and every other byte as the client's driver sent it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
+import { bulkExecutePacket, executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
 import type { PreparedStatement } from '../../src/gateway/session.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import { frame, HEADER_BYTES, type Packet, PacketReader } from '../../src/wire/index.ts';
@@ -97,4 +97,25 @@ test('packets too short to be what they say are patched within their bounds or n
     assert.equal(raw.length, HEADER_BYTES + length);
   }
   assert.equal(patchStatementId(Buffer.alloc(9), SERVER_ID).readUInt32LE(5), SERVER_ID);
+});
+
+test("MariaDB's bulk execution: the id is the server's, and the types are sent once to each connection", () => {
+  const bulk = (types: boolean, id = CLIENT_ID): Buffer => {
+    const head = Buffer.alloc(7);
+    head[0] = 0xfa;
+    head.writeUInt32LE(id, 1);
+    head.writeUInt16LE(types ? 0x80 : 0, 5);
+    return Buffer.concat([head, types ? typesOf(2) : Buffer.alloc(0), Buffer.from([0, 1, 0x61, 1, 0, 1, 0x62])]);
+  };
+  const statement = statementOf(2);
+  const send = (types: boolean, known: boolean): Buffer =>
+    packet(bulkExecutePacket(packet(bulk(types)), statement, SERVER_ID, known).subarray(HEADER_BYTES)).payload;
+  assert.deepEqual(send(false, false), bulk(false, SERVER_ID)); // the server judges
+  assert.deepEqual(send(true, false), bulk(true, SERVER_ID));
+  assert.deepEqual(send(false, true), bulk(false, SERVER_ID));
+  assert.deepEqual(send(false, false), bulk(true, SERVER_ID));
+  for (let length = 1; length < 12; length++) {
+    const short = packet(bulk(true).subarray(0, length));
+    assert.equal(bulkExecutePacket(short, statementOf(2), SERVER_ID, false).length, length + HEADER_BYTES);
+  }
 });
