@@ -4,7 +4,7 @@
 import type { Flavor } from '../messages/index.ts';
 import { type Classification, rewriteCalls } from '../sql/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '../wire/index.ts';
-import type { ServerRequest } from './command.ts';
+import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
 import { AT_LOGIN, changed, difference, type LinkState, sameState, type Step, type Terms } from './link-state.ts';
@@ -96,7 +96,7 @@ export function bringUp(
     if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
     else if (link.hasDiagnostics) addCleanSlate(into, link);
   }
-  if (statement !== null && command === Command.STMT_EXECUTE && !link.prepared.has(statement.logical)) {
+  if (statement !== null && executes(command) && !link.prepared.has(statement.logical)) {
     // As far as it cannot be prepared as it was (a session without a schema), it is prepared as things are.
     addPrepare(into, link, statement.logical, options);
   }

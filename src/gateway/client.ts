@@ -340,7 +340,7 @@ export class Client implements LinkOwner {
     if (packet.sequence !== 0) return this.end(gatewayError('packets-out-of-order'), packet.lastSequence + 1);
     let request: ReturnType<typeof readRequest>;
     try {
-      request = readRequest(packet, this.session, this.worker.flavor(this.cluster));
+      request = readRequest(packet, this.session, this.worker.flavor(this.cluster), this.capabilities);
     } catch {
       return this.end(gatewayError('malformed-packet'));
     }

@@ -3,7 +3,7 @@
 
 import type { Flavor } from '../messages/index.ts';
 import { type Classification, type ClassifyOptions, classify, lastDigest, rewriteConnectionId } from '../sql/index.ts';
-import { type AnswerShape, asPacket, Command, commandPacket, type Packet } from '../wire/index.ts';
+import { type AnswerShape, asPacket, Command, frame, type Packet, queryTextOffset } from '../wire/index.ts';
 import { slotOf } from './costs.ts';
 import type { LinkState } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
@@ -78,16 +78,19 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(Command).map(([name, byte]) => [byte, `COM_${name}`]),
 );
 
-/** Reads the command byte and what follows it. */
-export function readRequest(packet: Packet, session: SessionState, flavor: Flavor): Request {
+/** Reads the command byte and what follows it. `capabilities`: the client's. Throws ProtocolError. */
+export function readRequest(packet: Packet, session: SessionState, flavor: Flavor, capabilities: number): Request {
   const { payload } = packet;
   const command = payload[0];
   switch (command) {
     case Command.QUERY:
-      return textRequest(command, payload.subarray(1), session, flavor);
+      return textRequest(command, payload.subarray(queryTextOffset(payload, capabilities)), session, flavor);
     case Command.STMT_EXECUTE:
     case Command.STMT_FETCH:
     case Command.STMT_RESET:
+      return statementRequest(command, payload, session, flavor);
+    case Command.STMT_BULK_EXECUTE:
+      if (flavor !== 'mariadb') return { kind: 'refused', name: 'COM_STMT_BULK_EXECUTE' };
       return statementRequest(command, payload, session, flavor);
     case Command.STMT_PREPARE: {
       return prepareRequest(payload.subarray(1), session, flavor);
@@ -207,10 +210,13 @@ export function withConnectionId(
   id: number,
 ): { packet: Packet; request: ServerRequest } {
   const { text, command, options } = request;
-  if (text === null || command === Command.STMT_EXECUTE) return { packet, request };
+  if (text === null || executes(command)) return { packet, request };
   const rewritten = rewriteConnectionId(text, options, id);
   if (rewritten === null) return { packet, request };
-  return { packet: asPacket(commandPacket(command, rewritten)), request: { ...request, text: rewritten } };
+  const { payload } = packet;
+  const head = payload.subarray(0, payload.length - text.length); // the command, and attributes
+  const raw = frame(Buffer.concat([head, rewritten]), 0);
+  return { packet: asPacket(raw), request: { ...request, text: rewritten } };
 }
 
 function statementId(payload: Buffer): number {
@@ -241,6 +247,11 @@ function knownOf(logical: LogicalStatement, session: SessionState, flavor: Flavo
   return fresh;
 }
 
+/** The command executes a prepared statement. */
+export function executes(command: number): boolean {
+  return command === Command.STMT_EXECUTE || command === Command.STMT_BULK_EXECUTE;
+}
+
 /** Drivers of MariaDB send an execution ahead of the answer that would tell them the id. */
 const LAST_PREPARED = 0xffffffff;
 
@@ -253,7 +264,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
   const statement = findStatement(session, id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
   const { logical } = statement;
-  if (command !== Command.STMT_EXECUTE) {
+  if (!executes(command)) {
     const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
     return { ...server(command, shape, READ), text: logical.sql, statement };
   }
@@ -269,7 +280,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
     options,
     plain: isPlainText,
     reads,
-    executesPlainly: !cursor && statement.longData === null,
+    executesPlainly: command === Command.STMT_EXECUTE && !cursor && statement.longData === null,
     costSlot,
   };
 }

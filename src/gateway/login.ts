@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import tls from 'node:tls';
-import type { Flavor } from '../messages/index.ts';
 import {
   Capability,
   type ChangeUser,
@@ -26,8 +25,9 @@ import {
   ServerStatus,
 } from '../wire/index.ts';
 import type { Client } from './client.ts';
+import type { ClusterGreeting } from './directory.ts';
 import { gatewayError } from './errors.ts';
-import { DIALECT, type LoginProfile } from './server-connection.ts';
+import { DIALECT, EXTENDED, type LoginProfile } from './server-connection.ts';
 
 export interface LoggedIn {
   capabilities: number;
@@ -61,8 +61,32 @@ const OFFERED =
     Capability.DEPRECATE_EOF) >>>
   0;
 
-function offeredTo(flavor: Flavor): number {
-  return flavor === 'mysql' ? (OFFERED | Capability.ZSTD_COMPRESSION_ALGORITHM) >>> 0 : OFFERED;
+function offeredTo({ flavor, serverVersion }: ClusterGreeting): number {
+  const offered = (OFFERED & ~Capability.QUERY_ATTRIBUTES) >>> 0;
+  // Unset, it says that MariaDB's further bits follow.
+  if (flavor === 'mariadb') return (offered & ~Capability.LONG_PASSWORD) >>> 0;
+  const attributes = hasQueryAttributes(serverVersion) ? Capability.QUERY_ATTRIBUTES : 0;
+  return (offered | attributes | Capability.ZSTD_COMPRESSION_ALGORITHM) >>> 0;
+}
+
+/** MySQL 8.0.23 and later. */
+function hasQueryAttributes(serverVersion: string): boolean {
+  return atLeast(serverVersion, [8, 0, 23]);
+}
+
+/** MariaDB 10.5.2 and later have all of these. */
+function extendedOffer({ flavor, serverVersion }: ClusterGreeting): number {
+  const known = flavor === 'mariadb' && atLeast(serverVersion.replace(/^5\.5\.5-/, ''), [10, 5, 2]);
+  return known ? EXTENDED : 0;
+}
+
+function atLeast(version: string, least: [number, number, number]): boolean {
+  const parts = version.split(/[.-]/).map(Number);
+  for (const [at, wanted] of least.entries()) {
+    const part = parts[at] ?? 0;
+    if (part !== wanted) return part > wanted;
+  }
+  return true;
 }
 
 /** utf8mb4_general_ci, which both families know. */
@@ -77,6 +101,7 @@ interface Asked {
   capabilities: number;
   collation: number;
   zstdLevel: number;
+  extended: number;
 }
 
 export class Login {
@@ -95,6 +120,8 @@ export class Login {
   /** An answer is being verified; the client has nothing to say meanwhile. */
   #verifying = false;
   #refreshed = false;
+  #offered = 0;
+  #extendedOffer = 0;
   /** COM_CHANGE_USER. */
   #anew = false;
 
@@ -127,7 +154,8 @@ export class Login {
     const { user, authResponse, authPlugin, database } = request;
     const collation = request.collation ?? client.session.collation;
     const { capabilities } = client;
-    login.#asked = { user, authResponse, authPlugin, database, capabilities, collation, zstdLevel: 0 };
+    const extended = client.profile?.extended ?? 0;
+    login.#asked = { user, authResponse, authPlugin, database, capabilities, extended, collation, zstdLevel: 0 };
     login.#anew = true;
     // After the caller has stored the login: an immediate answer must find it there.
     queueMicrotask(() => login.#authenticate(true));
@@ -173,7 +201,10 @@ export class Login {
   #greet(): void {
     if (this.#over) return;
     const { worker, connectionId, cluster } = this.#client;
-    const { serverVersion, flavor } = worker.directory.greeting(cluster);
+    const known = worker.directory.greeting(cluster);
+    const { serverVersion, flavor } = known;
+    this.#offered = offeredTo(known);
+    this.#extendedOffer = extendedOffer(known);
     const address = worker.addressOf(this.#socket);
     if (!hostAllowed(worker.directory.accounts(cluster), address) && !this.#refreshed) {
       this.#refreshed = true;
@@ -189,7 +220,8 @@ export class Login {
       serverVersion,
       connectionId,
       nonce: this.#nonce,
-      capabilities: offeredTo(flavor),
+      capabilities: this.#offered,
+      mariadbCapabilities: this.#extendedOffer,
       collation: DEFAULT_COLLATION,
       status: ServerStatus.AUTOCOMMIT,
       authPlugin: flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password',
@@ -206,7 +238,7 @@ export class Login {
       return this.#startTls();
     }
     const response = parseHandshakeResponse(packet.payload);
-    const capabilities = (response.capabilities & offeredTo(this.#client.worker.flavor(this.#client.cluster))) >>> 0;
+    const capabilities = (response.capabilities & this.#offered) >>> 0;
     const { user, authResponse, authPlugin, database } = response;
     this.#asked = {
       user,
@@ -216,6 +248,7 @@ export class Login {
       capabilities,
       collation: response.collation || DEFAULT_COLLATION,
       zstdLevel: response.zstdLevel,
+      extended: response.mariadbCapabilities & this.#extendedOffer,
     };
     this.#authenticate(false);
   }
@@ -302,8 +335,8 @@ export class Login {
     const asked = this.#asked as Asked;
     this.abandon();
     const dialect = (asked.capabilities & DIALECT) >>> 0;
-    const { user, collation } = asked;
-    const profile: LoginProfile = { user, credential, dialect, collation, tls: this.#secure };
+    const { user, collation, extended } = asked;
+    const profile: LoginProfile = { user, credential, dialect, extended, collation, tls: this.#secure };
     this.#done({
       capabilities: asked.capabilities,
       profile,
@@ -334,9 +367,9 @@ export class Login {
   }
 }
 
-function keyOf({ user, credential, dialect, collation, tls: secure }: LoginProfile): string {
+function keyOf({ user, credential, dialect, extended, collation, tls: secure }: LoginProfile): string {
   const secret =
     'password' in credential ? credential.password : 'hash' in credential ? credential.hash : Buffer.alloc(0);
   const digest = createHash('sha256').update(credential.kind).update(secret).digest('base64');
-  return `${user}\0${digest}\0${dialect}\0${collation}\0${secure}`;
+  return `${user}\0${digest}\0${dialect}\0${extended}\0${collation}\0${secure}`;
 }

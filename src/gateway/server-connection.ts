@@ -7,6 +7,7 @@ import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messa
 import {
   type AnswerShape,
   Capability,
+  type ClientHead,
   Command,
   type Credential,
   commandPacket,
@@ -15,10 +16,12 @@ import {
   encodeSslRequest,
   frame,
   type Greeting,
+  MariadbCapability,
   type Packet,
   PacketReader,
   parseErr,
   parseGreeting,
+  queryPacket,
   ResponseScanner,
   type ScannerSink,
   ServerLogin,
@@ -36,6 +39,8 @@ export interface LoginProfile {
   credential: Credential;
   /** The dialect bits that the client negotiated; see DIALECT. */
   dialect: number;
+  /** The same of MariaDB's further capabilities; see EXTENDED. */
+  extended: number;
   collation: number;
   /** The client speaks TLS. */
   tls: boolean;
@@ -52,7 +57,14 @@ export const DIALECT =
   Capability.INTERACTIVE |
   Capability.ODBC |
   Capability.CAN_HANDLE_EXPIRED_PASSWORDS |
+  Capability.QUERY_ATTRIBUTES |
   Capability.LONG_FLAG;
+
+/**
+ * Of MariaDB's further capabilities, those that a server connection must have alike. Not CACHE_METADATA: what a client
+ * caches would have to hold on every server connection that its statement is prepared on anew.
+ */
+export const EXTENDED = MariadbCapability.STMT_BULK_OPERATIONS | MariadbCapability.EXTENDED_METADATA;
 
 /** What a login with this profile sets besides, and a reset takes back. `characterSet`: its collation's, as SQL. */
 export function loginSettings({ dialect }: LoginProfile, characterSet: string | null): string[] {
@@ -145,6 +157,8 @@ export class ServerConnection implements Flushable {
   readonly profile: LoginProfile;
   threadId = 0;
   serverVersion = '';
+  /** Negotiated with the server. */
+  capabilities = 0;
   readonly prepared = new LinkStatements();
   /** What it will have built up after all that is queued. */
   state: LinkState = AT_LOGIN;
@@ -255,7 +269,7 @@ export class ServerConnection implements Flushable {
 
   /** COM_QUERY as this connection's capabilities want it. */
   query(sql: string | Buffer): Buffer {
-    return commandPacket(Command.QUERY, sql);
+    return queryPacket(sql, this.capabilities);
   }
 
   /** COM_STMT_CLOSE: there is no answer. */
@@ -428,7 +442,7 @@ export class ServerConnection implements Flushable {
   #startTls(greeting: Greeting): void {
     const mode = this.#mode;
     const { ca } = this.#options.tls;
-    const request = encodeSslRequest({ ...this.#head(greeting), mariadbCapabilities: 0 });
+    const request = encodeSslRequest(this.#head(greeting));
     this.#socket.write(frame(request, this.#sequence++));
     const plain = this.#socket;
     plain.removeAllListeners('data');
@@ -450,16 +464,27 @@ export class ServerConnection implements Flushable {
     });
   }
 
-  #head(greeting: Greeting): { capabilities: number; maxPacketBytes: number; collation: number } {
+  #head(greeting: Greeting): ClientHead {
     const wanted = (ALWAYS | (this.profile.dialect & DIALECT)) & greeting.capabilities;
-    const capabilities = (wanted | Capability.LONG_PASSWORD) >>> 0;
-    return { capabilities, maxPacketBytes: this.#options.maxPacketBytes, collation: this.profile.collation };
+    const mariadbCapabilities = this.profile.extended & greeting.mariadbCapabilities;
+    // Unset, it says to MariaDB that its further bits follow.
+    const own = mariadbCapabilities === 0 ? wanted | Capability.LONG_PASSWORD : wanted & ~Capability.LONG_PASSWORD;
+    const { maxPacketBytes } = this.#options;
+    return { capabilities: own >>> 0, mariadbCapabilities, maxPacketBytes, collation: this.profile.collation };
   }
 
   #respond(greeting: Greeting): void {
     const { user, credential } = this.profile;
     const head = this.#head(greeting);
     if (this.#secure) head.capabilities = (head.capabilities | Capability.SSL) >>> 0;
+    const { dialect, extended } = this.profile;
+    if (
+      (dialect & ~greeting.capabilities & Capability.QUERY_ATTRIBUTES) !== 0 ||
+      head.mariadbCapabilities !== extended
+    ) {
+      throw new Error("the server is older than its cluster: it does not speak the client's dialect");
+    }
+    this.capabilities = head.capabilities;
     const { nonce, authPlugin } = greeting;
     const transport = { tls: this.#secure, local: false };
     this.#login = new ServerLogin({ user, credential, nonce, authPlugin, transport, capabilities: head.capabilities });

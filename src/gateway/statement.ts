@@ -18,10 +18,10 @@ import {
 } from '../wire/index.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
-import { passedRequest, type ServerRequest } from './command.ts';
+import { executes, passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
-import { executePacket, patchStatementId } from './execute-packet.ts';
+import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
 import type { Waiter } from './hold.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
 import { changed, type LinkState } from './link-state.ts';
@@ -395,9 +395,12 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     this.#generation = link.prepared.generation;
     link.lastSession = session;
     if (statement === null || !prepared) return link.send(this.#packet.raw, this);
-    if (command !== Command.STMT_EXECUTE) return link.send(patchStatementId(this.#packet.raw, prepared.id), this);
+    if (!executes(command)) return link.send(patchStatementId(this.#packet.raw, prepared.id), this);
     for (const chunk of statement.longData ?? []) link.send(patchStatementId(chunk, prepared.id), null);
-    const packet = executePacket(this.#packet, statement, prepared);
+    if (command === Command.STMT_BULK_EXECUTE) {
+      return link.send(bulkExecutePacket(this.#packet, statement, prepared), this);
+    }
+    const packet = executePacket(this.#packet, statement, prepared, this.clientCapabilities);
     if (packet.opensCursor) session.pin('cursor');
     link.send(packet.raw, this);
   }
@@ -530,7 +533,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     if (command === Command.STMT_RESET || (this.#status & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
     if (command === Command.INIT_DB) session.chooseSchema(this.#packet.payload.toString('utf8', 1));
-    if (command !== Command.QUERY && command !== Command.STMT_EXECUTE) return;
+    if (command !== Command.QUERY && !executes(command)) return;
     learnFromText(session, this.#request, {
       warnings: this.#warnings,
       shared: this.shareable,
@@ -627,6 +630,11 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     if (this.#quiet !== null) {
       this.#quietError = err;
       return this.#finish();
+    }
+    if (this.#shown && this.#link?.scanner.midPacket) {
+      // Whatever we wrote would be taken for the rest of a row.
+      this.#client.ownError(err);
+      return this.#client.close();
     }
     // The client goes on sending its file; the error is for its end.
     if (this.#file === 'sending') this.#client.swallowFile(encodeErr(err));

@@ -1,6 +1,5 @@
 // The protocol's numbers: capability bits, status flags and command bytes, as both families name them.
 // Bits are unsigned 32-bit numbers; combine them with `|` and make the result unsigned again with `>>> 0`.
-// MariaDB's extended bits (the upper 32 of its 64) are not used yet.
 
 /** Capability bits 0..31. https://dev.mysql.com/doc/dev/mysql-server/latest/group__group__cs__capabilities__flags.html */
 export const Capability = {
@@ -38,6 +37,16 @@ export const Capability = {
   CAPABILITY_EXTENSION: 0x20000000,
   SSL_VERIFY_SERVER_CERT: 0x40000000,
   REMEMBER_OPTIONS: 0x80000000,
+} as const;
+
+/** MariaDB's further bits, 32..63 of its capabilities. https://mariadb.com/kb/en/connection/#capabilities */
+export const MariadbCapability = {
+  PROGRESS: 0x1,
+  STMT_BULK_OPERATIONS: 0x4,
+  EXTENDED_METADATA: 0x8,
+  /** Results without column definitions, where the client is believed to know them from the prepare. */
+  CACHE_METADATA: 0x10,
+  BULK_UNIT_RESULTS: 0x20,
 } as const;
 
 /** Status flags of OK and EOF packets, 16 bits. */

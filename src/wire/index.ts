@@ -1,5 +1,6 @@
 // The protocol of MySQL and MariaDB, without I/O: the folder's door.
 
+export { executeLayout, queryPacket, queryTextOffset } from './attributes.ts';
 export * from './auth/index.ts';
 export * from './auth-packets.ts';
 export * from './capabilities.ts';

@@ -130,6 +130,11 @@ export class ResponseScanner {
     }
   }
 
+  /** Part of a packet was handed on: nothing can follow it but its rest. */
+  get midPacket(): boolean {
+    return this.#bodyLeft > 0 || this.#continues;
+  }
+
   /** How far the client's sequence numbers are ahead of the server's. */
   get sequenceShift(): number {
     return this.#shift;

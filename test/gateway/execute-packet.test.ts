@@ -2,7 +2,7 @@
 // connection has not had them, and every other byte as the client's driver sent it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
+import { bulkExecutePacket, executePacket, patchStatementId } from '../../src/gateway/execute-packet.ts';
 import type { PreparedStatement } from '../../src/gateway/session.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import { frame, HEADER_BYTES, type Packet, PacketReader } from '../../src/wire/index.ts';
@@ -43,11 +43,11 @@ function packet(payload: Buffer): Packet {
 for (let parameters = 0; parameters <= 17; parameters++) {
   test(`${parameters} parameters: the id is the server's, and the types are sent once to each connection`, () => {
     const statement = statementOf(parameters);
-    const first = executePacket(packet(execute(parameters, true)), statement, SERVER_ID, false);
+    const first = executePacket(packet(execute(parameters, true)), statement, SERVER_ID, false, 0);
     assert.deepEqual(first.raw, frame(execute(parameters, true, { id: SERVER_ID }), 0));
-    const known = executePacket(packet(execute(parameters, false)), statement, SERVER_ID, true);
+    const known = executePacket(packet(execute(parameters, false)), statement, SERVER_ID, true, 0);
     assert.deepEqual(known.raw, frame(execute(parameters, false, { id: SERVER_ID }), 0));
-    const elsewhere = executePacket(packet(execute(parameters, false)), statement, SERVER_ID + 1, false);
+    const elsewhere = executePacket(packet(execute(parameters, false)), statement, SERVER_ID + 1, false, 0);
     assert.deepEqual(elsewhere.raw, frame(execute(parameters, true, { id: SERVER_ID + 1 }), 0));
   });
 }
@@ -55,14 +55,14 @@ for (let parameters = 0; parameters <= 17; parameters++) {
 test('the types are a copy: the chunk that they came in may be reused', () => {
   const statement = statementOf(3);
   const came = packet(execute(3, true));
-  executePacket(came, statement, SERVER_ID, false);
+  executePacket(came, statement, SERVER_ID, false, 0);
   came.raw.fill(0xee);
   assert.deepEqual(statement.types, typesOf(3));
 });
 
 test('a client that never sent types is passed on as it came: the server judges', () => {
   const statement = statementOf(2);
-  const { raw } = executePacket(packet(execute(2, false)), statement, SERVER_ID, false);
+  const { raw } = executePacket(packet(execute(2, false)), statement, SERVER_ID, false, 0);
   assert.deepEqual(raw, frame(execute(2, false, { id: SERVER_ID }), 0));
 });
 
@@ -75,7 +75,7 @@ test('an open cursor is noticed by its flag, whatever its kind', () => {
     [8, false], // the parameter count follows: no cursor
   ] as const) {
     assert.equal(
-      executePacket(packet(execute(1, true, { flags })), statementOf(1), SERVER_ID, false).opensCursor,
+      executePacket(packet(execute(1, true, { flags })), statementOf(1), SERVER_ID, false, 0).opensCursor,
       opens,
     );
   }
@@ -85,7 +85,7 @@ test('values of 16 MiB keep their fragments, and get the types in front', () => 
   const statement = statementOf(1);
   statement.types = typesOf(1);
   const valueBytes = 0xffffff - 12; // with the types it is just over one fragment
-  const { raw } = executePacket(packet(execute(1, false, { valueBytes })), statement, SERVER_ID, false);
+  const { raw } = executePacket(packet(execute(1, false, { valueBytes })), statement, SERVER_ID, false, 0);
   const reader = new PacketReader(64 << 20);
   reader.push(raw);
   assert.ok(reader.next()?.payload.equals(execute(1, true, { id: SERVER_ID, valueBytes })));
@@ -93,8 +93,29 @@ test('values of 16 MiB keep their fragments, and get the types in front', () => 
 
 test('packets too short to be what they say are patched within their bounds or not at all', () => {
   for (let length = 5; length < 14; length++) {
-    const { raw } = executePacket(packet(execute(2, true).subarray(0, length)), statementOf(2), SERVER_ID, false);
+    const { raw } = executePacket(packet(execute(2, true).subarray(0, length)), statementOf(2), SERVER_ID, false, 0);
     assert.equal(raw.length, HEADER_BYTES + length);
   }
   assert.equal(patchStatementId(Buffer.alloc(9), SERVER_ID).readUInt32LE(5), SERVER_ID);
+});
+
+test("MariaDB's bulk execution: the id is the server's, and the types are sent once to each connection", () => {
+  const bulk = (types: boolean, id = CLIENT_ID): Buffer => {
+    const head = Buffer.alloc(7);
+    head[0] = 0xfa;
+    head.writeUInt32LE(id, 1);
+    head.writeUInt16LE(types ? 0x80 : 0, 5);
+    return Buffer.concat([head, types ? typesOf(2) : Buffer.alloc(0), Buffer.from([0, 1, 0x61, 1, 0, 1, 0x62])]);
+  };
+  const statement = statementOf(2);
+  const send = (types: boolean, known: boolean): Buffer =>
+    packet(bulkExecutePacket(packet(bulk(types)), statement, SERVER_ID, known).subarray(HEADER_BYTES)).payload;
+  assert.deepEqual(send(false, false), bulk(false, SERVER_ID)); // the server judges
+  assert.deepEqual(send(true, false), bulk(true, SERVER_ID));
+  assert.deepEqual(send(false, true), bulk(false, SERVER_ID));
+  assert.deepEqual(send(false, false), bulk(true, SERVER_ID));
+  for (let length = 1; length < 12; length++) {
+    const short = packet(bulk(true).subarray(0, length));
+    assert.equal(bulkExecutePacket(short, statementOf(2), SERVER_ID, false).length, length + HEADER_BYTES);
+  }
 });

@@ -101,7 +101,7 @@ export class FakeServer {
 
 /** An account without a password. */
 export function profile(user: string): LoginProfile {
-  return { user, credential: { kind: 'none' }, dialect: 0, collation: 45, tls: false };
+  return { user, credential: { kind: 'none' }, dialect: 0, extended: 0, collation: 45, tls: false };
 }
 
 /** Waits for a condition, without assuming how long it takes. */

@@ -265,7 +265,7 @@ async function against(script: Buffer[], query = true): Promise<{ loss: Loss; to
   const loss = await new Promise<Loss>((resolve) => {
     const connection: ServerConnection = new ServerConnection({
       node: `127.0.0.1:${port}`,
-      profile: { user: 'app', credential: { kind: 'none' }, dialect: 0, collation: 45, tls: false },
+      profile: { user: 'app', credential: { kind: 'none' }, dialect: 0, extended: 0, collation: 45, tls: false },
       tls: { mode: 'off' },
       connectTimeoutMs: 500,
       maxPacketBytes: 1 << 20,

@@ -5,7 +5,6 @@ import tls from 'node:tls';
 import type { OkPacket } from '../../src/wire/index.ts';
 import {
   Capability,
-  Command,
   commandPacket,
   type ErrPacket,
   encodeHandshakeResponse,
@@ -17,6 +16,7 @@ import {
   parseErr,
   parseGreeting,
   parseOk,
+  queryPacket,
   ServerLogin,
 } from '../../src/wire/index.ts';
 
@@ -214,7 +214,7 @@ export class RawClient {
   }
 
   async query(sql: string): Promise<RawResult[]> {
-    this.write(commandPacket(Command.QUERY, sql));
+    this.write(queryPacket(sql, this.capabilities));
     return this.results();
   }
 

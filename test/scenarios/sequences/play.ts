@@ -104,9 +104,9 @@ function told(sequence: Sequence, client: number, at: number, want: string[], go
 }
 
 function shown(action: Action): string {
-  if (action.do === 'query') return action.sql;
+  if (action.do === 'query') return action.sql === '' ? '(an empty statement)' : action.sql;
   const { do: name, ...rest } = action;
-  return `${name} ${JSON.stringify(rest)}`;
+  return `${name} ${JSON.stringify(rest, (_, value: unknown) => (typeof value === 'string' ? value.slice(0, 80) : value))}`;
 }
 
 export interface PropertyOptions {

@@ -48,33 +48,45 @@ export class Stage {
   readonly flavor: Flavor;
   readonly accounts: Record<'app' | 'other', Account>;
   readonly #admin: mysql.Connection;
+  /** Has changed a row and never commits: who reads uncommitted rows sees it. */
+  readonly #undecided: mysql.Connection;
   readonly #made = new Set<number>();
 
-  private constructor(flavor: Flavor, app: Account, admin: mysql.Connection) {
+  private constructor(flavor: Flavor, app: Account, admin: mysql.Connection, undecided: mysql.Connection) {
     this.flavor = flavor;
     this.accounts = { app, other: OTHER };
     this.#admin = admin;
+    this.#undecided = undecided;
   }
 
   /** Accounts, a role, and what only the role may see. `admin` is a login past the proxy. */
   static async set(sandbox: SandboxInfo, admin: mysql.ConnectionOptions): Promise<Stage> {
     const connection = await mysql.createConnection({ ...admin, multipleStatements: true });
     const { user, password } = sandbox.app;
-    const stage = new Stage(sandbox.flavor, { user, password }, connection);
+    const undecided = await mysql.createConnection(admin);
+    const stage = new Stage(sandbox.flavor, { user, password }, connection, undecided);
     const [app, other] = [`'${user}'@'%'`, `'${OTHER.user}'@'%'`];
     await stage.#say([
       'SET SESSION lock_wait_timeout = 20',
+      // Who may only read what is decided waits so long.
+      'SET GLOBAL innodb_lock_wait_timeout = 1',
       `CREATE USER ${other} IDENTIFIED BY '${OTHER.password}'`,
       'CREATE ROLE eq_role',
       'CREATE DATABASE eq_hidden',
       'CREATE TABLE eq_hidden.h (one INT)',
       'INSERT INTO eq_hidden.h VALUES (1)',
       'GRANT SELECT ON eq_hidden.* TO eq_role',
+      'CREATE DATABASE eq_shared',
+      'CREATE TABLE eq_shared.undecided (id INT PRIMARY KEY, v INT)',
+      'INSERT INTO eq_shared.undecided VALUES (1, 1)',
       ...[app, other].flatMap((account) => [
         `GRANT eq_role TO ${account}`,
+        `GRANT SELECT ON eq_shared.* TO ${account}`,
         `GRANT ALL PRIVILEGES ON \`eq\\_k%\`.* TO ${account}`,
       ]),
     ]);
+    await undecided.query('BEGIN');
+    await undecided.query('UPDATE eq_shared.undecided SET v = 2');
     return stage;
   }
 
@@ -116,6 +128,7 @@ export class Stage {
   }
 
   async close(): Promise<void> {
+    await this.#undecided.end();
     await this.#admin.end();
   }
 

@@ -43,7 +43,7 @@ const VARIABLES: Readonly<Record<string, Texts>> = {
   sql_quote_show_create: ['0', '1'],
   wait_timeout: ['1000', '@@wait_timeout + 1', 'DEFAULT'],
   lock_wait_timeout: ['19', '@@lock_wait_timeout', 'DEFAULT'],
-  innodb_lock_wait_timeout: ['7', 'DEFAULT'],
+  innodb_lock_wait_timeout: ['2', 'DEFAULT'],
   default_week_format: ['3', '0'],
   max_sort_length: ['8', '1024'],
   sort_buffer_size: ['65536', '300000', 'DEFAULT'],
@@ -258,6 +258,7 @@ export const PROBES: Texts = [
   'UPDATE u SET n = n',
   'SELECT mark(3), @marked',
   'SELECT CURRENT_ROLE()',
+  'SELECT v FROM eq_shared.undecided WHERE id = 1',
   'SELECT * FROM v',
   "SELECT s FROM t WHERE s = 'ADA'",
 ];
@@ -372,6 +373,7 @@ export const IN_TRANSACTION: Texts = [
   'ROLLBACK TO one',
   'RELEASE SAVEPOINT one',
   'SELECT COUNT(*) FROM t',
+  'SELECT v FROM eq_shared.undecided WHERE id = 1',
   'SELECT * FROM u WHERE id = 1 FOR UPDATE',
   'SELECT @@{t}, @@autocommit',
   'UPDATE u SET d = 9 WHERE id = 1',
@@ -473,7 +475,10 @@ export const HELD: readonly { name: string; begin: Texts; between: Texts; end: T
   {
     name: 'clock',
     begin: ['SET timestamp = 1700000000.5'],
-    between: ['SELECT NOW(3), CURDATE()', 'SELECT UTC_TIMESTAMP(), RAND(3)'],
+    between: [
+      "SELECT NOW(3) < '2024-01-01' AS early",
+      'SELECT UTC_TIMESTAMP(3) + 0 < 20240101000000 AS early, RAND(3)',
+    ],
     end: ['SET timestamp = DEFAULT'],
   },
   {
