@@ -211,7 +211,17 @@ export function testConfig(stateDir: string, port: number, over: Partial<Config>
     endpoints: [{ name: 'writer', cluster: 'shop', host: '127.0.0.1', port, route: { kind: 'primary' } }],
     users: 'cluster',
     hold: { timeoutMs: 30_000, maxStatements: 1000, maxBytes: 1 << 20 },
-    pool: { maxPerNode: 8, maxConnecting: 2, connectTimeoutMs: 1000 },
+    pool: {
+      maxPerNode: 8,
+      maxConnecting: 2,
+      connectRate: 100,
+      connectTimeoutMs: 1000,
+      idleTimeoutMs: 60_000,
+      minPerAccount: 1,
+      maxLifetimeMs: 3_600_000,
+      maxPreparedPerConnection: 200,
+      pipelining: true,
+    },
     limits: {
       maxClients: 100,
       maxPacketBytes: 1 << 20,
