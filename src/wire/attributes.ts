@@ -116,10 +116,9 @@ function readLayout(payload: Buffer, capabilities: number, parameters: number): 
   if (payload.length < typesAt) throw new ProtocolError('truncated', 'the packet ends before its parameters');
   if (payload[boundAt] !== 1) return { hasAttributes, boundAt, typesAt, typesEnd: typesAt };
   const reader = new PayloadReader(payload, typesAt);
-  if (!named) reader.skip(2 * parameters, 'the parameter types');
-  for (let i = 0; named && i < Math.min(count, parameters); i++) {
+  for (let i = 0; i < Math.min(count, parameters); i++) {
     reader.skip(2, 'a parameter type');
-    reader.lenencBytes(MAX_NAME_BYTES, 'a parameter name');
+    if (named) reader.lenencBytes(MAX_NAME_BYTES, 'a parameter name');
   }
   return { hasAttributes, boundAt, typesAt, typesEnd: payload.length - reader.remaining };
 }

@@ -30,13 +30,6 @@ function frameLarge(payload: Buffer, sequence: number): Buffer {
   }
 }
 
-/** Shifts the sequence numbers of all packets (or fragments) in `raw`, in place. */
-export function renumber(raw: Buffer, by: number): void {
-  for (let at = 0; at < raw.length; at += HEADER_BYTES + raw.readUIntLE(at, 3)) {
-    raw[at + 3] = ((raw[at + 3] as number) + by) & 0xff;
-  }
-}
-
 /** A command of one byte and an argument, ready to send (sequence number 0). */
 export function commandPacket(command: number, argument: Buffer | string = ''): Buffer {
   const body = typeof argument === 'string' ? Buffer.from(argument, 'utf8') : argument;

@@ -376,6 +376,45 @@ test('pieces that were handed on are never written to again', () => {
   for (const { piece, copy } of held) assert.ok(piece.equals(copy));
 });
 
+test("a client's file is numbered as the server counts, whatever the client counted, in every fragment", () => {
+  const answer = SAMPLES['a file that is refused, behind rows'] as AnswerModel;
+  for (const dialect of DIALECTS) {
+    const scanner = new ResponseScanner();
+    const [request] = encodeAnswer(answer, null, STATUS) as [Buffer];
+    scanner.begin('result', capabilities(dialect), STATUS, sinkOf([], [], true));
+    scanner.feed(Buffer.from(request));
+    // Column count, definition, row, end, request: the server counted to 5.
+    const small = Buffer.from([1, 0, 0, 99, 0x61]);
+    const large = Buffer.concat([
+      Buffer.from([0xff, 0xff, 0xff, 1]),
+      Buffer.alloc(MAX_FRAGMENT),
+      Buffer.from([0, 0, 0, 0]),
+    ]);
+    scanner.numberFile(small);
+    scanner.numberFile(large);
+    assert.deepEqual([small[3], large[3], large.at(-1)], [6, 7, 8]);
+    assert.equal(small[4], 0x61);
+  }
+});
+
+test('it is known whether a packet was handed on in part, behind which nothing of ours may be written', () => {
+  const server = encodeAnswer(SAMPLES['rows'] as AnswerModel, null, STATUS)[0] as Buffer;
+  const borders = new Set([0]);
+  for (let at = 0; at < server.length; at += 4 + server.readUIntLE(at, 3)) borders.add(at);
+  for (const dialect of DIALECTS) {
+    for (let at = 0; at < server.length; at++) {
+      const scanner = new ResponseScanner();
+      let forwarded = 0;
+      const sink = { ...sinkOf([], [], true), forward: (piece: Buffer): void => void (forwarded += piece.length) };
+      scanner.begin('result', capabilities(dialect), STATUS, sink);
+      scanner.feed(Buffer.from(server.subarray(0, at)));
+      // An inserted EOF is 9 bytes long.
+      const ownBytes = scanner.sequenceShift * 9;
+      assert.equal(scanner.midPacket, !borders.has(forwarded - ownBytes), `${at}`);
+    }
+  }
+});
+
 test('one scanner takes one answer after the other', () => {
   fc.assert(
     fc.property(fc.array(answerModel, { minLength: 2, maxLength: 5 }), (answers) => {
