@@ -7,7 +7,7 @@ import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '.
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
-import { AT_LOGIN, changed, difference, type LinkState, sameState, type Step, type Terms } from './link-state.ts';
+import { AT_LOGIN, changed, difference, type LinkState, type Step, sameState, type Terms } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
 import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
@@ -122,9 +122,16 @@ function runAgain(packet: Buffer): QuietCommand {
 }
 
 /** The text with the numbers that FOUND_ROWS() and ROW_COUNT() stand for in this session; null where it cannot be. */
-function withCounts({ command, text, options }: ServerRequest, session: SessionState, link: ServerConnection): Packet | null {
+function withCounts(
+  { command, text, options }: ServerRequest,
+  session: SessionState,
+  link: ServerConnection,
+): Packet | null {
   if (command !== Command.QUERY || text === null) return null;
-  const calls = { found_rows: String(session.foundRows), row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount) };
+  const calls = {
+    found_rows: String(session.foundRows),
+    row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount),
+  };
   const rewritten = rewriteCalls(text, options, calls);
   return rewritten === null ? null : asPacket(link.query(rewritten));
 }
@@ -191,12 +198,7 @@ function commandFor(link: ServerConnection, step: Step, accepted: Accepted): Qui
 }
 
 /** Prepares a statement as it was prepared first. */
-function addPrepare(
-  into: BringUp,
-  link: ServerConnection,
-  statement: LogicalStatement,
-  options: BringUpOptions,
-): void {
+function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalStatement, options: BringUpOptions): void {
   const wanted = link.state;
   const there = statement.seesUserVariables
     ? sameState(link.state, statement.state)

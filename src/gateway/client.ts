@@ -12,7 +12,15 @@ import {
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
-import { type BringUp, type BringUpOptions, bringUp, type Obstacle, readBack, readInsertId, recycle } from './bring-up.ts';
+import {
+  type BringUp,
+  type BringUpOptions,
+  bringUp,
+  type Obstacle,
+  readBack,
+  readInsertId,
+  recycle,
+} from './bring-up.ts';
 import { findStatement, readRequest, type ServerRequest, withConnectionId } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';

@@ -199,7 +199,8 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
 function prepareRequest(text: Buffer, session: SessionState, flavor: Flavor): Request {
   const options = optionsFor(session, flavor);
   const { connectionId, usesUserVariable } = classify(text, options).flags;
-  const sql = connectionId || usesUserVariable ? { ...READ, flags: { ...NO_FLAGS, connectionId, usesUserVariable } } : READ;
+  const sql =
+    connectionId || usesUserVariable ? { ...READ, flags: { ...NO_FLAGS, connectionId, usesUserVariable } } : READ;
   return { ...server(Command.STMT_PREPARE, 'prepare', sql), text, options, costSlot: PREPARE_SLOT };
 }
 

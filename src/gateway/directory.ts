@@ -79,12 +79,7 @@ export class Directory {
   }
 
   /** A fresh login tells what its collation stands for; asked once, before the session's own settings. */
-  askCharacterSet(
-    cluster: string,
-    collation: number,
-    query: (sql: string) => Buffer,
-    commands: QuietCommand[],
-  ): void {
+  askCharacterSet(cluster: string, collation: number, query: (sql: string) => Buffer, commands: QuietCommand[]): void {
     const key = `${cluster}\0${collation}`;
     if (this.#characterSets.has(key)) return;
     const sql =

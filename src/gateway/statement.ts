@@ -647,7 +647,8 @@ export class Statement implements Waiter, Exchange, LinkRequest {
 
   /** It waits behind a slow statement of a stranger: a copy of it goes elsewhere, and the answer that comes here is dropped. */
   divert(): void {
-    if (this.#step !== 'sent' || !this.shareable || this.#shown || this.#request.command === Command.STMT_PREPARE) return;
+    if (this.#step !== 'sent' || !this.shareable || this.#shown || this.#request.command === Command.STMT_PREPARE)
+      return;
     this.#step = 'dropped';
     this.#client.worker.count('diverted', '');
     const copy = new Statement(this.#client, this.#packet, this.#request);
