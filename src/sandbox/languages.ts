@@ -51,7 +51,8 @@ const FINDERS: Record<Language, Finder> = {
     const modules = join(root, 'usr/lib/php', await only(join(root, 'usr/lib/php'), /^\d{8}$/));
     const extensions = ['mysqlnd', 'mysqli', 'pdo', 'pdo_mysql'].flatMap((name) => ['-d', `extension=${name}`]);
     const php = await bundleProgram(root, `usr/bin/${await only(join(root, 'usr/bin'), /^php\d+\.\d+$/)}`);
-    return { argv0: [...php, '-n', '-d', `extension_dir=${modules}`, ...extensions], env: {} };
+    const settings = [`extension_dir=${modules}`, 'mysqli.allow_local_infile=1'].flatMap((line) => ['-d', line]);
+    return { argv0: [...php, '-n', ...settings, ...extensions], env: {} };
   },
   perl: async (root) => {
     const dirs = libraryDirs(root).flatMap((dir) => [join(dir, 'perl5'), join(dir, 'perl')]);
