@@ -39,7 +39,7 @@ export function makeRoomForFiles(count: number): void {
   const hard = limits?.[2] === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limits?.[2]);
   if (hard >= count) return;
   try {
-    execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${count}:${count}`], { stdio: 'pipe' });
+    execFileSync('/usr/bin/prlimit', [`--pid=${process.pid}`, `--nofile=${count}:${count}`], { stdio: 'pipe' });
   } catch {
     throw new Error(`${count} open files are needed, and only ${hard} allowed: raise the hard limit (ulimit -Hn)`);
   }
