@@ -39,6 +39,8 @@ export interface BringUp {
   commands: QuietCommand[];
   /** One of them prepares the statement; then the connection's generation of statements, else null. */
   prepares: number | null;
+  /** With the BEGIN that was answered before. */
+  begins: boolean;
   /** The statement itself, where it must be put differently on this connection. */
   packet: Packet | null;
   /** Whether the statement can go in the same flight: nothing ahead of it can fail, as far as is known. */
@@ -63,10 +65,10 @@ export function bringUp(
   { session, request, shareable, rerunForDiagnostics }: BringUpFor,
   options: BringUpOptions,
 ): BringUp | Obstacle {
-  const into: BringUp = { commands: [], prepares: null, packet: null, sure: true, sureForReads: true };
+  const into: BringUp = { commands: [], prepares: null, begins: false, packet: null, sure: true, sureForReads: true };
   const { sql, statement, command } = request;
   const { flags } = sql;
-  const ownLast = link.lastSession === session;
+  const ownLast = link.lastSession === session && !session.lastAnsweredHere;
   // What stands in the way comes first: what is queued below must be sent.
   const setsInsertId = !request.plain && !hasInsertIdOf(link, session) && seesInsertId(sql);
   if (setsInsertId) {
@@ -91,6 +93,13 @@ export function bringUp(
     into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
     into.sure = false;
     session.oneShotOn = link;
+  }
+  if (session.begun && command !== Command.STMT_PREPARE) {
+    session.begun = false;
+    // Its own answer counts: that of a statement that fails says nothing of the transaction.
+    const ok: QuietCommand['ok'] = (answer) => session.learn(answer, []);
+    into.commands.push({ packet: link.query('BEGIN'), what: 'BEGIN', ok });
+    into.begins = true;
   }
   if (flags.asksDiagnostics && !ownLast && !session.diagnostics) {
     if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
@@ -332,7 +341,7 @@ export function recycle(link: ServerConnection, options: BringUpOptions, done: (
   for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
   link.prepared.clear();
   link.insertIdOf = null;
-  link.state = changed(AT_LOGIN, { schema: link.state.schema });
+  link.state = changed(AT_LOGIN, { schema: link.state.schema, role: link.state.role });
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') done();
     else link.lose({ kind: 'closed', detail: 'released' });

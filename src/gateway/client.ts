@@ -33,7 +33,7 @@ import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
 import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
-import { type Pin, SessionState } from './session.ts';
+import { type Hold, SessionState } from './session.ts';
 import { Statement } from './statement.ts';
 
 /** A half command, or an answer that nobody reads, for longer than this ends the connection (servers: net_*_timeout). */
@@ -78,7 +78,7 @@ export class Client implements LinkOwner {
   #nonce: Buffer = Buffer.alloc(0);
   #statement: Statement | null = null;
   #transactionLost: string | null = null;
-  #lostPins: Pin[] = [];
+  #lostPins: Hold[] = [];
   /** The error that a client gets at the end of the file that it is still sending. */
   #swallowing: Buffer | null = null;
   #outbox: Outbox;
@@ -388,7 +388,7 @@ export class Client implements LinkOwner {
   }
 
   answerOk(): void {
-    this.write(frame(plainOk(this.session.status, this.capabilities), 1));
+    this.write(frame(plainOk(this.session.lastingStatus, this.capabilities), 1));
   }
 
   answerError(err: ErrPacket): void {
@@ -423,9 +423,10 @@ export class Client implements LinkOwner {
     if (session.needsReadBack) {
       this.#readingBack = true;
       return readBack(link, session, (read) => {
+        if (this.link !== link) return; // lost, and told
         this.#readingBack = false;
         if (!read) session.giveUpReadingBack();
-        if (this.link === link && this.#statement === null) this.#settle(link);
+        if (this.#statement === null) this.#settle(link);
       });
     }
     if (session.hold !== null || !link.ready) return;
@@ -623,6 +624,11 @@ export class Client implements LinkOwner {
     session.clearPins();
     session.uncertain = false;
     session.oneShotOn = null;
+    if (session.oneShotDoubtful) {
+      session.oneShot = null;
+      session.oneShotDoubtful = false;
+      this.#lostPins.push('one-shot-transaction');
+    }
     session.diagnostics = false;
     session.calcFoundRows = false;
   }
@@ -637,6 +643,10 @@ export class Client implements LinkOwner {
     if (link === null) return;
     if (link.busy) link.lose({ kind: 'closed', detail: reason });
     else this.dropLink(reason);
+  }
+
+  forgetLostTransaction(): void {
+    this.#transactionLost = null;
   }
 
   /** What the session lost since its last statement, once. */

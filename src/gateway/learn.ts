@@ -7,6 +7,7 @@ import {
   sessionObjects,
   setNames,
   setRole,
+  type StatementKind,
   type TableName,
 } from '../sql/index.ts';
 import type { ServerRequest } from './command.ts';
@@ -28,7 +29,7 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   const { flags, kind } = sql;
   if (learned.warnings > 0 && !learned.shared) session.diagnostics = true;
   if (request.plain) {
-    if (kind !== 'use') session.oneShot = null;
+    afterOneShot(session, kind);
     return;
   }
   const options = request.options;
@@ -47,8 +48,17 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (flags.setsOneShotTransaction && text !== null) {
     session.oneShot = text.toString('utf8');
     session.oneShotOn = learned.link;
-  } else if (kind !== 'set' && kind !== 'use' && kind !== 'empty') session.oneShot = null;
+    session.oneShotDoubtful = false;
+  } else afterOneShot(session, kind);
   if (flags.calcFoundRows) session.calcFoundRows = true;
+}
+
+/** Whether the isolation level for the next transaction is used up. */
+function afterOneShot(session: SessionState, kind: StatementKind): void {
+  if (session.oneShot === null || kind === 'set' || kind === 'use' || kind === 'empty') return;
+  // Without a table a read is no transaction; which it was, its text does not tell for sure.
+  if (kind === 'read' && !session.inTransaction) session.oneShotDoubtful = true;
+  else session.oneShot = null;
 }
 
 /** It failed: what it had done before, if anything, is not told with the error. */

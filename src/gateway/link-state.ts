@@ -118,11 +118,12 @@ export function difference(from: LinkState, to: LinkState, terms: Terms): Step[]
   return mustReset ? afterReset(from, to, terms) : directly(from, to, terms, plain, charset);
 }
 
+/** By a reset, which leaves the schema and the roles as they are (both families). */
 function afterReset(from: LinkState, to: LinkState, terms: Terms): Step[] | null {
   if (terms.asAtLogin === null) return null;
   const steps: Step[] = [{ kind: 'reset' }, query(terms.tracking)];
   for (const sql of terms.asAtLogin) steps.push(query(sql));
-  return [...steps, ...directly(changed(AT_LOGIN, { schema: from.schema }), to, terms, [], false)];
+  return [...steps, ...directly(changed(AT_LOGIN, { schema: from.schema, role: from.role }), to, terms, [], false)];
 }
 
 function directly(from: LinkState, to: LinkState, terms: Terms, gone: string[], charset: boolean): Step[] {

@@ -48,7 +48,6 @@ const NOT_STATE = new Set([
   'error_count',
   'in_transaction',
   'autocommit', // part of the status flags
-  'transaction_read_only',
   'identity',
   'character_set_database', // follow the schema, and may not be set by everybody
   'collation_database',
@@ -72,6 +71,13 @@ const UNMOVABLE = new Set([
 /** The variables by which we make servers report; a client's own view of them is left alone. */
 const TRACKING = /^session_track_/;
 
+const LASTING =
+  ServerStatus.AUTOCOMMIT |
+  ServerStatus.IN_TRANS |
+  ServerStatus.IN_TRANS_READONLY |
+  ServerStatus.NO_BACKSLASH_ESCAPES |
+  ServerStatus.ANSI_QUOTES;
+
 const NO_STATEMENTS: ReadonlyMap<number, PreparedStatement> = new Map();
 const NO_PINS: ReadonlySet<Pin> = new Set();
 /** All user variables of a session together, as SQL. */
@@ -88,6 +94,12 @@ export class SessionState {
   oneShot: string | null = null;
   /** The server connection that was told. */
   oneShotOn: object | null = null;
+  /** A read came behind it: only with a table in it does it count as the next transaction. */
+  oneShotDoubtful = false;
+  /** BEGIN was answered, and goes out with the first statement of the transaction. */
+  begun = false;
+  /** The last statement was answered without a server: no connection knows of it. */
+  lastAnsweredHere = false;
   /** LAST_INSERT_ID(), as far as it was read. */
   insertId = 0n;
   /** The server connection that has LAST_INSERT_ID() where it was not read yet: an OK packet's id may be another one. */
@@ -122,6 +134,11 @@ export class SessionState {
 
   get inTransaction(): boolean {
     return (this.status & ServerStatus.IN_TRANS) !== 0;
+  }
+
+  /** Status flags for an answer of our own: those of the last statement alone are not in it. */
+  get lastingStatus(): number {
+    return (this.status & LASTING) | (this.begun ? ServerStatus.IN_TRANS : 0);
   }
 
   get autocommit(): boolean {
@@ -315,15 +332,18 @@ export class SessionState {
 
   // ---- ends -----------------------------------------------------------------------------------------------------
 
-  /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone. */
+  /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone; roles stay as they are. */
   reset(): void {
-    this.state = changed(AT_LOGIN, { schema: this.state.schema });
+    const { schema, role } = this.state;
+    this.state = changed(AT_LOGIN, { schema, role });
     this.#statements = null;
     this.lastPrepared = null;
     this.insertIdVersion++;
     this.knowInsertId(0n);
     this.status = ServerStatus.AUTOCOMMIT;
     this.oneShot = null;
+    this.oneShotDoubtful = false;
+    this.begun = false;
     this.clearPins();
     this.diagnostics = false;
     this.calcFoundRows = false;
@@ -335,6 +355,7 @@ export class SessionState {
 
   /** The transaction is gone with its server connection. */
   transactionEnded(): void {
+    this.begun = false;
     this.status &= ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
   }
 }
@@ -368,6 +389,12 @@ const TYPE_LONGLONG = 8;
 const TYPE_NEWDECIMAL = 246;
 const FLAG_UNSIGNED = 32;
 
+/** A NULL has a type, too. */
+function nullOf({ type, flags }: { type: number; flags: number }): string | null {
+  if (type === TYPE_LONGLONG) return (flags & FLAG_UNSIGNED) === 0 ? 'CAST(NULL AS SIGNED)' : 'CAST(NULL AS UNSIGNED)';
+  return type === TYPE_NEWDECIMAL ? 'CAST(NULL AS DECIMAL(65))' : null;
+}
+
 /**
  * A user variable as it was read back, as a SQL literal; null for NULL, undefined where it is too long.
  */
@@ -375,7 +402,7 @@ export function literalOf(
   column: { type: number; flags: number },
   [value, hex, charset, collation]: (string | null)[],
 ): string | null | undefined {
-  if (value === null || value === undefined) return null;
+  if (value === null || value === undefined) return nullOf(column);
   switch (column.type) {
     case TYPE_LONGLONG:
       return (column.flags & FLAG_UNSIGNED) === 0 ? value : `CAST(${value} AS UNSIGNED)`;

@@ -36,6 +36,7 @@ import type { SessionState } from './session.ts';
 const MAX_TRIES = 20;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
+const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 /** ER_QUERY_INTERRUPTED, as both families say it. */
 const INTERRUPTED = { errno: 1317, sqlState: '70100', message: 'Query execution was interrupted' };
 
@@ -81,6 +82,8 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   #killed = false;
   #sentState: LinkState | null = null;
   #generation = 0;
+  /** The transaction begins with it: BEGIN goes ahead of it. */
+  #begins = false;
 
   constructor(client: Client, packet: Packet, request: ServerRequest) {
     this.#client = client;
@@ -170,7 +173,30 @@ export class Statement implements Waiter, Exchange, LinkRequest {
       session.diagnostics = false;
       session.calcFoundRows = false;
     }
+    if (this.#defers()) return;
     this.#route();
+  }
+
+  /**
+   * A plain BEGIN does nothing before the transaction's first statement, so it is sent with that: one round trip less,
+   * and no server connection meanwhile. True: it was answered.
+   */
+  #defers(): boolean {
+    const { session, link } = this.#client;
+    const { sql, text } = this.#request;
+    if (session.begun && sql.flags.implicitCommit === false && (sql.kind === 'commit' || sql.kind === 'rollback')) {
+      if (sql.flags.chain || sql.flags.release) return false;
+      session.begun = false; // nothing was begun on any server
+    } else {
+      if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
+      if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40))) return false;
+      session.begun = true;
+    }
+    session.rowCount = 0n;
+    session.lastAnsweredHere = true;
+    this.#client.answerOk();
+    this.#finish();
+    return true;
   }
 
   // ---- route ----------------------------------------------------------------------------------------------------
@@ -217,10 +243,10 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     if (link !== null) {
       if (gate.admits(link.node)) return this.#linked(link);
       this.#client.dropLink('the route changed');
-      // What was pinned to the dropped connection is gone; that is said before anything runs without it.
-      const lost = this.#client.takeLostState(this.#request.sql.kind);
-      if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     }
+    // What was pinned to a connection that is gone is gone; that is said before anything runs without it.
+    const lost = this.#client.takeLostState(this.#request.sql.kind);
+    if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     this.#acquire(pick.node);
   }
 
@@ -249,6 +275,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     const { session, link, worker } = this.#client;
     const { sql, command, executesPlainly } = this.#request;
     if (!sql.rerunnable || link !== null || !worker.settings.pool.pipelining || this.#quiet !== null) return false;
+    if (session.begun && command !== Command.STMT_PREPARE) return false;
     if (session.hold !== null || !session.autocommit || this.#packet.raw.length > MAX_SHARED_BYTES) return false;
     if (command === Command.STMT_EXECUTE) return executesPlainly;
     return command === Command.QUERY || command === Command.STMT_PREPARE;
@@ -296,13 +323,13 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   #linked(link: ServerConnection): void {
     this.#link = link;
     const { session } = this.#client;
-    const { statement, plain } = this.#request;
+    const { statement, plain, command } = this.#request;
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
     // The usual case: the connection is as the session wants it.
     if (plain && link.state === session.state && prepared !== undefined) {
       const rescue = !this.shareable && link.insertIdOf !== null && link.insertIdOf !== session;
       const oneShot = session.oneShot !== null && session.oneShotOn !== link;
-      if (!rescue && !oneShot) return this.#send(link, prepared);
+      if (!rescue && !oneShot && (!session.begun || command === Command.STMT_PREPARE)) return this.#send(link, prepared);
     }
     if (prepared === undefined && this.#request.command === Command.STMT_RESET) return this.#answerOk();
     if (prepared === undefined && this.#request.command === Command.STMT_FETCH) {
@@ -320,6 +347,7 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     }
     if ('error' in ahead) return this.#fail(ahead.error);
     if (ahead.packet !== null) this.#packet = ahead.packet;
+    this.#begins ||= ahead.begins;
     const { statement } = this.#request;
     const sure = !this.#careful && (ahead.sure || (this.rerunnable && ahead.sureForReads));
     if (sure) {
@@ -383,7 +411,8 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     const { session } = this.#client;
     const { statement, command } = this.#request;
     this.#step = 'sent';
-    this.#wasInTransaction = session.inTransaction;
+    this.#wasInTransaction = session.inTransaction || this.#begins;
+    session.lastAnsweredHere = false;
     this.#failed = false;
     this.#shown = false;
     this.#unfit = null;
@@ -572,10 +601,10 @@ export class Statement implements Waiter, Exchange, LinkRequest {
         return this.lost({ kind: 'shutdown', detail: err.message }, true);
       case 'read-only':
         this.#client.suspect(node, 'read-only', err.message);
-        if (!this.#wasInTransaction) return this.#again();
+        if (!this.#wasInTransaction || this.#begins) return this.#again();
         this.#client.dropLink('the node became read-only');
         this.#client.session.transactionEnded();
-        this.#client.takeLostState('rollback');
+        this.#client.forgetLostTransaction();
         this.#fail(gatewayError('transaction-lost', `${node} became read-only`));
     }
   }
@@ -585,13 +614,17 @@ export class Statement implements Waiter, Exchange, LinkRequest {
     const { session } = this.#client;
     this.#blame(loss);
     if (this.#step !== 'sent' || !(sent || this.#wasInTransaction)) return this.#again();
+    // The transaction's first statement: it begins anew elsewhere.
+    const { kind, flags } = this.#request.sql;
+    const restarts = this.#begins && !this.#shown && !flags.implicitCommit && this.#file === 'none';
+    if (restarts && (kind === 'read' || kind === 'locking-read' || kind === 'write')) return this.#again();
     const shown = this.#shown;
     const inTransaction = this.#wasInTransaction;
     const { autocommit } = session;
     const fileUnfinished = this.#file === 'sending';
     const outcome = outcomeOfLoss({ sql: this.#request.sql, inTransaction, autocommit, shown, fileUnfinished });
     session.transactionEnded();
-    this.#client.takeLostState('rollback'); // said by this statement's own answer
+    this.#client.forgetLostTransaction(); // said by this statement's own answer
     const detail = describeLoss(loss);
     switch (outcome.kind) {
       case 'again':
@@ -613,6 +646,10 @@ export class Statement implements Waiter, Exchange, LinkRequest {
   /** Not executed: it waits for a node that takes it. */
   #again(): void {
     this.#link = null;
+    if (this.#begins) {
+      this.#begins = false;
+      this.#client.session.begun = true;
+    }
     if (++this.#tries > MAX_TRIES * 50) {
       return this.#fail(gatewayError('hold-timeout', 'every try failed'));
     }
