@@ -2,7 +2,6 @@
 // is read when the last is answered. The connection outlives any number of server connections.
 import type { Socket } from 'node:net';
 import type { EndpointSettings, EvidenceKind, NodeAddress } from '../messages/index.ts';
-import type { StatementKind } from '../sql/index.ts';
 import {
   type ErrPacket,
   encodeEarlyErr,
@@ -12,15 +11,6 @@ import {
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
-import {
-  type BringUp,
-  type BringUpOptions,
-  bringUp,
-  type Obstacle,
-  readBack,
-  readInsertId,
-  recycle,
-} from './bring-up.ts';
 import { findStatement, readRequest, type ServerRequest, withConnectionId } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
@@ -28,13 +18,11 @@ import { Inbox } from './inbox.ts';
 import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
-import type { Lane, LinkOwner, NodePool } from './pool.ts';
-import type { LogicalStatement, StatementShape } from './prepared.ts';
-import { runQuietly } from './quiet.ts';
 import type { Gate } from './routes.ts';
-import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
-import { type Hold, SessionState } from './session.ts';
+import type { LoginProfile, ServerConnection } from './server-connection.ts';
+import { SessionState } from './session.ts';
 import { Statement } from './statement.ts';
+import { Tether } from './tether.ts';
 
 /** A half command, or an answer that nobody reads, for longer than this ends the connection (servers: net_*_timeout). */
 const NET_TIMEOUT_MS = 30_000;
@@ -51,9 +39,7 @@ export interface EndpointCounts {
   errors: number;
 }
 
-export type LostState = { error: ErrPacket } | { rolledBack: true };
-
-export class Client implements LinkOwner {
+export class Client {
   readonly worker: GatewayWorker;
   readonly endpoint: EndpointSettings;
   readonly gate: Gate;
@@ -63,22 +49,12 @@ export class Client implements LinkOwner {
   session = new SessionState(0);
   profile: LoginProfile | null = null;
   profileKey = '';
-  /** The server connection that the session holds; null between transactions. */
-  link: ServerConnection | null = null;
-  /** The one that it held or shared last. */
-  lastLink: ServerConnection | null = null;
-  lane: Lane | null = null;
-  #pool: NodePool | null = null;
-  #readingBack = false;
-  /** The last read, where it left warnings behind on a connection that others have used since. */
-  #warned: Buffer | null = null;
+  readonly tether: Tether;
   #socket: Socket;
   #inbox: Inbox;
   #login: Login | null;
   #nonce: Buffer = Buffer.alloc(0);
   #statement: Statement | null = null;
-  #transactionLost: string | null = null;
-  #lostPins: Hold[] = [];
   /** The error that a client gets at the end of the file that it is still sending. */
   #swallowing: Buffer | null = null;
   #outbox: Outbox;
@@ -98,6 +74,7 @@ export class Client implements LinkOwner {
     connectionId: number,
   ) {
     this.counters = counters;
+    this.tether = new Tether(this);
     this.worker = worker;
     this.endpoint = endpoint;
     this.gate = gate;
@@ -127,9 +104,14 @@ export class Client implements LinkOwner {
     return this.session.inTransaction || (this.activeLink?.busy ?? false);
   }
 
+  /** The server connection that its session holds. */
+  get link(): ServerConnection | null {
+    return this.tether.link;
+  }
+
   /** The server connection that its statement is on. */
   get activeLink(): ServerConnection | null {
-    return this.link ?? this.#statement?.link ?? null;
+    return this.tether.link ?? this.#statement?.link ?? null;
   }
 
   /** Whose statements take turns with whose where they wait for a server connection. */
@@ -251,12 +233,7 @@ export class Client implements LinkOwner {
     const statement = this.#statement;
     this.#statement = null;
     const between = statement?.abandon() ?? true;
-    this.session.insertIdOn = null;
-    const { link } = this;
-    if (link !== null) {
-      this.link = null;
-      this.#giveBack(link, between && !this.#readingBack);
-    }
+    this.tether.leave(between);
     this.#socket.destroy();
     this.worker.gone(this);
   }
@@ -329,8 +306,7 @@ export class Client implements LinkOwner {
     this.profile = result.profile;
     this.profileKey = result.profileKey;
     this.#group = `${this.endpoint.name}\0${result.profile.user}`;
-    this.lane = null;
-    this.#pool = null;
+    this.tether.changeLane();
     this.session = new SessionState(result.profile.collation);
   }
 
@@ -409,38 +385,17 @@ export class Client implements LinkOwner {
     this.#outbox.flush();
     this.#statement = null;
     const { link } = statement;
-    if (link !== null) this.lastLink = link;
-    if (this.link !== null) this.#settle(this.link);
+    if (link !== null) this.tether.lastLink = link;
+    this.tether.settle();
     this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#inbox.bufferedBytes > 0) this.#readOn();
   }
 
-  /** Between statements: the server connection is given back, if nothing holds it. */
-  #settle(link: ServerConnection): void {
-    const { session } = this;
-    if (this.#readingBack) return;
-    if (session.needsReadBack) {
-      this.#readingBack = true;
-      return readBack(link, session, (read) => {
-        if (this.link !== link) return; // lost, and told
-        this.#readingBack = false;
-        if (!read) session.giveUpReadingBack();
-        if (this.#statement === null) this.#settle(link);
-      });
-    }
-    if (session.hold !== null || !link.ready) return;
-    this.link = null;
-    this.worker.pool(this.cluster, link.node).release(link, true);
-  }
-
   /** COM_RESET_CONNECTION: the state is as after login; the server connection is as good as any other. */
   forget(): void {
-    this.dropLink('the session was reset', true);
+    this.tether.forget();
     this.session.reset();
-    this.#transactionLost = null;
-    this.#lostPins = [];
-    this.#warned = null;
   }
 
   #changeUser(packet: Packet): void {
@@ -483,7 +438,7 @@ export class Client implements LinkOwner {
     if (statement === undefined) return;
     this.session.closeStatement(statement.id);
     this.session.unpin('cursor');
-    if (this.link !== null && this.#statement === null) this.#settle(this.link);
+    if (this.#statement === null) this.tether.settle();
   }
 
   // ---- a file that nobody wants any more ------------------------------------------------------------------------
@@ -499,167 +454,10 @@ export class Client implements LinkOwner {
     this.write(frame(err, packet.lastSequence + 1));
   }
 
-  // ---- the server connection ------------------------------------------------------------------------------------
+  // ---- what its statements ask for ------------------------------------------------------------------------------
 
-  takeLink(link: ServerConnection): void {
-    this.link = link;
-  }
-
-  /** The pool of a node, and in it this client's lane. */
-  poolOf(node: NodeAddress): NodePool {
-    const pool = this.#pool;
-    if (pool !== null && pool.node === node && this.lane?.gone === false) return pool;
-    const found = this.worker.pool(this.cluster, node);
-    this.#pool = found;
-    this.lane = found.lane(this.profile as LoginProfile, this.profileKey);
-    return found;
-  }
-
-  /** The node that a connection was asked for last. */
-  get poolNode(): NodeAddress {
-    return this.#pool?.node ?? '';
-  }
-
-  cancelRequest(statement: Statement): void {
-    this.#pool?.cancel(statement);
-  }
-
-  bringUp(link: ServerConnection, request: ServerRequest, shareable: boolean): BringUp | Obstacle {
-    const { session } = this;
-    return bringUp(link, { session, request, shareable, rerunForDiagnostics: this.#warned }, this.#bringUpOptions);
-  }
-
-  get #bringUpOptions(): BringUpOptions {
-    return this.worker.bringUpOptions(this.cluster);
-  }
-
-  /** A statement that is ours was prepared on the link. */
-  addPrepared(link: ServerConnection, logical: LogicalStatement, id: number): void {
-    const { maxPreparedPerConnection } = this.worker.settings.pool;
-    for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
-  }
-
-  /** What the client prepares. */
-  logical(packet: Buffer, text: Buffer, shape: StatementShape): LogicalStatement {
-    return this.worker.statements.find(packet, text, this.session.state, shape);
-  }
-
-  /** Its warnings can be had again by running it again. Null: there are none any more. */
-  rememberWarned(packet: Buffer | null): void {
-    this.#warned = packet;
-  }
-
-  fetchInsertId(from: ServerConnection, callback: () => void): void {
-    const { session } = this;
-    runQuietly(from, [readInsertId(from, session)], (result) => {
-      if (result.kind !== 'done' && session.insertIdOn === from) session.loseInsertId();
-      from.lastSession = null;
-      callback();
-    });
-  }
-
-  /** The link will not do; a shared one is left to the strangers on it. */
-  giveUp(link: ServerConnection): void {
-    if (this.link === link) this.dropLink('its state could not be restored');
-    else link.lose({ kind: 'closed', detail: 'its state could not be restored' });
-  }
-
-  /** What the server did not take of the session's state. True: the session has been changed, another try may do. */
-  couldNotRestore(what: string, err: ErrPacket): boolean {
-    // The schema was dropped: to its session it is as if none were chosen.
-    if (what.startsWith('default schema') && err.errno === 1049) {
-      this.session.chooseSchema(null);
-      return true;
-    }
-    const variables = /^session variables (.+)$/.exec(what)?.[1];
-    if (variables === undefined) return false;
-    for (const name of variables.split(', ')) this.#bringUpOptions.accepted.withoutDefault.add(name);
-    return true;
-  }
-
-  /** The statement goes on as another one. */
-  replace(old: Statement, by: Statement): void {
-    if (this.#statement === old) this.#statement = by;
-  }
-
-  /** The other way round. */
   get statement(): Statement | null {
     return this.#statement;
-  }
-
-  /** `clean`: it has the state that it says it has. */
-  #giveBack(link: ServerConnection, between: boolean): void {
-    const pool = this.worker.pool(this.cluster, link.node);
-    const { hold } = this.session;
-    if (between && !link.busy && (hold === null || hold === 'diagnostics' || hold === 'counts')) {
-      return pool.release(link, true);
-    }
-    if (!between || link.busy || !link.ready) return pool.release(link, false);
-    recycle(link, this.#bringUpOptions, () => pool.release(link, true));
-  }
-
-  /**
-   * Gives the link back; what was open or pinned on it is lost, and the next statement is told, unless that is `wanted`.
-   */
-  dropLink(reason: string, wanted = false): void {
-    const { link } = this;
-    if (link === null) return;
-    this.link = null;
-    const fit = link.ready && (wanted || this.session.hold === null);
-    if (fit) this.#giveBack(link, true);
-    else this.worker.pool(this.cluster, link.node).release(link, false);
-    this.#unlink(reason);
-  }
-
-  #unlink(reason: string): void {
-    this.link = null;
-    this.#readingBack = false;
-    const { session } = this;
-    if (session.inTransaction) {
-      this.#transactionLost = reason;
-      session.transactionEnded();
-    }
-    if (session.dirtyVariables.size > 0) session.pin('user-variable');
-    this.#lostPins.push(...session.pins);
-    session.clearPins();
-    session.uncertain = false;
-    session.oneShotOn = null;
-    if (session.oneShotDoubtful) {
-      session.oneShot = null;
-      session.oneShotDoubtful = false;
-      this.#lostPins.push('one-shot-transaction');
-    }
-    session.diagnostics = false;
-    session.calcFoundRows = false;
-  }
-
-  linkLost(connection: ServerConnection, loss: Loss): void {
-    if (this.link === connection) this.#unlink(describeLoss(loss));
-  }
-
-  /** The node is no longer the one to talk to. */
-  leaveNode(reason: string): void {
-    const link = this.activeLink;
-    if (link === null) return;
-    if (link.busy) link.lose({ kind: 'closed', detail: reason });
-    else this.dropLink(reason);
-  }
-
-  forgetLostTransaction(): void {
-    this.#transactionLost = null;
-  }
-
-  /** What the session lost since its last statement, once. */
-  takeLostState(next: StatementKind): LostState | null {
-    const reason = this.#transactionLost;
-    if (reason === null && this.#lostPins.length === 0) return null;
-    if (reason !== null) {
-      this.#transactionLost = null;
-      return next === 'rollback' ? { rolledBack: true } : { error: gatewayError('transaction-lost', reason) };
-    }
-    const what = [...new Set(this.#lostPins)].join(', ');
-    this.#lostPins = [];
-    return { error: gatewayError('state-lost', what) };
   }
 
   suspect(node: NodeAddress, kind: EvidenceKind, detail: string): void {

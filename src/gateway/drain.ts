@@ -26,7 +26,7 @@ export class Drain {
       // A lone write runs to its end: the server lets it commit, or refuses it, before it turns read-only.
       if (client.session.inTransaction) ended++;
       else if (!client.reading) continue;
-      client.leaveNode('the switchover waited no longer');
+      client.tether.leaveNode('the switchover waited no longer');
     }
     this.#over = true;
     this.#done(ended);

@@ -242,8 +242,8 @@ export class GatewayWorker {
     for (const client of this.#clients.values()) {
       const link = client.activeLink;
       if (link === null || client.cluster !== cluster) continue;
-      if (cut && client.gate.wantsPrimary) client.leaveNode('the primary failed');
-      else if (!client.gate.admits(link.node)) client.leaveNode(`${link.node} left service`);
+      if (cut && client.gate.wantsPrimary) client.tether.leaveNode('the primary failed');
+      else if (!client.gate.admits(link.node)) client.tether.leaveNode(`${link.node} left service`);
     }
     const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
     if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.#pools.get(cluster)?.get(oldPrimary)?.evacuate();

@@ -4,10 +4,10 @@ import {
   type ClassifyOptions,
   literalUserVariableSet,
   type SessionObjects,
+  type StatementKind,
   sessionObjects,
   setNames,
   setRole,
-  type StatementKind,
   type TableName,
 } from '../sql/index.ts';
 import type { ServerRequest } from './command.ts';

@@ -1,0 +1,254 @@
+// One sending of a statement on one server connection: its answer is forwarded to the client, and learnt from. A
+// statement that is sent again has another flight; one whose answer nobody wants any more is dropped, and reads on.
+import {
+  type AnswerShape,
+  Command,
+  type ErrPacket,
+  type OkPacket,
+  type Packet,
+  ServerStatus,
+  type SessionChange,
+} from '../wire/index.ts';
+import type { Client } from './client.ts';
+import { executes, type ServerRequest } from './command.ts';
+import { isReadOnlyNode, isShutdown } from './evidence.ts';
+import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
+import { learnFromFailure, learnFromText } from './learn.ts';
+import type { LinkState } from './link-state.ts';
+import type { LinkStatement } from './prepared.ts';
+import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
+
+/** ER_QUERY_INTERRUPTED, as both families say it. */
+export const INTERRUPTED: ErrPacket = {
+  errno: 1317,
+  sqlState: '70100',
+  message: 'Query execution was interrupted',
+};
+
+/** An error that says that the node is unfit, or that was meant for somebody else; the client has not seen it. */
+export interface Unfit {
+  kind: 'read-only' | 'shutdown' | 'interrupted';
+  err: ErrPacket;
+}
+
+/** Whose flight it is. */
+export interface Passenger {
+  readonly client: Client;
+  readonly packet: Packet;
+  readonly request: ServerRequest;
+  readonly shareable: boolean;
+  /** The answer is not the client's. */
+  readonly silent: boolean;
+  /** BEGIN goes ahead of it. */
+  readonly begins: boolean;
+  /** It may be sent again elsewhere. */
+  readonly mayRetry: boolean;
+  readonly expectedUs: number;
+  landed(flight: Flight): void;
+  turnedAway(unfit: Unfit): void;
+  lost(loss: Loss, sent: boolean): void;
+  divert(): void;
+}
+
+export class Flight implements Exchange {
+  readonly shape: AnswerShape;
+  readonly clientCapabilities: number;
+  readonly status: number;
+  readonly expectedUs: number;
+  readonly costSlot: number;
+  readonly link: ServerConnection;
+  /** A transaction was open, or begins with it. */
+  readonly inTransaction: boolean;
+  /** Something of the answer reached the client. */
+  shown = false;
+  failed = false;
+  serverError: ErrPacket | null = null;
+  file: 'none' | 'sending' | 'sent' = 'none';
+  /** A KILL QUERY is meant for it. */
+  killed = false;
+  /** Nobody wants the answer: it is read and dropped. */
+  dropped = false;
+  #passenger: Passenger;
+  #unfit: Unfit | null = null;
+  #warnings = 0;
+  #flags = 0;
+  #changedState = false;
+  #explained = false;
+  #sentState: LinkState;
+  #generation: number;
+
+  constructor(passenger: Passenger, link: ServerConnection) {
+    const { client, request } = passenger;
+    const { session } = client;
+    this.#passenger = passenger;
+    this.link = link;
+    this.shape = request.shape;
+    this.clientCapabilities = client.capabilities;
+    this.status = session.status;
+    this.expectedUs = Math.max(0, passenger.expectedUs);
+    this.costSlot = request.costSlot;
+    this.inTransaction = session.inTransaction || passenger.begins;
+    this.#sentState = session.state;
+    this.#generation = link.prepared.generation;
+  }
+
+  // ---- send -----------------------------------------------------------------------------------------------------
+
+  send(prepared: LinkStatement | null): void {
+    const { client, packet, request } = this.#passenger;
+    const { link } = this;
+    const { session } = client;
+    const { statement, command } = request;
+    session.lastAnsweredHere = false;
+    link.lastSession = session;
+    if (statement === null || prepared === null) return link.send(packet.raw, this);
+    if (!executes(command)) return link.send(patchStatementId(packet.raw, prepared.id), this);
+    for (const chunk of statement.longData ?? []) link.send(patchStatementId(chunk, prepared.id), null);
+    if (command === Command.STMT_BULK_EXECUTE) return link.send(bulkExecutePacket(packet, statement, prepared), this);
+    const { raw, opensCursor } = executePacket(packet, statement, prepared, this.clientCapabilities);
+    if (opensCursor) session.pin('cursor');
+    link.send(raw, this);
+  }
+
+  // ---- forward --------------------------------------------------------------------------------------------------
+
+  forward(piece: Buffer): void {
+    const { client, silent, shareable } = this.#passenger;
+    if (silent || this.dropped) return;
+    this.shown = true;
+    if (client.write(piece)) return;
+    this.link.pause();
+    if (shareable) client.worker.pool(client.cluster, this.link.node).leaveAlone(this.link);
+    client.onceDrained(() => this.link.resume());
+  }
+
+  ok(ok: OkPacket, changes: readonly SessionChange[]): void {
+    if (this.dropped) return;
+    const { client, shareable } = this.#passenger;
+    const { session } = client;
+    session.learn(ok, changes);
+    this.#warnings = ok.warnings;
+    this.#flags = ok.status;
+    if (shareable) return;
+    session.rowCount = ok.affectedRows;
+    if (ok.insertId !== 0n) session.insertIdIsOn(this.link);
+    for (const change of changes) {
+      if (change.kind === 'state') this.#changedState = true;
+      else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
+    }
+  }
+
+  error(err: ErrPacket, first: boolean): boolean {
+    if (this.dropped) return false;
+    const { client, shareable, silent, mayRetry } = this.#passenger;
+    this.failed = true;
+    if (this.shape === 'prepare') client.session.lastPrepared = null;
+    if (first && isShutdown(err)) this.#unfit = { kind: 'shutdown', err };
+    else if (first && mayRetry && client.gate.wantsPrimary && isReadOnlyNode(err)) {
+      this.#unfit = { kind: 'read-only', err };
+    }
+    // A KILL QUERY that was meant for a stranger's read on the same connection.
+    else if (first && mayRetry && shareable && err.errno === INTERRUPTED.errno && !this.killed) {
+      this.#unfit = { kind: 'interrupted', err };
+    }
+    if (this.#unfit !== null) return false;
+    this.serverError = err;
+    if (silent) return false;
+    // A deadlock's victim has lost its whole transaction, and an ERR packet carries no status flags.
+    if (err.errno === 1213) client.session.transactionEnded();
+    client.worker.count('server_errors', String(err.errno));
+    return true;
+  }
+
+  localInfile(): void {
+    this.file = 'sending';
+    this.#passenger.client.worker.count('local_infile', '');
+  }
+
+  /** A packet of the client's file; an empty one ends it. */
+  filePacket(packet: Packet): void {
+    const { client } = this.#passenger;
+    const { link } = this;
+    link.scanner.numberFile(packet.raw);
+    const more = link.write(packet.raw);
+    if (packet.payload.length === 0) {
+      this.file = 'sent';
+      link.scanner.infileSent();
+    } else if (!more) {
+      client.setReading(false);
+      link.onceDrained(() => client.setReading(true));
+    }
+  }
+
+  prepared(statementId: number, parameters: number, columns: number): number {
+    const { client, packet, request } = this.#passenger;
+    const { link } = this;
+    if (this.dropped) {
+      link.closeStatement(statementId);
+      return statementId;
+    }
+    const seesUserVariables = request.sql.flags.usesUserVariable;
+    const shape = { parameters, columns, seesUserVariables };
+    const logical = client.tether.logical(packet.raw, request.text as Buffer, shape);
+    // A stranger may have had the connection reset behind it.
+    if (this.#generation === link.prepared.generation) client.tether.addPrepared(link, logical, statementId);
+    return client.session.addStatement(logical).id;
+  }
+
+  // ---- learn ----------------------------------------------------------------------------------------------------
+
+  end(): void {
+    if (this.dropped) return;
+    if (this.#unfit !== null) return this.#passenger.turnedAway(this.#unfit);
+    const { client, packet, request, shareable } = this.#passenger;
+    const { session } = client;
+    const { sql, command } = request;
+    const { link } = this;
+    if (this.failed) learnFromFailure(session, request, shareable);
+    else this.#learn();
+    if (session.inTransaction && sql.flags.release) session.transactionEnded();
+    const diagnostics = this.failed || this.#warnings > 0;
+    link.hasDiagnostics = diagnostics;
+    if (!sql.flags.asksPrevious) {
+      const again = diagnostics && shareable && command === Command.QUERY;
+      client.tether.rememberWarned(again ? packet.raw : null);
+    }
+    if (!shareable) {
+      // A schema that could not be chosen leaves the one that was there.
+      if (!(this.failed && command === Command.INIT_DB)) link.state = session.state;
+    } else if (session.state !== this.#sentState) {
+      // No read that may share does this; if one did, nobody behind it knows what he runs with.
+      link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
+    }
+    this.#passenger.landed(this);
+  }
+
+  #learn(): void {
+    const { client, packet, request, shareable } = this.#passenger;
+    const { session } = client;
+    const { command, reads } = request;
+    if (reads) {
+      session.foundRows = this.link.scanner.rows;
+      session.rowCount = -1n;
+    }
+    if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
+    if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
+    // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
+    if (command === Command.INIT_DB) session.chooseSchema(packet.payload.toString('utf8', 1));
+    if (command !== Command.QUERY && !executes(command)) return;
+    learnFromText(session, request, {
+      warnings: this.#warnings,
+      shared: shareable,
+      link: this.link,
+      unexplainedChange: this.#changedState && !this.#explained,
+    });
+  }
+
+  lost(loss: Loss, sent: boolean): void {
+    if (!this.dropped) this.#passenger.lost(loss, sent);
+  }
+
+  divert(): void {
+    if (!this.dropped) this.#passenger.divert();
+  }
+}

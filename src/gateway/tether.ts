@@ -1,0 +1,249 @@
+// What ties a session to server connections: the one that it holds, the one that it used last, what it lost with one.
+// It brings a connection up to what the session has built up, and gives it back when nothing holds it any more.
+import type { NodeAddress } from '../messages/index.ts';
+import type { StatementKind } from '../sql/index.ts';
+import type { ErrPacket } from '../wire/index.ts';
+import {
+  type BringUp,
+  type BringUpOptions,
+  bringUp,
+  type Obstacle,
+  readBack,
+  readInsertId,
+  recycle,
+} from './bring-up.ts';
+import type { Client } from './client.ts';
+import type { ServerRequest } from './command.ts';
+import { gatewayError } from './errors.ts';
+import type { GatewayWorker } from './gateway.ts';
+import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
+import type { LogicalStatement, StatementShape } from './prepared.ts';
+import { runQuietly } from './quiet.ts';
+import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
+import type { Hold, SessionState } from './session.ts';
+
+/** What the next statement is told. `rolledBack`: it asked for just that. */
+export type LostState = { error: ErrPacket } | { rolledBack: true };
+
+export class Tether implements LinkOwner {
+  /** The server connection that the session holds; null between transactions. */
+  link: ServerConnection | null = null;
+  /** The one that it held or shared last. */
+  lastLink: ServerConnection | null = null;
+  lane: Lane | null = null;
+  #client: Client;
+  #pool: NodePool | null = null;
+  #readingBack = false;
+  #transactionLost: string | null = null;
+  #lostPins: Hold[] = [];
+  /** The last read, where it left warnings behind on a connection that others have used since. */
+  #warned: Buffer | null = null;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  get session(): SessionState {
+    return this.#client.session;
+  }
+
+  get worker(): GatewayWorker {
+    return this.#client.worker;
+  }
+
+  // ---- taking one -----------------------------------------------------------------------------------------------
+
+  take(link: ServerConnection): void {
+    this.link = link;
+  }
+
+  /** The pool of a node, and in it this client's lane. */
+  poolOf(node: NodeAddress): NodePool {
+    const pool = this.#pool;
+    if (pool !== null && pool.node === node && this.lane?.gone === false) return pool;
+    const found = this.worker.pool(this.#client.cluster, node);
+    this.#pool = found;
+    this.lane = found.lane(this.#client.profile as LoginProfile, this.#client.profileKey);
+    return found;
+  }
+
+  /** The node that a connection was asked for last. */
+  get poolNode(): NodeAddress {
+    return this.#pool?.node ?? '';
+  }
+
+  cancel(request: LinkRequest): void {
+    this.#pool?.cancel(request);
+  }
+
+  bringUp(link: ServerConnection, request: ServerRequest, shareable: boolean): BringUp | Obstacle {
+    const { session } = this;
+    return bringUp(link, { session, request, shareable, rerunForDiagnostics: this.#warned }, this.#options);
+  }
+
+  get #options(): BringUpOptions {
+    return this.worker.bringUpOptions(this.#client.cluster);
+  }
+
+  /** A statement that is ours was prepared on the link. */
+  addPrepared(link: ServerConnection, logical: LogicalStatement, id: number): void {
+    const { maxPreparedPerConnection } = this.worker.settings.pool;
+    for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
+  }
+
+  /** What the client prepares. */
+  logical(packet: Buffer, text: Buffer, shape: StatementShape): LogicalStatement {
+    return this.worker.statements.find(packet, text, this.session.state, shape);
+  }
+
+  /** Its warnings can be had again by running it again. Null: there are none any more. */
+  rememberWarned(packet: Buffer | null): void {
+    this.#warned = packet;
+  }
+
+  fetchInsertId(from: ServerConnection, callback: () => void): void {
+    const { session } = this;
+    runQuietly(from, [readInsertId(from, session)], (result) => {
+      if (result.kind !== 'done' && session.insertIdOn === from) session.loseInsertId();
+      from.lastSession = null;
+      callback();
+    });
+  }
+
+  /** The link will not do; a shared one is left to the strangers on it. */
+  giveUp(link: ServerConnection): void {
+    if (this.link === link) this.dropLink('its state could not be restored');
+    else link.lose({ kind: 'closed', detail: 'its state could not be restored' });
+  }
+
+  /** What the server did not take of the session's state. True: the session has been changed, another try may do. */
+  couldNotRestore(what: string, err: ErrPacket): boolean {
+    // The schema was dropped: to its session it is as if none were chosen.
+    if (what.startsWith('default schema') && err.errno === 1049) {
+      this.session.chooseSchema(null);
+      return true;
+    }
+    const variables = /^session variables (.+)$/.exec(what)?.[1];
+    if (variables === undefined) return false;
+    for (const name of variables.split(', ')) this.#options.accepted.withoutDefault.add(name);
+    return true;
+  }
+
+  // ---- giving it back -------------------------------------------------------------------------------------------
+
+  /** Between statements: the server connection is given back, if nothing holds it. */
+  settle(): void {
+    const { session, link } = this;
+    if (link === null) return;
+    if (this.#readingBack) return;
+    if (session.needsReadBack) {
+      this.#readingBack = true;
+      return readBack(link, session, (read) => {
+        if (this.link !== link) return; // lost, and told
+        this.#readingBack = false;
+        if (!read) session.giveUpReadingBack();
+        if (this.#client.statement === null) this.settle();
+      });
+    }
+    if (session.hold !== null || !link.ready) return;
+    this.link = null;
+    this.worker.pool(this.#client.cluster, link.node).release(link, true);
+  }
+
+  /** The client leaves; `between`: between statements. */
+  leave(between: boolean): void {
+    this.session.insertIdOn = null;
+    const { link } = this;
+    if (link === null) return;
+    this.link = null;
+    this.#giveBack(link, between && !this.#readingBack);
+  }
+
+  /** The session begins anew: nothing of the old one is to be told. */
+  forget(): void {
+    this.dropLink('the session was reset', true);
+    this.#transactionLost = null;
+    this.#lostPins = [];
+    this.#warned = null;
+  }
+
+  /** Another account: its lane is another one. */
+  changeLane(): void {
+    this.lane = null;
+    this.#pool = null;
+  }
+
+  #giveBack(link: ServerConnection, between: boolean): void {
+    const pool = this.worker.pool(this.#client.cluster, link.node);
+    const { hold } = this.session;
+    if (between && !link.busy && (hold === null || hold === 'diagnostics' || hold === 'counts')) {
+      return pool.release(link, true);
+    }
+    if (!between || link.busy || !link.ready) return pool.release(link, false);
+    recycle(link, this.#options, () => pool.release(link, true));
+  }
+
+  /**
+   * Gives the link back; what was open or pinned on it is lost, and the next statement is told, unless that is `wanted`.
+   */
+  dropLink(reason: string, wanted = false): void {
+    const { link } = this;
+    if (link === null) return;
+    this.link = null;
+    const fit = link.ready && (wanted || this.session.hold === null);
+    if (fit) this.#giveBack(link, true);
+    else this.worker.pool(this.#client.cluster, link.node).release(link, false);
+    this.#unlink(reason);
+  }
+
+  #unlink(reason: string): void {
+    this.link = null;
+    this.#readingBack = false;
+    const { session } = this;
+    if (session.inTransaction) {
+      this.#transactionLost = reason;
+      session.transactionEnded();
+    }
+    if (session.dirtyVariables.size > 0) session.pin('user-variable');
+    this.#lostPins.push(...session.pins);
+    session.clearPins();
+    session.uncertain = false;
+    session.oneShotOn = null;
+    if (session.oneShotDoubtful) {
+      session.oneShot = null;
+      session.oneShotDoubtful = false;
+      this.#lostPins.push('one-shot-transaction');
+    }
+    session.diagnostics = false;
+    session.calcFoundRows = false;
+  }
+
+  linkLost(connection: ServerConnection, loss: Loss): void {
+    if (this.link === connection) this.#unlink(describeLoss(loss));
+  }
+
+  /** The node is no longer the one to talk to. */
+  leaveNode(reason: string): void {
+    const link = this.#client.activeLink;
+    if (link === null) return;
+    if (link.busy) link.lose({ kind: 'closed', detail: reason });
+    else this.dropLink(reason);
+  }
+
+  forgetLostTransaction(): void {
+    this.#transactionLost = null;
+  }
+
+  /** What the session lost since its last statement, once. */
+  takeLostState(next: StatementKind): LostState | null {
+    const reason = this.#transactionLost;
+    if (reason === null && this.#lostPins.length === 0) return null;
+    if (reason !== null) {
+      this.#transactionLost = null;
+      return next === 'rollback' ? { rolledBack: true } : { error: gatewayError('transaction-lost', reason) };
+    }
+    const what = [...new Set(this.#lostPins)].join(', ');
+    this.#lostPins = [];
+    return { error: gatewayError('state-lost', what) };
+  }
+}
