@@ -13,6 +13,9 @@ const SHAPE = { replication: 'async', nodes: 1 } as const;
 /** As many as two programs at a time can pin, and one to move on. */
 const FEW = 3;
 
+/** Why the words of an error may differ. */
+export const OWN_TEXT = "the number and the state are the same, the words are Evenkeel's";
+
 /** Programs that run on a flavor; `only` where one cannot speak to the other. */
 export interface Listed extends Program {
   only?: Flavor;

@@ -6,7 +6,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findLanguage, type Language } from '../../src/sandbox/index.ts';
+import { findLanguage, findTool, type Language, type ToolName } from '../../src/sandbox/index.ts';
 
 const HERE = import.meta.dirname;
 
@@ -14,7 +14,8 @@ const HERE = import.meta.dirname;
 export interface Program {
   file: string;
   args?: string[];
-  env?: Record<string, string>;
+  /** C programs that it starts, by the name it knows them under: their words are in DB_TOOLS. */
+  tools?: Record<string, ToolName>;
   /** Observations that may differ, by the name they are said under, each with its reason. */
   differs?: Record<string, string>;
 }
@@ -42,12 +43,18 @@ async function commandOf(program: Program): Promise<{ argv: string[]; env: Recor
   const path = join(HERE, program.file);
   const args = program.args ?? [];
   const language = LANGUAGES[program.file.split('.').at(-1) ?? ''];
-  if (language === undefined) return { argv: [process.execPath, path, ...args], env: {} };
+  if (language === undefined) return { argv: [process.execPath, path, ...args], env: await toolsOf(program) };
   const { argv0, env } = await findLanguage(language, (line) => console.log(line));
   if (language !== 'java') return { argv: [...argv0, path, ...args], env };
   const classes = await compiled(path, argv0, env);
   const main = program.file.replace(/^.*\/|\.java$/g, '');
   return { argv: [...argv0, '-cp', `${env['CLASSPATH']}:${classes}`, main, ...args], env };
+}
+
+async function toolsOf({ tools = {} }: Program): Promise<Record<string, string>> {
+  const found: Record<string, unknown> = {};
+  for (const [name, tool] of Object.entries(tools)) found[name] = await findTool(tool);
+  return { DB_TOOLS: JSON.stringify(found) };
 }
 
 const classDirs = new Map<string, Promise<string>>();
@@ -58,7 +65,7 @@ function compiled(path: string, argv0: string[], env: Record<string, string>): P
     const dir = await mkdtemp(join(tmpdir(), 'evenkeel-java-'));
     process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
     const [command = '', ...words] = argv0;
-    const flags = ['org.eclipse.jdt.internal.compiler.batch.Main', '-17', '-nowarn', '-d', dir, path];
+    const flags = ['org.eclipse.jdt.internal.compiler.batch.Main', '-11', '-nowarn', '-d', dir, path];
     await promisify(execFile)(command, [...words, ...flags], { env: { ...process.env, ...env } });
     return dir;
   };
@@ -75,7 +82,6 @@ export async function run(program: Program, target: Target): Promise<Said> {
     env: {
       ...process.env,
       ...env,
-      ...program.env,
       DB_HOST: target.host,
       DB_PORT: String(target.port),
       DB_USER: target.user,

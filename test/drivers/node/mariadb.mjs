@@ -4,37 +4,111 @@ import { fails, login, other, say } from './say.mjs';
 
 /** Rows carry their columns as `meta`; those are said on their own. */
 const rowsOf = (rows) => (Array.isArray(rows) ? rows.map((row) => (Array.isArray(row) ? rowsOf(row) : row)) : rows);
-const metaOf = (rows) => rows.meta.map((c) => [c.name(), c.orgName(), c.table(), c.db(), c.type, c.columnLength, c.flags, c.scale, c.collation?.name]);
+const metaOf = (rows) =>
+  rows.meta.map((c) => [
+    c.name(),
+    c.orgName(),
+    c.table(),
+    c.db(),
+    c.type,
+    c.columnLength,
+    c.flags,
+    c.scale,
+    c.collation?.name,
+  ]);
 
 async function types(db) {
   await db.query(`CREATE TABLE things (
     id BIGINT AUTO_INCREMENT PRIMARY KEY, small TINYINT(1), big BIGINT, price DECIMAL(20,6), d DOUBLE, day DATE, at DATETIME(6),
     t TIME, y YEAR, name VARCHAR(100), raw BLOB, doc JSON, bits BIT(1), kind ENUM('a','b'), UNIQUE KEY name_key (name))
     ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`);
-  const row = [1, 9007199254740993n, '12345678901234.123456', 0.1, '2024-02-29', '2024-02-29 13:14:15.123456', '-12:34:56', 2024, 'Zoë 🐘', Buffer.from([0, 255, 39]), { a: [1, null, 'ü'] }, true, 'b'];
+  const row = [
+    1,
+    9007199254740993n,
+    '12345678901234.123456',
+    0.1,
+    '2024-02-29',
+    '2024-02-29 13:14:15.123456',
+    '-12:34:56',
+    2024,
+    'Zoë 🐘',
+    Buffer.from([0, 255, 39]),
+    { a: [1, null, 'ü'] },
+    true,
+    'b',
+  ];
   const columns = 'small,big,price,d,day,at,t,y,name,raw,doc,bits,kind';
   const marks = row.map(() => '?').join();
   say('inserted', await db.query(`INSERT INTO things (${columns}) VALUES (${marks})`, row));
-  say('inserted prepared', await db.execute(`INSERT INTO things (${columns}) VALUES (${marks})`, row.map((v) => (v === 'Zoë 🐘' ? null : v))));
-  say('inserted nothing', await db.execute(`INSERT INTO things (${columns}) VALUES (${marks})`, row.map(() => null)));
+  say(
+    'inserted prepared',
+    await db.execute(
+      `INSERT INTO things (${columns}) VALUES (${marks})`,
+      row.map((v) => (v === 'Zoë 🐘' ? null : v)),
+    ),
+  );
+  say(
+    'inserted nothing',
+    await db.execute(
+      `INSERT INTO things (${columns}) VALUES (${marks})`,
+      row.map(() => null),
+    ),
+  );
   for (const way of ['query', 'execute']) {
     const rows = await db[way]('SELECT * FROM things ORDER BY id');
     say(`rows by ${way}`, rowsOf(rows));
     say(`columns by ${way}`, metaOf(rows));
   }
-  say('as numbers and strings', rowsOf(await db.query({ sql: 'SELECT big, price, day, at FROM things', bigIntAsNumber: true, decimalAsNumber: true, dateStrings: true })));
+  say(
+    'as numbers and strings',
+    rowsOf(
+      await db.query({
+        sql: 'SELECT big, price, day, at FROM things',
+        bigIntAsNumber: true,
+        decimalAsNumber: true,
+        dateStrings: true,
+      }),
+    ),
+  );
   say('rows as arrays', rowsOf(await db.query({ sql: 'SELECT id, name FROM things ORDER BY id', rowsAsArray: true })));
-  say('nested', rowsOf(await db.query({ sql: 'SELECT t.id, o.id FROM things t JOIN things o USING (id) ORDER BY 1', nestTables: true })));
-  say('a batch', await db.batch('INSERT INTO things (small, name) VALUES (?, ?)', [[1, 'n1'], [0, 'n2'], [null, 'n3']]));
+  say(
+    'nested',
+    rowsOf(
+      await db.query({ sql: 'SELECT t.id, o.id FROM things t JOIN things o USING (id) ORDER BY 1', nestTables: true }),
+    ),
+  );
+  say(
+    'a batch',
+    await db.batch('INSERT INTO things (small, name) VALUES (?, ?)', [
+      [1, 'n1'],
+      [0, 'n2'],
+      [null, 'n3'],
+    ]),
+  );
   await db.query('SET autocommit = 1');
-  say('a batch with names', await db.batch({ namedPlaceholders: true, sql: 'UPDATE things SET small = :s WHERE name = :n' }, [{ s: 0, n: 'n1' }, { s: 1, n: 'n9' }]));
-  say('returned', await db.query("INSERT INTO things (name) VALUES ('r1') RETURNING id, name").then(rowsOf, (error) => error.errno));
+  say(
+    'a batch with names',
+    await db.batch({ namedPlaceholders: true, sql: 'UPDATE things SET small = :s WHERE name = :n' }, [
+      { s: 0, n: 'n1' },
+      { s: 1, n: 'n9' },
+    ]),
+  );
+  say(
+    'returned',
+    await db.query("INSERT INTO things (name) VALUES ('r1') RETURNING id, name").then(rowsOf, (error) => error.errno),
+  );
   say('last insert id', rowsOf(await db.query('SELECT LAST_INSERT_ID() AS id')));
 }
 
 async function prepared(db) {
   const statement = await db.prepare('SELECT ? AS a, ? + 1 AS b, CONCAT(?, ?) AS c');
-  for (const set of [[1, 2, 'x', 'y'], [null, 2, null, 'y'], ['text', 2.5, 'ü', '🐘'], [10n, null, '', 'z']]) say('executed', rowsOf(await statement.execute(set)));
+  for (const set of [
+    [1, 2, 'x', 'y'],
+    [null, 2, null, 'y'],
+    ['text', 2.5, 'ü', '🐘'],
+    [10n, null, '', 'z'],
+  ])
+    say('executed', rowsOf(await statement.execute(set)));
   for (let i = 0; i < 60; i++) await statement.execute([i, i % 3 === 0 ? null : i, `${i}`, 'n']);
   say('executed after many', rowsOf(await statement.execute([9, 9, '9', '9'])));
   statement.close();
@@ -80,9 +154,14 @@ async function errors(db) {
   await fails('missing table', async () => await db.query('SELECT * FROM missing'));
   await fails('duplicate key', async () => await db.query("INSERT INTO things (name) VALUES ('n1')"));
   await fails('duplicate key, prepared', async () => await db.execute('INSERT INTO things (name) VALUES (?)', ['n1']));
-  await fails('duplicate key in a batch', async () => await db.batch('INSERT INTO things (name) VALUES (?)', [['m1'], ['n1'], ['m2']]));
+  await fails(
+    'duplicate key in a batch',
+    async () => await db.batch('INSERT INTO things (name) VALUES (?)', [['m1'], ['n1'], ['m2']]),
+  );
   await fails('foreign key', async () => {
-    await db.query('CREATE TABLE child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) REFERENCES account (id)) ENGINE=InnoDB');
+    await db.query(
+      'CREATE TABLE child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) REFERENCES account (id)) ENGINE=InnoDB',
+    );
     await db.query('INSERT INTO child VALUES (1, 77)');
   });
   const answer = await db.query("INSERT IGNORE INTO things (name) VALUES ('n1')");
@@ -96,26 +175,54 @@ async function errors(db) {
 }
 
 async function many() {
-  const db = await mariadb.createConnection({ ...login, multipleStatements: true, timezone: 'Z', insertIdAsNumber: true });
-  say('several statements', rowsOf(await db.query("SELECT 1 AS a; INSERT INTO changing VALUES (2, 'x'); SELECT COUNT(*) AS n FROM changing")));
+  const db = await mariadb.createConnection({
+    ...login,
+    multipleStatements: true,
+    timezone: 'Z',
+    insertIdAsNumber: true,
+  });
+  say(
+    'several statements',
+    rowsOf(await db.query("SELECT 1 AS a; INSERT INTO changing VALUES (2, 'x'); SELECT COUNT(*) AS n FROM changing")),
+  );
   await fails('the second of three fails', async () => await db.query('SELECT 1; SELECT * FROM missing; SELECT 3'));
-  await db.query('CREATE PROCEDURE sums(IN n INT, OUT twice INT) BEGIN SELECT n AS n; SELECT n AS a, n * n AS b UNION SELECT 0, 0; SET twice = 2 * n; END');
+  await db.query(
+    'CREATE PROCEDURE sums(IN n INT, OUT twice INT) BEGIN SELECT n AS n; SELECT n AS a, n * n AS b UNION SELECT 0, 0; SET twice = 2 * n; END',
+  );
   say('a procedure', rowsOf(await db.query('CALL sums(3, @out)')));
   say('its OUT parameter', rowsOf(await db.query('SELECT @out AS o')));
   say('a procedure, prepared', rowsOf(await db.execute('CALL sums(?, ?)', [4, null])));
   // Sent without waiting, as the driver's pipelining does by default.
-  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 7 === 3 ? db.query('SELECT missing').catch((error) => error.errno) : db.query('SELECT ? AS n', [i]).then(rowsOf))));
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, (_, i) =>
+      i % 7 === 3
+        ? db.query('SELECT missing').catch((error) => error.errno)
+        : db.query('SELECT ? AS n', [i]).then(rowsOf),
+    ),
+  );
   say('pipelined', answers);
   await db.end();
   const bulk = await mariadb.createConnection({ ...login, bulk: true, pipelining: false });
-  say('bulk', await bulk.batch('INSERT INTO changing VALUES (?, ?)', Array.from({ length: 200 }, (_, i) => [1000 + i, i % 5 ? `b${i}` : null])));
-  say('bulk arrived', rowsOf(await bulk.query('SELECT COUNT(*) AS n, COUNT(b) AS b, SUM(a) AS s FROM changing WHERE a >= 1000')));
+  say(
+    'bulk',
+    await bulk.batch(
+      'INSERT INTO changing VALUES (?, ?)',
+      Array.from({ length: 200 }, (_, i) => [1000 + i, i % 5 ? `b${i}` : null]),
+    ),
+  );
+  say(
+    'bulk arrived',
+    rowsOf(await bulk.query('SELECT COUNT(*) AS n, COUNT(b) AS b, SUM(a) AS s FROM changing WHERE a >= 1000')),
+  );
   await bulk.end();
 }
 
 async function streaming(db) {
   await db.query('CREATE TABLE numbers (n INT PRIMARY KEY, filler VARCHAR(200))');
-  await db.batch('INSERT INTO numbers VALUES (?, ?)', Array.from({ length: 2000 }, (_, i) => [i, 'x'.repeat(150)]));
+  await db.batch(
+    'INSERT INTO numbers VALUES (?, ?)',
+    Array.from({ length: 2000 }, (_, i) => [i, 'x'.repeat(150)]),
+  );
   let sum = 0;
   for await (const row of db.queryStream('SELECT * FROM numbers')) sum += row.n + row.filler.length;
   say('streamed', sum);
@@ -141,7 +248,10 @@ async function pooled() {
     }),
   );
   say('each its own variables', answers);
-  say('what was committed', (await pool.query('SELECT a FROM changing WHERE a >= 2000 ORDER BY a')).map((row) => row.a));
+  say(
+    'what was committed',
+    (await pool.query('SELECT a FROM changing WHERE a >= 2000 ORDER BY a')).map((row) => row.a),
+  );
   await pool.end();
 }
 
@@ -170,8 +280,19 @@ async function anotherUser(db) {
 }
 
 const db = await mariadb.createConnection(login);
-const second = await mariadb.createConnection({ ...login, initSql: ["SET @init = 'done'"], sessionVariables: { wait_timeout: 9000 } });
-say('the session as it begins', rowsOf(await db.query('SELECT @@character_set_client cs, @@collation_connection co, @@sql_mode m, @@time_zone tz, @@autocommit a, DATABASE() db')));
+const second = await mariadb.createConnection({
+  ...login,
+  initSql: ["SET @init = 'done'"],
+  sessionVariables: { wait_timeout: 9000 },
+});
+say(
+  'the session as it begins',
+  rowsOf(
+    await db.query(
+      'SELECT @@character_set_client cs, @@collation_connection co, @@sql_mode m, @@time_zone tz, @@autocommit a, DATABASE() db',
+    ),
+  ),
+);
 say('with settings of its own', rowsOf(await second.query('SELECT @init AS i, @@wait_timeout AS w')));
 await fails('a wrong password', async () => {
   await mariadb.createConnection({ ...login, password: 'wrong' });

@@ -148,7 +148,15 @@ async function prepared(db) {
   for (let i = 0; i < 50; i++) await statement.execute([i, i % 3 === 0 ? null : i, `${i}`, 'n']);
   say('executed after many', (await statement.execute([9, 9, '9', '9']))[0]);
   await statement.close();
-  say('a date as a value', (await db.execute('SELECT DATE_ADD(?, INTERVAL 1 DAY) AS d, ? AS s', [new Date(Date.UTC(2024, 0, 2, 3, 4, 5)), 'x']))[0].length);
+  say(
+    'a date as a value',
+    (
+      await db.execute('SELECT DATE_ADD(?, INTERVAL 1 DAY) AS d, ? AS s', [
+        new Date(Date.UTC(2024, 0, 2, 3, 4, 5)),
+        'x',
+      ])
+    )[0].length,
+  );
   await fails('executed after close', async () => (await statement.execute([1, 2, 'x', 'y']))[0]);
   for (let i = 0; i < 40; i++) {
     const [[row]] = await db.execute(`SELECT ${i} + ? AS n`, [i]);

@@ -45,3 +45,8 @@ export async function fails(at, work) {
     say(at, failure(error));
   }
 }
+
+/** For what comes in no order of its own. */
+export function byText(a, b) {
+  return JSON.stringify(a) < JSON.stringify(b) ? -1 : 1;
+}
