@@ -87,7 +87,8 @@ export function bringUp(
   if (!shareable) addInsertIdRescue(into, link, session);
   addDifference(into, link, wanted, options);
   // Asked for, it may be asked for again, and this connection may be gone by then.
-  if (flags.asksInsertId && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
+  const only = !flags.asksCounts && !flags.asksDiagnostics;
+  if (flags.asksInsertId && only && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
   if (setsInsertId) addInsertId(into, link, session);
   if (session.oneShot !== null && session.oneShotOn !== link) {
     into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
@@ -288,6 +289,7 @@ export function readBack(link: ServerConnection, session: SessionState, callback
   const locks = [...session.namesOf('named-lock')];
   if (locks.length > 0 && !locks.includes('*')) commands.push(readLocks(link, session, locks));
   if (commands.length === 0) return callback(true);
+  link.lastSession = null; // ROW_COUNT() and the like are of what was read
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') link.state = session.state;
     callback(result.kind === 'done' && read);

@@ -366,7 +366,9 @@ export class GatewayWorker {
         this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
       },
       readInsertId: (link) => {
-        if (link.insertIdOf !== null) runQuietly(link, [readInsertId(link, link.insertIdOf)], () => {});
+        if (link.insertIdOf === null) return;
+        runQuietly(link, [readInsertId(link, link.insertIdOf)], () => {});
+        link.lastSession = null; // whose ROW_COUNT() this has just taken
       },
       onProgress: (ended, eachUs) => {
         for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs);

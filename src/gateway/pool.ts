@@ -89,7 +89,7 @@ const SPREAD = 4;
 const BUDGET_US = 4000;
 const MAX_DEPTH = 64;
 /** A statement that takes this long is left alone: those behind it are sent elsewhere. */
-const SLOW_MS = 10;
+const SLOW_MS = 50;
 /** How many free connections are looked at for one with the right state. */
 const LOOK_AHEAD = 16;
 /** After the server said that it takes no more connections. */

@@ -156,7 +156,7 @@ export class SessionState {
     if (this.diagnostics) return 'diagnostics';
     if (this.calcFoundRows) return 'counts';
     if (this.oneShot !== null) return 'one-shot-transaction';
-    return this.#dirty === null && !this.uncertain && !this.collationUnknown ? null : 'reading-back';
+    return this.unread ? 'reading-back' : null;
   }
 
   pin(pin: Pin, name = '*'): void {
@@ -272,10 +272,14 @@ export class SessionState {
     return this.#dirty ?? new Set();
   }
 
+  /** Something was left on the server connection that its state does not say. */
+  get unread(): boolean {
+    return this.#dirty !== null || this.uncertain || this.collationUnknown;
+  }
+
   /** Something is to be read back, and a read would not disturb what may still be asked for. */
   get needsReadBack(): boolean {
-    const needed = this.#dirty !== null || this.uncertain || this.collationUnknown;
-    return needed && !this.inTransaction && !this.diagnostics && !this.calcFoundRows;
+    return this.unread && !this.inTransaction && !this.diagnostics && !this.calcFoundRows;
   }
 
   /** They cannot be read back. */

@@ -124,11 +124,31 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const lost = this.client.tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (!this.request.sql.flags.asksPrevious && this.request.command !== Command.STMT_FETCH) {
-      session.diagnostics = false;
+      session.diagnostics &&= this.#keepsDiagnostics();
       session.calcFoundRows = false;
     }
     if (this.#defers()) return;
     this.#route();
+  }
+
+  /** MariaDB clears what SHOW WARNINGS shows with a statement that has tables only. */
+  #keepsDiagnostics(): boolean {
+    const { sql, text, command } = this.request;
+    if (command !== Command.QUERY || this.client.worker.flavor(this.client.cluster) !== 'mariadb') return false;
+    switch (sql.kind) {
+      case 'begin':
+      case 'commit':
+      case 'rollback':
+      case 'savepoint':
+      case 'use':
+      case 'empty':
+        return true;
+      case 'set':
+      case 'read':
+        return text !== null && !/\b(from|show|table|desc|describe|explain)\b/i.test(text.toString('latin1'));
+      default:
+        return false;
+    }
   }
 
   /**

@@ -176,7 +176,8 @@ export class Tether implements LinkOwner {
   #giveBack(link: ServerConnection, between: boolean): void {
     const pool = this.worker.pool(this.#client.cluster, link.node);
     const { hold } = this.session;
-    if (between && !link.busy && (hold === null || hold === 'diagnostics' || hold === 'counts')) {
+    const clean = hold === null || hold === 'diagnostics' || hold === 'counts';
+    if (between && !link.busy && clean && !this.session.unread) {
       return pool.release(link, true);
     }
     if (!between || link.busy || !link.ready) return pool.release(link, false);

@@ -267,6 +267,7 @@ async function against(script: Buffer[], query = true): Promise<{ loss: Loss; to
       node: `127.0.0.1:${port}`,
       profile: { user: 'app', credential: { kind: 'none' }, dialect: 0, extended: 0, collation: 45, tls: false },
       tls: { mode: 'off' },
+      flusher: null,
       connectTimeoutMs: 500,
       maxPacketBytes: 1 << 20,
       onReady: () => {
@@ -275,6 +276,8 @@ async function against(script: Buffer[], query = true): Promise<{ loss: Loss; to
           shape: 'result',
           clientCapabilities: 0,
           status: 2,
+          expectedUs: 0,
+          costSlot: -1,
           forward: () => {},
           ok: () => {},
           error: () => true,

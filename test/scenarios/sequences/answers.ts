@@ -19,6 +19,8 @@ export interface Prepared {
 export class AnswerReader {
   readonly #wire: Wire;
   #lines: string[] = [];
+  /** Where in `#lines` the columns of the result are. */
+  #variables = { at: 0, columns: 0 };
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -88,7 +90,9 @@ export class AnswerReader {
     if (first[0] === 0) return this.#ok(first);
     const columns = first[0] === 0xfc ? first.readUInt16LE(1) : (first[0] ?? 0);
     this.#say(`columns=${columns}`);
+    const at = this.#lines.length;
     for (let i = 0; i < columns; i++) this.#say(column(await this.#next()));
+    this.#variables = { at, columns };
     if (!this.#deprecatesEof) {
       const eof = await this.#next();
       this.#say(eofBehindColumns(eof));
@@ -111,6 +115,20 @@ export class AnswerReader {
         }
       }
       this.#say(`row ${printable(payload)}`);
+      this.#forgetTypesOfNull(payload);
+    }
+  }
+
+  /**
+   * A user variable that is NULL has a type all the same: that of what was assigned to it last, by whomever on the same
+   * connection. No value depends on it, and a session takes it along as far as it is a number's only.
+   */
+  #forgetTypesOfNull(row: Buffer): void {
+    const { at, columns } = this.#variables;
+    const nulls = nullColumns(row, columns);
+    for (let i = 0; i < columns; i++) {
+      const line = this.#lines[at + i] ?? '';
+      if (nulls.has(i)) this.#lines[at + i] = line.replace(/(column \..*) charset=.*/, '$1 of a NULL');
     }
   }
 
@@ -138,6 +156,21 @@ export class AnswerReader {
   }
 }
 
+/** Which values of a row of text are NULL; none where it is a binary one. */
+function nullColumns(row: Buffer, columns: number): Set<number> {
+  const nulls = new Set<number>();
+  let at = 0;
+  for (let i = 0; i < columns; i++) {
+    const head = row[at++] ?? 0;
+    if (head === 0xfb) nulls.add(i);
+    else if (head === 0xfc) at += 2 + row.readUInt16LE(at);
+    else if (head < 0xfb) at += head;
+    else return new Set();
+    if (at > row.length) return new Set();
+  }
+  return at === row.length ? nulls : new Set();
+}
+
 const STATUS_NAMES = Object.entries(ServerStatus).filter(([name]) => name !== 'SESSION_STATE_CHANGED');
 
 function statusText(status: number): string {
@@ -163,6 +196,9 @@ function column(payload: Buffer): string {
   const types =
     `charset=${payload.readUInt16LE(at + 1)} length=${payload.readUInt32LE(at + 3)} type=0x${payload[at + 7]?.toString(16)} ` +
     `flags=0x${payload.readUInt16LE(at + 8).toString(16)} decimals=${payload[at + 10]}`;
+  // Of an expression the length, and so the kind of text, follow from what its operands were before they were NULL, and
+  // from how long the number is that CONNECTION_ID() or ROW_COUNT() stand for.
+  if (table === '' && original === '') return `column .${name} charset=${payload.readUInt16LE(at + 1)}`;
   const rest = payload.subarray(at + 11);
   return `column ${schema}.${table}(${original}).${name}(${originalName}) ${types}${rest.equals(Buffer.alloc(2)) ? '' : ` ${rest.toString('hex')}`}`;
 }
