@@ -14,7 +14,6 @@ import { executes, type ServerRequest } from './command.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
-import type { LinkState } from './link-state.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
 
@@ -74,7 +73,8 @@ export class Flight implements Exchange {
   #flags = 0;
   #changedState = false;
   #explained = false;
-  #sentState: LinkState;
+  /** The server connection's state is not what we take it for. */
+  #strange = false;
   #generation: number;
 
   constructor(passenger: Passenger, link: ServerConnection) {
@@ -88,7 +88,6 @@ export class Flight implements Exchange {
     this.expectedUs = Math.max(0, passenger.expectedUs);
     this.costSlot = request.costSlot;
     this.inTransaction = session.inTransaction || passenger.begins;
-    this.#sentState = session.state;
     this.#generation = link.prepared.generation;
   }
 
@@ -126,10 +125,15 @@ export class Flight implements Exchange {
     if (this.dropped) return;
     const { client, shareable } = this.#passenger;
     const { session } = client;
-    session.learn(ok, changes);
     this.#warnings = ok.warnings;
     this.#flags = ok.status;
-    if (shareable) return;
+    if (shareable) {
+      // A read that may share changes nothing: what is told here is a stranger's doing, told late.
+      session.status = ok.status;
+      this.#strange ||= changes.some(({ kind }) => kind === 'schema' || kind === 'state');
+      return;
+    }
+    session.learn(ok, changes);
     session.rowCount = ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link);
     for (const change of changes) {
@@ -216,10 +220,7 @@ export class Flight implements Exchange {
     if (!shareable) {
       // A schema that could not be chosen leaves the one that was there.
       if (!(this.failed && command === Command.INIT_DB)) link.state = session.state;
-    } else if (session.state !== this.#sentState) {
-      // No read that may share does this; if one did, nobody behind it knows what he runs with.
-      link.lose({ kind: 'closed', detail: 'a shared read changed the session' });
-    }
+    } else if (this.#strange) link.lose({ kind: 'closed', detail: 'its state is not known any more' });
     this.#passenger.landed(this);
   }
 

@@ -336,12 +336,12 @@ export class NodePool {
     const slowSince = performance.now() - SLOW_MS;
     if (this.#shared > 0) {
       for (const lane of this.#lanes.values()) {
-        for (const link of [...lane.shared]) if (link.headSinceMs < slowSince) this.leaveAlone(link);
+        for (const link of lane.shared.slice()) if (link.headSinceMs < slowSince) this.leaveAlone(link);
       }
     }
     if (this.#queue.size === 0) return;
     const now = this.#hooks.nowMs();
-    for (const request of [...this.#queue]) {
+    for (const request of Array.from(this.#queue)) {
       if (request.deadlineMs > now) continue;
       this.cancel(request);
       request.onTimeout(gatewayError('pool-timeout', `all connections to ${this.node} are in use`));
@@ -356,7 +356,7 @@ export class NodePool {
     for (const [key, lane] of this.#lanes) {
       const unused = now - lane.usedMs > Math.max(idleTimeoutMs, 10 * 60_000);
       const keep = unused ? 0 : minConnections;
-      for (const link of [...lane.free]) {
+      for (const link of lane.free.slice()) {
         const seat = this.#seat(link);
         if (hasUnread(link)) continue;
         const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
@@ -377,7 +377,7 @@ export class NodePool {
     // The queue first: a connection that goes must not be replaced for somebody who waits.
     const waiting = this.#queue.drain();
     for (const request of waiting) this.#counted(request, -1);
-    for (const [link, { place }] of [...this.#seats]) {
+    for (const [link, { place }] of Array.from(this.#seats)) {
       if (place === 'free') link.quit();
       // Whoever it is for would send to a node that may not know yet that it is no longer the primary.
       else if (place === 'connecting') link.lose(loss);
@@ -387,7 +387,7 @@ export class NodePool {
   }
 
   closeAll(): void {
-    for (const link of [...this.#seats.keys()]) link.quit();
+    for (const link of Array.from(this.#seats.keys())) link.quit();
   }
 
   // ---- opening --------------------------------------------------------------------------------------------------

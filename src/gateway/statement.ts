@@ -158,7 +158,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   #defers(): boolean {
     const { session, link } = this.client;
     const { sql, text } = this.request;
-    if (session.begun && sql.flags.implicitCommit === false && (sql.kind === 'commit' || sql.kind === 'rollback')) {
+    if (session.begun && !sql.flags.implicitCommit && (sql.kind === 'commit' || sql.kind === 'rollback')) {
       if (sql.flags.chain || sql.flags.release) return false;
       session.begun = false; // nothing was begun on any server
     } else {

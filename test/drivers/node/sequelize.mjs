@@ -3,7 +3,7 @@
 
 import mariadbOfTheProject from 'mariadb';
 import { DataTypes, Op, QueryTypes, Sequelize, Transaction } from 'sequelize';
-import { login, say } from './say.mjs';
+import { byText, login, say } from './say.mjs';
 
 const dialect = process.argv[2];
 const db = new Sequelize(login.database, login.user, login.password, {
@@ -51,7 +51,7 @@ Tag.belongsToMany(Book, { through: 'book_tag', timestamps: false });
 
 await db.authenticate();
 await db.sync({ force: true });
-say('synchronised', (await db.getQueryInterface().showAllTables()).map((t) => t.tableName ?? t).sort());
+say('synchronised', (await db.getQueryInterface().showAllTables()).map((t) => t.tableName ?? t).sort(byText));
 say('version', await db.databaseVersion());
 const author = await Author.create(
   {
@@ -144,7 +144,10 @@ say(
     ),
   ),
 );
-say('what was committed', (await Author.findAll({ where: { name: { [Op.like]: 'w%' } } })).map((a) => a.name).sort());
+say(
+  'what was committed',
+  (await Author.findAll({ where: { name: { [Op.like]: 'w%' } } })).map((a) => a.name).sort(byText),
+);
 const structure = db.getQueryInterface();
 await structure.addColumn('books', 'pages', { type: DataTypes.INTEGER, defaultValue: 7 });
 await structure.changeColumn('books', 'title', { type: DataTypes.STRING(500) });

@@ -1,5 +1,4 @@
 // TypeORM as applications use it: entities, synchronisation, migrations made by looking at the schema, query runners.
-import 'reflect-metadata';
 import { DataSource, EntitySchema, In } from 'typeorm';
 import { byText, fails, login, say } from './say.mjs';
 
@@ -142,7 +141,7 @@ say(
       t.indices.map((i) => i.columnNames).sort(byText),
       t.foreignKeys.map((k) => k.columnNames).sort(byText),
     ])
-    .sort(),
+    .sort(byText),
 );
 const stream = await runner.stream(
   'SELECT a.character_set_name FROM information_schema.character_sets a, information_schema.character_sets b',

@@ -107,7 +107,10 @@ const plain: Block = weighted({
   prepared: [8, prepared],
   'sql-prepared': [2, said(texts.SQL_PREPARED)],
   ping: [1, single(fc.constant<Action>({ do: 'ping' }))],
-  'reset-connection': [1, fc.constant<Action[]>([{ do: 'reset-connection' }, query(texts.NAMES_AGAIN), query(texts.FIRST)])],
+  'reset-connection': [
+    1,
+    fc.constant<Action[]>([{ do: 'reset-connection' }, query(texts.NAMES_AGAIN), query(texts.FIRST)]),
+  ],
   'change-user': [1, changeUser.map((action) => [action, query(texts.FIRST)])],
 });
 

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import mysql from 'mysql2/promise';
-import { type Flavor } from '../../src/messages/index.ts';
-import { withSandbox } from '../../src/sandbox/index.ts';
-import { type Evenkeel, inFrontOf } from '../scenarios/harness/index.ts';
-import { differences, type Program, run, type Target } from './programs.ts';
+import { type Flavor } from '../../../src/messages/index.ts';
+import { withSandbox } from '../../../src/sandbox/index.ts';
+import { differences, type Program, run, type Target } from './driver-programs.ts';
+import { type Evenkeel, inFrontOf } from './index.ts';
 
 const OTHER = { user: 'reporting', password: 'reporting-secret' };
 const SHAPE = { replication: 'async', nodes: 1 } as const;

@@ -6,9 +6,9 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findLanguage, findTool, type Language, type ToolName } from '../../src/sandbox/index.ts';
+import { findLanguage, findTool, type Language, type ToolName } from '../../../src/sandbox/index.ts';
 
-const HERE = import.meta.dirname;
+const HERE = join(import.meta.dirname, '../../drivers');
 
 /** A program below test/drivers, e.g. `python/pymysql.py`. */
 export interface Program {
