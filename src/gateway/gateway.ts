@@ -392,13 +392,13 @@ export class GatewayWorker {
   }
 
   #poolLimits(): PoolLimits {
-    const { pool, hold } = this.settings;
+    const { pool, limits } = this.settings;
     const share = (total: number): number => Math.max(1, Math.floor(total / this.#options.workers));
     return {
       maxConnections: share(pool.maxPerNode),
       maxConnecting: pool.maxConnecting,
       connectRate: share(pool.connectRate),
-      maxWaiting: hold.maxStatements,
+      maxWaiting: limits.maxClients,
       idleTimeoutMs: pool.idleTimeoutMs,
       minConnections: pool.minPerAccount,
       maxLifetimeMs: pool.maxLifetimeMs,
