@@ -31,8 +31,14 @@ export class Accepted {
 
 const MAX_ACCEPTED = 10_000;
 
-/** Variables that have no value to go back to but by a reset. */
-const SESSION_ONLY = ['sql_log_bin', 'timestamp'];
+/** Variables that go back to their value of the login by a reset only. */
+const SESSION_ONLY = [
+  'sql_log_bin',
+  'timestamp',
+  // MySQL 9.7 makes them 0 by `SET … = DEFAULT`, whatever their global values are.
+  'foreign_key_checks',
+  'unique_checks',
+];
 
 /** What goes ahead of a statement. */
 export interface BringUp {

@@ -30,6 +30,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       const stage: Stage = { t, ek, onPrimary };
       await restored(stage);
       await lost(stage);
+      await checksStayOn(stage);
       await strangers(stage);
     });
   });
@@ -164,6 +165,21 @@ async function lost({ t, ek }: Stage): Promise<void> {
       assert.deepEqual((await rowsOf(ek, 'SELECT COUNT(*) AS n FROM one.own WHERE client = 99'))[0], count);
     },
   );
+}
+
+/** MySQL 9.7 sets foreign_key_checks and unique_checks to 0 by `= DEFAULT`. */
+async function checksStayOn({ t, ek }: Stage): Promise<void> {
+  await t.test('who switches foreign key checks off switches them off for nobody else', async () => {
+    const ask = 'SELECT @@foreign_key_checks AS f, @@unique_checks AS u';
+    const one = await mysql.createConnection(ek.login());
+    await one.query('SET foreign_key_checks = 0, unique_checks = 0');
+    const others = await Promise.all(Array.from({ length: 8 }, async () => mysql.createConnection(ek.login())));
+    for (const other of others) assert.deepEqual((await other.query<Rows>(ask))[0], [{ f: 1, u: 1 }]);
+    assert.deepEqual((await one.query<Rows>(ask))[0], [{ f: 0, u: 0 }]);
+    await one.end();
+    for (const other of others) assert.deepEqual((await other.query<Rows>(ask))[0], [{ f: 1, u: 1 }]);
+    for (const other of others) await other.end();
+  });
 }
 
 async function rowsOf(ek: Evenkeel, sql: string): Promise<Rows> {
