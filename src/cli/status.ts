@@ -1,6 +1,6 @@
 // `evenkeel status`: clusters, nodes, problems and endpoints of a running Evenkeel, once.
 import { Command } from 'commander';
-import type { ClusterStatus, StatusJson } from '../http/api.ts';
+import type { ClusterStatus, EndpointStatus, StatusJson } from '../http/api.ts';
 import { type ApiOptions, addApiOptions, callApi, findApi } from './api-client.ts';
 import { type Output, printable, shorten, showLag, table, terminal } from './output.ts';
 
@@ -31,6 +31,14 @@ function clusterLines(cluster: ClusterStatus): string[] {
   ];
 }
 
+/** Null where nothing but transactions keeps sessions on their server connections: that is as it should be. */
+function pinnedText(pinned: EndpointStatus['pinned']): string | null {
+  const counts = Object.entries(pinned).filter(([, count]) => count > 0);
+  if (counts.every(([reason]) => reason === 'transaction')) return null;
+  counts.sort(([, a], [, b]) => b - a);
+  return counts.map(([reason, count]) => `${count} ${reason}`).join(', ');
+}
+
 export function printStatus(status: StatusJson, output: Output): void {
   for (const cluster of status.clusters) {
     for (const line of clusterLines(cluster)) output.out(line);
@@ -44,7 +52,13 @@ export function printStatus(status: StatusJson, output: Output): void {
     String(endpoint.clients),
     String(endpoint.held),
   ]);
-  for (const line of table([['ENDPOINT', 'CLUSTER', 'LISTEN', 'ROUTE', 'CLIENTS', 'HELD'], ...rows])) output.out(line);
+  const [head = '', ...lines] = table([['ENDPOINT', 'CLUSTER', 'LISTEN', 'ROUTE', 'CLIENTS', 'HELD'], ...rows]);
+  output.out(head);
+  for (const [index, line] of lines.entries()) {
+    output.out(line);
+    const pinned = pinnedText(status.endpoints[index]?.pinned ?? {});
+    if (pinned !== null) output.out(`  pinned: ${pinned}`);
+  }
 }
 
 export function statusCommand(): Command {

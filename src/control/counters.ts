@@ -1,6 +1,14 @@
 // The workers' counters as one. What a worker counted since its start is lost with the worker; so that sums never go
 // back, the last counters of a dead one stay in the sum. Gauges (clients, connections) die with it.
-import type { NodeAddress, WorkerCounters } from '../messages/index.ts';
+import {
+  CLOSE_REASONS,
+  type NodeAddress,
+  noServerConnections,
+  PIN_REASONS,
+  type PinCounts,
+  type ServerConnectionCounts,
+  type WorkerCounters,
+} from '../messages/index.ts';
 
 /** Different counters that one worker may name; more are ignored, so that a mistake there does no harm here. */
 const maxEventSeries = 2000;
@@ -10,11 +18,12 @@ export interface EndpointTotals {
   held: number;
   statements: number;
   errors: number;
+  pinned: PinCounts;
 }
 
 export interface Totals {
   endpoints: Map<string, EndpointTotals>;
-  serverConnections: Map<NodeAddress, { open: number; inUse: number; connecting: number }>;
+  serverConnections: Map<NodeAddress, ServerConnectionCounts>;
   /** By name, then by label value. */
   events: Map<string, Map<string, number>>;
   cpuUs: number;
@@ -28,7 +37,7 @@ function emptyTotals(): Totals {
 /** Adds what only grows. */
 function addSums(totals: Totals, counters: WorkerCounters): void {
   for (const { endpoint, statements, errors } of counters.endpoints) {
-    const sum = totals.endpoints.get(endpoint) ?? { clients: 0, held: 0, statements: 0, errors: 0 };
+    const sum = totals.endpoints.get(endpoint) ?? { clients: 0, held: 0, statements: 0, errors: 0, pinned: {} };
     sum.statements += statements;
     sum.errors += errors;
     totals.endpoints.set(endpoint, sum);
@@ -38,22 +47,31 @@ function addSums(totals: Totals, counters: WorkerCounters): void {
     labels.set(label, (labels.get(label) ?? 0) + count);
     totals.events.set(name, labels);
   }
+  for (const [node, { opened, closed, joined }] of Object.entries(counters.serverConnections)) {
+    const sum = totals.serverConnections.get(node) ?? noServerConnections();
+    sum.opened += opened;
+    sum.joined += joined;
+    for (const reason of CLOSE_REASONS) sum.closed[reason] += closed[reason];
+    totals.serverConnections.set(node, sum);
+  }
   totals.cpuUs += counters.cpuUs;
 }
 
 function addGauges(totals: Totals, counters: WorkerCounters): void {
-  for (const { endpoint, clients, held } of counters.endpoints) {
+  for (const { endpoint, clients, held, pinned } of counters.endpoints) {
     const sum = totals.endpoints.get(endpoint);
     if (!sum) continue;
     sum.clients += clients;
     sum.held += held;
+    for (const reason of PIN_REASONS) {
+      const count = pinned[reason] ?? 0;
+      if (count > 0) sum.pinned[reason] = (sum.pinned[reason] ?? 0) + count;
+    }
   }
-  for (const [node, { open, inUse, connecting }] of Object.entries(counters.serverConnections)) {
-    const sum = totals.serverConnections.get(node) ?? { open: 0, inUse: 0, connecting: 0 };
-    sum.open += open;
-    sum.inUse += inUse;
-    sum.connecting += connecting;
-    totals.serverConnections.set(node, sum);
+  for (const [node, counts] of Object.entries(counters.serverConnections)) {
+    const sum = totals.serverConnections.get(node);
+    if (!sum) continue;
+    for (const gauge of ['open', 'inUse', 'shared', 'connecting', 'waiting'] as const) sum[gauge] += counts[gauge];
   }
   totals.residentBytes += counters.residentBytes;
 }

@@ -2,6 +2,7 @@
 // exists nowhere else (counts of recoveries and their histograms) is kept here.
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { ClusterView } from '../cluster/types.ts';
+import { CLOSE_REASONS, PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type { Totals } from './counters.ts';
 import type { ClusterStatus } from './status.ts';
@@ -115,6 +116,12 @@ export class Metrics {
         set({ node, state: 'connecting' }, connecting);
       }
     });
+    this.#define('pinned_sessions', 'Sessions that keep a server connection.', ['endpoint', 'reason'], (set) => {
+      for (const [endpoint, { pinned }] of totals().endpoints) {
+        for (const reason of PIN_REASONS) set({ endpoint, reason }, pinned[reason] ?? 0);
+      }
+    });
+    this.#definePools();
     this.#define('workers_cpu_seconds_total', 'Processor time of all workers.', [], (set) =>
       set({}, totals().cpuUs / 1e6),
     );
@@ -127,6 +134,22 @@ export class Metrics {
     this.#define('worker_restarts_total', 'Workers that ended unasked and were started again.', [], (set) =>
       set({}, this.#source.workerRestarts()),
     );
+  }
+
+  #definePools(): void {
+    const perNode = (name: string, help: string, key: 'shared' | 'waiting' | 'opened' | 'joined') =>
+      this.#define(name, help, ['node'], (set) => {
+        for (const [node, counts] of this.#source.totals().serverConnections) set({ node }, counts[key]);
+      });
+    perNode('server_connections_shared', 'Of those in use: with reads that others may join.', 'shared');
+    perNode('server_connections_waited_for', 'Statements that wait for a server connection.', 'waiting');
+    perNode('server_connections_opened_total', 'Server connections that logged in.', 'opened');
+    perNode('pipelined_statements_total', "Statements that were queued behind another session's.", 'joined');
+    this.#define('server_connections_closed_total', 'Server connections that ended.', ['node', 'reason'], (set) => {
+      for (const [node, { closed }] of this.#source.totals().serverConnections) {
+        for (const reason of CLOSE_REASONS) set({ node, reason }, closed[reason]);
+      }
+    });
   }
 
   #defineClusters(): void {

@@ -2,7 +2,7 @@
 // know. Pure: no part of it is kept anywhere. Keys may be added, never renamed.
 import type { ClusterView, NodeRole, NodeState, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
-import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress } from '../messages/index.ts';
+import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryKind } from '../recovery/types.ts';
 
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
@@ -35,6 +35,8 @@ export interface EndpointStatus {
   route: string;
   clients: number;
   held: number;
+  /** Sessions that keep their server connection, by reason. */
+  pinned: PinCounts;
 }
 
 export interface StatusJson {
@@ -84,12 +86,12 @@ function routeText(route: EndpointRoute): string {
 /** `counted` holds the sums over all workers, by endpoint. */
 export function endpointStatus(
   settings: EndpointSettings,
-  counted: ReadonlyMap<string, { clients: number; held: number }>,
+  counted: ReadonlyMap<string, { clients: number; held: number; pinned: PinCounts }>,
 ): EndpointStatus {
   const { name, cluster, host, port, route } = settings;
-  const { clients, held } = counted.get(name) ?? { clients: 0, held: 0 };
+  const { clients, held, pinned } = counted.get(name) ?? { clients: 0, held: 0, pinned: {} };
   const listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  return { name, cluster, listen, route: routeText(route), clients, held };
+  return { name, cluster, listen, route: routeText(route), clients, held, pinned };
 }
 
 function notServing({ route: wanted }: EndpointSettings, route: ClusterRoute): string | null {

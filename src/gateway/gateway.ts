@@ -36,6 +36,7 @@ import { Flusher } from './flusher.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
+import { countPins } from './pins.ts';
 import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
 import { StatementBook } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
@@ -457,7 +458,8 @@ export class GatewayWorker {
 
   counters(): WorkerCounters {
     const serverConnections: WorkerCounters['serverConnections'] = {};
-    for (const nodes of this.#pools.values()) for (const [node, pool] of nodes) serverConnections[node] = pool.counts();
+    for (const nodes of this.#pools.values()) for (const [node, pool] of nodes) serverConnections[node] = pool.report();
+    const pins = countPins(this.#clients.values());
     const events = [...this.#counters].map(([key, count]) => {
       const [name = '', label = ''] = key.split('\0');
       return { name, label, count };
@@ -473,6 +475,7 @@ export class GatewayWorker {
         held,
         statements,
         errors,
+        pinned: pins.get(settings.name) ?? {},
       })),
       serverConnections,
       events,

@@ -5,11 +5,12 @@
 // held (one session's: a write, a transaction, a pin). A statement gets, in this order: the connection that its session
 // had last, a free one that has the session's state already, any free one; a read may also be queued behind other reads
 // of known, small cost. One function moves waiting requests on (`#advance`).
-import type { NodeAddress } from '../messages/index.ts';
+import type { CloseReason, NodeAddress, ServerConnectionCounts } from '../messages/index.ts';
 import type { ErrPacket } from '../wire/index.ts';
 import { gatewayError } from './errors.ts';
 import { FairQueue } from './fair-queue.ts';
 import { type LinkState, sameState } from './link-state.ts';
+import { PoolStats } from './pool-stats.ts';
 import type { Exchange, LoginProfile, Loss, ServerConnection } from './server-connection.ts';
 
 /** Who holds a connection. */
@@ -81,6 +82,8 @@ interface Seat {
   alone: boolean;
   /** Shared, and kept from filling up again: somebody needs it for himself. */
   reserved: boolean;
+  /** Why we end it. */
+  ending: CloseReason | null;
 }
 
 /** Reads are spread over this many connections before they queue behind one another. */
@@ -141,6 +144,7 @@ export class NodePool {
   #tokensMs: number;
   #backOffUntilMs = 0;
   #advancing = false;
+  #stats = new PoolStats();
 
   constructor(node: NodeAddress, limits: PoolLimits, hooks: PoolHooks) {
     this.node = node;
@@ -165,6 +169,13 @@ export class NodePool {
       inUse: this.#held + this.#shared,
       connecting: this.#connecting,
     };
+  }
+
+  /** Everything that is counted, for who looks now and then. */
+  report(): ServerConnectionCounts {
+    const { opened, joined, closed } = this.#stats;
+    const { open, inUse, connecting } = this.counts();
+    return { open, inUse, shared: this.#shared, connecting, waiting: this.#queue.size, opened, closed, joined };
   }
 
   get waiting(): number {
@@ -221,13 +232,23 @@ export class NodePool {
     }
     if (!mayShare) return null;
     const shared = this.#leastQueued(request, true);
-    if (shared !== null) return shared;
+    if (shared !== null) return this.#join(shared);
     if (mayTakeFree) {
       const free = this.#takeFree(request);
       if (free !== null) return this.#give(free, request, true);
     }
     // No more connections are to be had: then those that must be brought to the right state first.
-    return this.#seats.size >= this.#limits.maxConnections ? this.#leastQueued(request, false) : null;
+    return this.#seats.size >= this.#limits.maxConnections ? this.#join(this.#leastQueued(request, false)) : null;
+  }
+
+  #join(link: ServerConnection | null): ServerConnection | null {
+    if (link !== null) this.#stats.joined++;
+    return link;
+  }
+
+  #quit(link: ServerConnection, reason: CloseReason): void {
+    this.#seat(link).ending = reason;
+    link.quit();
   }
 
   #leastQueued({ lane, wanted, expectedUs }: LinkRequest, same: boolean): ServerConnection | null {
@@ -304,7 +325,7 @@ export class NodePool {
     const now = this.#hooks.nowMs();
     seat.place = 'free';
     seat.idleSinceMs = now;
-    if (now > seat.expiresMs && !hasUnread(link)) return link.quit();
+    if (now > seat.expiresMs && !hasUnread(link)) return this.#quit(link, 'lifetime');
     seat.lane.free.push(link);
     if (this.#queue.size > 0) this.#advance();
   }
@@ -360,7 +381,7 @@ export class NodePool {
         const seat = this.#seat(link);
         if (hasUnread(link)) continue;
         const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
-        if (idle || now > seat.expiresMs) link.quit();
+        if (idle || now > seat.expiresMs) this.#quit(link, idle ? 'idle' : 'lifetime');
       }
       if (unused && lane.members === 0 && lane.waiting === 0) {
         lane.gone = true;
@@ -378,7 +399,7 @@ export class NodePool {
     const waiting = this.#queue.drain();
     for (const request of waiting) this.#counted(request, -1);
     for (const [link, { place }] of Array.from(this.#seats)) {
-      if (place === 'free') link.quit();
+      if (place === 'free') this.#quit(link, 'left-service');
       // Whoever it is for would send to a node that may not know yet that it is no longer the primary.
       else if (place === 'connecting') link.lose(loss);
     }
@@ -451,7 +472,7 @@ export class NodePool {
       oldest = link;
       sinceMs = idleSinceMs;
     }
-    oldest?.quit();
+    if (oldest !== null) this.#quit(oldest, 'room');
     return oldest !== null;
   }
 
@@ -472,12 +493,22 @@ export class NodePool {
     // Not all at once, where all were opened at once.
     const expiresMs = now + this.#limits.maxLifetimeMs * (0.9 + 0.2 * Math.random());
     const place = 'connecting';
-    this.#seats.set(link, { lane, place, owner: null, idleSinceMs: now, expiresMs, alone: false, reserved: false });
+    this.#seats.set(link, {
+      lane,
+      place,
+      owner: null,
+      idleSinceMs: now,
+      expiresMs,
+      alone: false,
+      reserved: false,
+      ending: null,
+    });
   }
 
   #opened(link: ServerConnection): void {
     const seat = this.#seats.get(link);
     if (seat === undefined || seat.place !== 'connecting') return;
+    this.#stats.opened++;
     this.#connecting--;
     seat.lane.connecting--;
     this.#setFree(link, seat);
@@ -489,6 +520,7 @@ export class NodePool {
     const { lane, place, owner } = seat;
     this.#seats.delete(link);
     lane.members--;
+    if (place !== 'connecting') this.#stats.ended(loss, seat.ending);
     switch (place) {
       case 'connecting':
         this.#connecting--;

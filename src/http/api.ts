@@ -2,7 +2,7 @@
 // are public (design.md section 3): keys may be added, never renamed. `control` satisfies ControlApi by its
 // shape alone and does not import this file; src/cli/start.ts joins the two, where the compiler compares them.
 import type { NodeRole, NodeState, Problem } from '../cluster/types.ts';
-import type { NodeAddress } from '../messages/index.ts';
+import type { NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 
 /** `holding`: clients wait. `recovering`: a switchover or failover runs. `degraded`: serves, with a problem. */
@@ -42,6 +42,8 @@ export interface EndpointStatus {
   /** Over all workers. */
   clients: number;
   held: number;
+  /** Sessions that keep their server connection, by reason (docs/sessions.md); a reason with none is not there. */
+  pinned: PinCounts;
 }
 
 export interface StatusJson {

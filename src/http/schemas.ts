@@ -1,6 +1,7 @@
 // The JSON of the API as schemas: request bodies are checked with them, the OpenAPI document is made of them, and
 // the tests hold the answers against them. `satisfies` lets the compiler compare each with its type.
 import { z } from 'zod';
+import { PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, StatusJson } from './api.ts';
 
@@ -66,6 +67,9 @@ export const endpointSchema = z.object({
   route: z.string(),
   clients: z.int().nonnegative(),
   held: z.int().nonnegative().describe('Statements that wait now'),
+  pinned: z
+    .partialRecord(z.enum(PIN_REASONS), z.int().nonnegative())
+    .describe('Sessions that keep their server connection, by reason; a reason with none is not there'),
 }) satisfies z.ZodType<EndpointStatus>;
 
 export const statusSchema = z.object({

@@ -4,6 +4,17 @@
 
 export { joinAddress, splitAddress } from './address.ts';
 export { LineDecoder, maxLineBytes } from './lines.ts';
+export {
+  CLOSE_REASONS,
+  type CloseReason,
+  noServerConnections,
+  PIN_REASONS,
+  type PinCounts,
+  type PinReason,
+  type ServerConnectionCounts,
+} from './sessions.ts';
+
+import type { PinCounts, ServerConnectionCounts } from './sessions.ts';
 
 /** `host:port`, the identity of a node everywhere in this code base. An IPv6 host stands in brackets. */
 export type NodeAddress = string;
@@ -171,6 +182,8 @@ export interface EndpointCounters {
   /** Since the worker started. */
   statements: number;
   errors: number;
+  /** Sessions that keep their server connection, by reason. */
+  pinned: PinCounts;
 }
 
 /** What the clients of one cluster noticed of one recovery, one worker's share. */
@@ -183,7 +196,7 @@ export interface Impact {
 export interface WorkerCounters {
   endpoints: EndpointCounters[];
   /** Server connections by node. */
-  serverConnections: Record<NodeAddress, { open: number; inUse: number; connecting: number }>;
+  serverConnections: Record<NodeAddress, ServerConnectionCounts>;
   /** Counters by name and label value, e.g. `hold_ended{reason}`. Monotonic since the worker's start. */
   events: { name: string; label: string; count: number }[];
   cpuUs: number;

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type { Config } from '../../src/config/types.ts';
 import type { ControlProcess } from '../../src/control/control.ts';
 import { processLives } from '../../src/control/processes.ts';
+import { noServerConnections } from '../../src/messages/index.ts';
 import { freePort, order, startTestControl, stateOf, temporaryDir, testConfig, until } from './harness.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -187,8 +188,20 @@ test('what a dead worker counted stays in the sums', async () => {
   const { control } = await startTestControl(testConfig(dir, port));
   stopAfter(control);
   const counters = {
-    endpoints: [{ endpoint: 'writer', clients: 3, held: 1, statements: 10, errors: 2 }],
-    serverConnections: { 'a:1': { open: 2, inUse: 1, connecting: 0 } },
+    endpoints: [
+      { endpoint: 'writer', clients: 3, held: 1, statements: 10, errors: 2, pinned: { cursor: 1, transaction: 2 } },
+    ],
+    serverConnections: {
+      'a:1': {
+        ...noServerConnections(),
+        open: 2,
+        inUse: 1,
+        waiting: 4,
+        opened: 5,
+        closed: { ...noServerConnections().closed, idle: 3 },
+        joined: 7,
+      },
+    },
     events: [{ name: 'hold_ended', label: 'opened', count: 4 }],
     cpuUs: 1_000_000,
     residentBytes: 5,
@@ -196,7 +209,15 @@ test('what a dead worker counted stays in the sums', async () => {
   for (const worker of [0, 1]) await order(dir, worker, { do: 'send', message: { type: 'counters', counters } });
   await until('both counters', () => control.status().endpoints[0]?.clients === 6);
   assert.deepEqual(control.status().endpoints, [
-    { name: 'writer', cluster: 'shop', listen: `127.0.0.1:${port}`, route: 'primary', clients: 6, held: 2 },
+    {
+      name: 'writer',
+      cluster: 'shop',
+      listen: `127.0.0.1:${port}`,
+      route: 'primary',
+      clients: 6,
+      held: 2,
+      pinned: { cursor: 2, transaction: 4 },
+    },
   ]);
   const { pid } = await order(dir, 0);
   process.kill(pid, 'SIGKILL');
@@ -205,4 +226,11 @@ test('what a dead worker counted stays in the sums', async () => {
   assert.match(text, /evenkeel_endpoint_statements_total\{endpoint="writer"\} 20\n/);
   assert.match(text, /evenkeel_hold_ended_total\{reason="opened"\} 8\n/);
   assert.match(text, /evenkeel_server_connections\{node="a:1",state="idle"\} 1\n/);
+  // What is there now went with the worker; what it counted did not.
+  assert.match(text, /evenkeel_pinned_sessions\{endpoint="writer",reason="cursor"\} 1\n/);
+  assert.match(text, /evenkeel_pinned_sessions\{endpoint="writer",reason="xa"\} 0\n/);
+  assert.match(text, /evenkeel_server_connections_waited_for\{node="a:1"\} 4\n/);
+  assert.match(text, /evenkeel_server_connections_opened_total\{node="a:1"\} 10\n/);
+  assert.match(text, /evenkeel_server_connections_closed_total\{node="a:1",reason="idle"\} 6\n/);
+  assert.match(text, /evenkeel_pipelined_statements_total\{node="a:1"\} 14\n/);
 });

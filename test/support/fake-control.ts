@@ -54,7 +54,17 @@ export const STATUS: StatusJson = {
       problems: [{ code: 'node-problem', node: 'db2:3306', text: 'db2:3306 is broken' }],
     },
   ],
-  endpoints: [{ name: 'writer', cluster: 'shop', listen: '127.0.0.1:6446', route: 'primary', clients: 7, held: 1 }],
+  endpoints: [
+    {
+      name: 'writer',
+      cluster: 'shop',
+      listen: '127.0.0.1:6446',
+      route: 'primary',
+      clients: 7,
+      held: 1,
+      pinned: { transaction: 1, 'temporary-table': 3 },
+    },
+  ],
 };
 
 export interface FakeControl extends ControlApi {
