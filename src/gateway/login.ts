@@ -321,9 +321,11 @@ export class Login {
         // Perhaps the account is newer than what we know of it.
         this.#refreshed = true;
         const { worker, cluster } = this.#client;
+        const known = worker.directory.accounts(cluster);
         worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {
           if (this.#over) return;
-          if (changed) return this.#authenticate(true);
+          // Also where another login's question brought them in before this one's answer.
+          if (changed || worker.directory.accounts(cluster) !== known) return this.#authenticate(true);
           worker.count('login_failures', step.reason);
           this.#refuse(step.error);
         });

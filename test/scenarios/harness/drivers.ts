@@ -69,6 +69,7 @@ async function knowPasswords({ plenty, scarce }: Stage): Promise<void> {
   const { user, password } = plenty.login();
   for (const place of places) {
     for (const account of [{ user, password }, OTHER]) {
+      await (await mysql.createConnection({ ...place, ...account })).end();
       // Each worker learns for itself.
       const several = Array.from({ length: 8 }, async () => mysql.createConnection({ ...place, ...account }));
       for (const connection of await Promise.all(several)) await connection.end();
