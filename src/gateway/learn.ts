@@ -33,12 +33,9 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
     return;
   }
   const options = request.options;
-  const objects = text === null ? null : sessionObjects(text, options);
-  learnPins(session, sql, objects);
+  learnPins(session, sql, text === null ? null : sessionObjects(text, options));
   const opaque = isOpaque(sql);
-  // That a statement was prepared or deallocated is a change, too, and known.
-  const prepares = objects?.kind === 'prepare' || objects?.kind === 'deallocate';
-  if (opaque && learned.unexplainedChange && !prepares) session.pin('unknown-effect');
+  if (opaque && learned.unexplainedChange) session.pin('unknown-effect');
   if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
