@@ -31,6 +31,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...sharedSeeds(draft),
     ...clusterTimes(draft),
     ...serverTls(draft),
+    ...pool(draft),
     ...accounts(draft),
   ];
 }
@@ -205,6 +206,24 @@ function serverTls(draft: Draft): Contradiction[] {
     }
     return [];
   });
+}
+
+function pool({ settings }: Draft): Contradiction[] {
+  const { pool: limits, workers } = settings;
+  if (limits === undefined) return [];
+  const { maxPerNode, minPerAccount } = limits;
+  const found: Contradiction[] = [];
+  const share = typeof workers === 'number' ? Math.max(1, Math.floor(maxPerNode / workers)) : maxPerNode;
+  if (minPerAccount > share) {
+    const whose =
+      share === maxPerNode ? `pool.maxPerNode (${maxPerNode})` : `one worker's share of pool.maxPerNode (${share})`;
+    found.push({ path: ['pool', 'minPerAccount'], text: `is more than ${whose}; make it smaller` });
+  }
+  if (typeof workers === 'number' && workers > maxPerNode) {
+    const text = `is less than one connection for each of the ${workers} workers; make it ${workers} or more`;
+    found.push({ path: ['pool', 'maxPerNode'], text });
+  }
+  return found;
 }
 
 function accounts(draft: Draft): Contradiction[] {

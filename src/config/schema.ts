@@ -135,7 +135,7 @@ export const settingsSchemas = {
       minPerAccount: count(0, 10_000).default(1),
       maxLifetime: duration(10 * SECOND, 24 * HOUR).default(HOUR),
       maxPreparedPerConnection: count(1, 100_000).default(200),
-      pipelining: z.boolean().default(true),
+      pipelining: flag.default(true),
     })
     .prefault({}),
   limits: z
