@@ -7,7 +7,7 @@ import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '.
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
-import { AT_LOGIN, changed, difference, type LinkState, type Step, sameState, type Terms } from './link-state.ts';
+import { asReset, changed, difference, type LinkState, type Step, sameState, type Terms } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
 import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
@@ -349,7 +349,7 @@ export function recycle(link: ServerConnection, options: BringUpOptions, done: (
   for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
   link.prepared.clear();
   link.insertIdOf = null;
-  link.state = changed(AT_LOGIN, { schema: link.state.schema, role: link.state.role });
+  link.state = asReset(link.state);
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') done();
     else link.lose({ kind: 'closed', detail: 'released' });

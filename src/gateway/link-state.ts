@@ -64,6 +64,11 @@ export function changed(state: LinkState, parts: Partial<Parts>): LinkState {
   return stateOf({ schema, variables, userVariables, role, multiStatements, autocommit, ...parts });
 }
 
+/** What COM_RESET_CONNECTION leaves of a state. */
+export function asReset({ schema, role, multiStatements }: LinkState): LinkState {
+  return changed(AT_LOGIN, { schema, role, multiStatements });
+}
+
 export function sameState(a: LinkState, b: LinkState): boolean {
   return a === b || a.key === b.key;
 }
@@ -118,12 +123,12 @@ export function difference(from: LinkState, to: LinkState, terms: Terms): Step[]
   return mustReset ? afterReset(from, to, terms) : directly(from, to, terms, plain, charset);
 }
 
-/** By a reset, which leaves the schema and the roles as they are (both families). */
+/** By a reset, which leaves the schema, the roles and COM_SET_OPTION's choice as they are (measured, both families). */
 function afterReset(from: LinkState, to: LinkState, terms: Terms): Step[] | null {
   if (terms.asAtLogin === null) return null;
   const steps: Step[] = [{ kind: 'reset' }, query(terms.tracking)];
   for (const sql of terms.asAtLogin) steps.push(query(sql));
-  return [...steps, ...directly(changed(AT_LOGIN, { schema: from.schema, role: from.role }), to, terms, [], false)];
+  return [...steps, ...directly(asReset(from), to, terms, [], false)];
 }
 
 function directly(from: LinkState, to: LinkState, terms: Terms, gone: string[], charset: boolean): Step[] {

@@ -3,7 +3,7 @@
 // under a name, and is lost with it: then the next statement is told so.
 import type { Flavor } from '../messages/index.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
-import { AT_LOGIN, changed, type LinkState, quoteName } from './link-state.ts';
+import { AT_LOGIN, asReset, changed, type LinkState, quoteName } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 
 /** What lives in the server connection only. The words are metric labels and stand in the error that tells of a loss. */
@@ -338,8 +338,7 @@ export class SessionState {
 
   /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone; roles stay as they are. */
   reset(): void {
-    const { schema, role } = this.state;
-    this.state = changed(AT_LOGIN, { schema, role });
+    this.state = asReset(this.state);
     this.#statements = null;
     this.lastPrepared = null;
     this.insertIdVersion++;

@@ -248,7 +248,14 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   #mayShare(): boolean {
     const { session, link, worker } = this.client;
     const { sql, command, executesPlainly } = this.request;
-    if (!sql.rerunnable || sql.flags.calcFoundRows || link !== null || !worker.settings.pool.pipelining || this.#quiet !== null) return false;
+    if (
+      !sql.rerunnable ||
+      sql.flags.calcFoundRows ||
+      link !== null ||
+      !worker.settings.pool.pipelining ||
+      this.#quiet !== null
+    )
+      return false;
     if (session.begun && command !== Command.STMT_PREPARE) return false;
     if (session.hold !== null || !session.autocommit || this.packet.raw.length > MAX_SHARED_BYTES) return false;
     if (command === Command.STMT_EXECUTE) return executesPlainly;
