@@ -1,4 +1,5 @@
-// Drivers and clients from Debian's packages: their ordinary programs get the same answers through Evenkeel.// Those that are not equal yet are not among them: docs/drivers.md names them.
+// Drivers and clients from Debian's packages: their ordinary programs get the same answers through Evenkeel.
+// Those that are not equal yet are not among them: docs/drivers.md names them.
 import { compareDrivers } from './harness/drivers.ts';
 
 compareDrivers('programs of Python, PHP, Perl and Java and the C clients observe the same', [

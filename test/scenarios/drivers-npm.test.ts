@@ -1,4 +1,5 @@
-// Drivers from npm and what is built on them: their ordinary programs get the same answers through Evenkeel.// Those that are not equal yet are not among them: docs/drivers.md names them.
+// Drivers from npm and what is built on them: their ordinary programs get the same answers through Evenkeel.
+// Those that are not equal yet are not among them: docs/drivers.md names them.
 import { compareDrivers, OWN_TEXT } from './harness/drivers.ts';
 
 compareDrivers('programs of npm drivers observe the same', [
