@@ -143,7 +143,7 @@ function withCounts(
   session: SessionState,
   link: ServerConnection,
 ): Packet | null {
-  if (command !== Command.QUERY || text === null) return null;
+  if (command !== Command.QUERY || text === null || session.foundRows < 0) return null;
   const calls = {
     found_rows: String(session.foundRows),
     row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount),

@@ -65,6 +65,7 @@ function afterOneShot(session: SessionState, kind: StatementKind): void {
 export function learnFromFailure(session: SessionState, request: ServerRequest, shared: boolean): void {
   const { kind, flags, userVariables } = request.sql;
   if (!shared) session.diagnostics = true;
+  session.rowCount = -1n;
   if (request.plain) return;
   if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
   if (flags.setsUserVariable) session.touchUserVariables(userVariables);

@@ -17,6 +17,8 @@ import type { Exchange, LoginProfile, Loss, ServerConnection } from './server-co
 export interface LinkOwner {
   /** The connection broke while nothing of the owner's was in flight on it. */
   linkLost(connection: ServerConnection, loss: Loss): void;
+  /** Others wait, and no more connections are to be had. True: this one will be free in a moment. */
+  giveWay(nowMs: number): boolean;
 }
 
 export interface LinkRequest {
@@ -238,7 +240,7 @@ export class NodePool {
       if (free !== null) return this.#give(free, request, true);
     }
     // No more connections are to be had: then those that must be brought to the right state first.
-    return this.#seats.size >= this.#limits.maxConnections ? this.#join(this.#leastQueued(request, false)) : null;
+    return this.#full ? this.#join(this.#leastQueued(request, false)) : null;
   }
 
   #join(link: ServerConnection | null): ServerConnection | null {
@@ -368,6 +370,16 @@ export class NodePool {
       request.onTimeout(gatewayError('pool-timeout', `all connections to ${this.node} are in use`));
     }
     this.#advance();
+    if ((this.#full || now < this.#backOffUntilMs) && this.#queue.size > 0) this.#askBack(now);
+  }
+
+  /** Connections that their sessions hold for no more than what may be asked for: as many as are waited for. */
+  #askBack(nowMs: number): void {
+    let wanted = this.#queue.size - this.#connecting;
+    if (wanted <= 0) return;
+    for (const { place, owner } of this.#seats.values()) {
+      if (place === 'held' && owner?.giveWay(nowMs) === true && --wanted === 0) return;
+    }
   }
 
   /** Once a second: closes what is idle or old, keeps warm what is used. */
@@ -386,7 +398,7 @@ export class NodePool {
       if (unused && lane.members === 0 && lane.waiting === 0) {
         lane.gone = true;
         this.#lanes.delete(key);
-      } else if (!unused && lane.usedMs > 0 && lane.members < keep && this.#mayOpen()) this.#open(lane);
+      } else if (!unused && lane.usedMs > 0 && lane.members < keep && !this.#full && this.#mayOpen()) this.#open(lane);
     }
   }
 
@@ -449,6 +461,10 @@ export class NodePool {
     }
   }
 
+  get #full(): boolean {
+    return this.#seats.size >= this.#limits.maxConnections;
+  }
+
   #mayOpen(): boolean {
     const { maxConnecting, connectRate } = this.#limits;
     const now = this.#hooks.nowMs();
@@ -460,7 +476,7 @@ export class NodePool {
 
   /** At the limit, the connection goes that was free for longest. */
   #makeRoom(lane: Lane): boolean {
-    if (this.#seats.size < this.#limits.maxConnections) return true;
+    if (!this.#full) return true;
     let oldest: ServerConnection | null = null;
     let sinceMs = Number.POSITIVE_INFINITY;
     for (const other of this.#lanes.values()) {

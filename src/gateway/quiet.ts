@@ -24,6 +24,8 @@ export interface QuietCommand {
   /** Takes the first row of its answer; null where there is none. */
   row?: (row: QuietRow | null) => void;
   ok?: (ok: OkPacket, changes: readonly SessionChange[]) => void;
+  /** Takes the whole answer as a client would get it; null where it failed or is too long. */
+  whole?: { capabilities: number; status: number; maxBytes: number; take: (answer: Buffer | null) => void };
   /** It failed, and that is no failure of the whole. */
   failed?: (err: ErrPacket) => void;
 }
@@ -58,24 +60,31 @@ interface Run {
 
 class QuietExchange implements Exchange {
   readonly shape: AnswerShape;
-  readonly clientCapabilities = CAPABILITIES;
-  readonly status = 0;
+  readonly clientCapabilities: number;
+  readonly status: number;
   readonly expectedUs = EXPECTED_US;
   readonly costSlot = -1;
   #run: Run;
   #command: QuietCommand;
   #at: number;
   #answer: Buffer[] | null;
+  #left: number;
 
   constructor(run: Run, command: QuietCommand, at: number) {
     this.#run = run;
     this.#command = command;
     this.#at = at;
-    this.shape = command.shape ?? 'result';
-    this.#answer = command.row === undefined ? null : [];
+    const { shape, row, whole } = command;
+    this.shape = shape ?? 'result';
+    this.clientCapabilities = whole?.capabilities ?? CAPABILITIES;
+    this.status = whole?.status ?? 0;
+    this.#left = whole?.maxBytes ?? Number.POSITIVE_INFINITY;
+    this.#answer = row === undefined && whole === undefined ? null : [];
   }
 
   forward(piece: Buffer): void {
+    this.#left -= piece.length;
+    if (this.#left < 0) this.#answer = null;
     this.#answer?.push(Buffer.from(piece));
   }
 
@@ -101,7 +110,9 @@ class QuietExchange implements Exchange {
 
   end(): void {
     const run = this.#run;
-    if (this.#answer !== null) this.#command.row?.(firstRow(Buffer.concat(this.#answer)));
+    const answer = this.#answer === null ? null : Buffer.concat(this.#answer);
+    if (answer !== null) this.#command.row?.(firstRow(answer));
+    this.#command.whole?.take(answer);
     if (--run.left === 0) run.callback(run.failure ?? { kind: 'done', statementId: run.statementId });
   }
 

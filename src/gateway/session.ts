@@ -116,7 +116,7 @@ export class SessionState {
   uncertain = false;
   /** A character set was chosen, and its collation is not told. */
   collationUnknown = false;
-  /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. */
+  /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. Found rows: -1 for lost. */
   rowCount = 0n;
   foundRows = 0;
   /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */

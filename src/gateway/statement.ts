@@ -4,6 +4,7 @@
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
+import type { Aftermath } from './aftermath.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
@@ -22,6 +23,7 @@ import { describeLoss, type Loss, type ServerConnection } from './server-connect
 const MAX_TRIES = 20;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
+const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
 const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 
 type Step = 'new' | 'holding' | 'linking' | 'bringing-up' | 'sent' | 'done';
@@ -120,15 +122,49 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   }
 
   start(): void {
-    const { session } = this.client;
-    const lost = this.client.tether.takeLostState(this.request.sql.kind);
+    if (!this.client.tether.waitsToGiveWay(() => this.#begin())) this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#step === 'done') return; // its client left
+    const { session, tether } = this.client;
+    const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
+    if (tether.aftermath !== null && this.#asksAftermath(tether.aftermath)) return;
     if (!this.request.sql.flags.asksPrevious && this.request.command !== Command.STMT_FETCH) {
       session.diagnostics &&= this.#keepsDiagnostics();
       session.calcFoundRows = false;
     }
     if (this.#defers()) return;
     this.#route();
+  }
+
+  /** The connection that the statement before left its warnings on is gone. True: this one asked for them, and is answered. */
+  #asksAftermath({ warnings }: Aftermath): boolean {
+    const { session, tether } = this.client;
+    const { sql, text, command } = this.request;
+    // Prepared, a question is not asked yet.
+    if (command === Command.STMT_PREPARE) return false;
+    const newer = session.diagnostics || tether.mayRunAgain;
+    if (newer || !sql.flags.asksDiagnostics) {
+      if (newer || !this.#keepsDiagnostics()) tether.aftermath = null;
+      return false;
+    }
+    if (
+      warnings === null ||
+      command !== Command.QUERY ||
+      text === null ||
+      !SHOW_WARNINGS.test(text.toString('latin1'))
+    ) {
+      tether.aftermath = null; // said once
+      this.#fail(gatewayError('state-lost', 'the warnings of the statement before'));
+      return true;
+    }
+    session.rowCount = -1n;
+    session.lastAnsweredHere = true;
+    this.client.write(warnings);
+    this.#finish();
+    return true;
   }
 
   /** MariaDB clears what SHOW WARNINGS shows with a statement that has tables only. */

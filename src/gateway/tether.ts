@@ -3,6 +3,7 @@
 import type { NodeAddress } from '../messages/index.ts';
 import type { StatementKind } from '../sql/index.ts';
 import type { ErrPacket } from '../wire/index.ts';
+import { type Aftermath, readAftermath } from './aftermath.ts';
 import {
   type BringUp,
   type BringUpOptions,
@@ -25,12 +26,17 @@ import type { Hold, SessionState } from './session.ts';
 /** What the next statement is told. `rolledBack`: it asked for just that. */
 export type LostState = { error: ErrPacket } | { rolledBack: true };
 
+/** How long after a statement its warnings stand at the server for sure: most who ask for them ask at once. */
+const GRACE_MS = 200;
+
 export class Tether implements LinkOwner {
   /** The server connection that the session holds; null between transactions. */
   link: ServerConnection | null = null;
   /** The one that it held or shared last. */
   lastLink: ServerConnection | null = null;
   lane: Lane | null = null;
+  /** What the last statement left on a connection that the session has not any more. */
+  aftermath: Aftermath | null = null;
   #client: Client;
   #pool: NodePool | null = null;
   #readingBack = false;
@@ -38,6 +44,10 @@ export class Tether implements LinkOwner {
   #lostPins: Hold[] = [];
   /** The last read, where it left warnings behind on a connection that others have used since. */
   #warned: Buffer | null = null;
+  /** Since when the session does nothing with the connection that it holds. */
+  #idleSinceMs = 0;
+  /** What the connection is given up for is being read; a statement that came meanwhile goes on behind it. */
+  #givingWay: { next: (() => void) | null } | null = null;
 
   constructor(client: Client) {
     this.#client = client;
@@ -96,6 +106,11 @@ export class Tether implements LinkOwner {
     return this.worker.statements.find(packet, text, this.session.state, shape);
   }
 
+  /** The last statement's warnings can be had by running it again. */
+  get mayRunAgain(): boolean {
+    return this.#warned !== null;
+  }
+
   /** Its warnings can be had again by running it again. Null: there are none any more. */
   rememberWarned(packet: Buffer | null): void {
     this.#warned = packet;
@@ -145,9 +160,49 @@ export class Tether implements LinkOwner {
         if (this.#client.statement === null) this.settle();
       });
     }
-    if (session.hold !== null || !link.ready) return;
+    if (session.hold !== null || !link.ready) {
+      this.#idleSinceMs = this.worker.nowMs();
+      return;
+    }
     this.link = null;
     this.worker.pool(this.#client.cluster, link.node).release(link, true);
+  }
+
+  /**
+   * Others wait for the connection. What the session keeps it for is read first where that can be had in other ways;
+   * locks, transactions and their like cannot.
+   */
+  giveWay(nowMs: number): boolean {
+    if (this.#givingWay !== null) return true;
+    const { link, session } = this;
+    if (link === null || this.#client.statement !== null || this.#readingBack || link.busy || !link.ready) return false;
+    const { hold } = session;
+    if ((hold !== 'diagnostics' && hold !== 'counts') || nowMs - this.#idleSinceMs < GRACE_MS) return false;
+    this.worker.count('gave_way', hold);
+    const giving = { next: null };
+    this.#givingWay = giving;
+    this.#readingBack = true;
+    readAftermath(link, session, this.#client.capabilities, (aftermath) => this.#gaveWay(link, giving, aftermath));
+    return true;
+  }
+
+  #gaveWay(link: ServerConnection, giving: { next: (() => void) | null }, aftermath: Aftermath | null): void {
+    this.#givingWay = null;
+    this.#readingBack = false;
+    if (this.link === link && aftermath !== null) {
+      this.session.diagnostics = false;
+      this.session.calcFoundRows = false;
+      this.aftermath = aftermath;
+    }
+    if (giving.next !== null) giving.next();
+    else if (this.#client.statement === null) this.settle();
+  }
+
+  /** True: the connection is being given up, and `next` is called as soon as that is done. */
+  waitsToGiveWay(next: () => void): boolean {
+    if (this.#givingWay === null) return false;
+    this.#givingWay.next = next;
+    return true;
   }
 
   /** The client leaves; `between`: between statements. */
@@ -165,6 +220,7 @@ export class Tether implements LinkOwner {
     this.#transactionLost = null;
     this.#lostPins = [];
     this.#warned = null;
+    this.aftermath = null;
   }
 
   /** Another account: its lane is another one. */
@@ -215,6 +271,8 @@ export class Tether implements LinkOwner {
       session.oneShotDoubtful = false;
       this.#lostPins.push('one-shot-transaction');
     }
+    if (session.diagnostics) this.aftermath = { warnings: null };
+    if (session.calcFoundRows) session.foundRows = -1;
     session.diagnostics = false;
     session.calcFoundRows = false;
   }

@@ -173,7 +173,6 @@ async function answersOf(all: Connection[]): Promise<unknown[]> {
             .catch(({ errno, message }: mysql.QueryError) => [errno, message]),
         );
       }
-      await client.query('DO 1'); // the warnings of an error would keep its server connection
       return answers;
     }),
   );
