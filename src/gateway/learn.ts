@@ -33,9 +33,12 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
     return;
   }
   const options = request.options;
-  learnPins(session, sql, text === null ? null : sessionObjects(text, options));
+  const objects = text === null ? null : sessionObjects(text, options);
+  learnPins(session, sql, objects);
   const opaque = isOpaque(sql);
-  if (opaque && learned.unexplainedChange) session.pin('unknown-effect');
+  // That a statement was prepared or deallocated is a change, too, and known.
+  const prepares = (objects?.kind === 'prepare' || objects?.kind === 'deallocate') && !flags.unknownFunction;
+  if (opaque && learned.unexplainedChange && !prepares) session.pin('unknown-effect');
   if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
@@ -71,7 +74,8 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
   if (flags.setsUserVariable) session.touchUserVariables(userVariables);
   // Part of it may have been done: what each of these leaves behind is there, as far as we know.
   const partly = kind === 'multi';
-  if (kind === 'unknown' || (partly && (flags.handler || flags.setsNames || flags.setsRole))) {
+  const handles = flags.handler && request.text !== null && sessionObjects(request.text, request.options) !== null;
+  if ((kind === 'unknown' && !handles) || (partly && (flags.handler || flags.setsNames || flags.setsRole))) {
     session.pin('unknown-effect');
   }
   if (partly && flags.temporaryTable) session.pin('temporary-table');
@@ -87,7 +91,10 @@ function isOpaque({ kind, flags }: Classification): boolean {
 function learnPins(session: SessionState, { flags, kind }: Classification, objects: SessionObjects | null): void {
   if (kind === 'lock') session.pin('table-lock');
   if (kind === 'unlock') session.unpin('table-lock');
-  if (flags.handler) session.pin('handler');
+  if (objects?.kind === 'handler') {
+    if (objects.verb === 'open') session.pin('handler', objects.name);
+    else if (objects.verb === 'close') session.unpin('handler', objects.name);
+  } else if (flags.handler) session.pin('handler');
   else if (kind === 'unknown') session.pin('unknown-effect');
   if (kind === 'xa') {
     const over = objects?.kind === 'xa' && (objects.verb === 'commit' || objects.verb === 'rollback');

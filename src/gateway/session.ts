@@ -153,8 +153,9 @@ export class SessionState {
   get hold(): Hold | null {
     if (this.#pins !== null) for (const pin of this.#pins) return pin;
     if (this.inTransaction) return 'transaction';
-    if (this.diagnostics) return 'diagnostics';
+    // MySQL warns of SQL_CALC_FOUND_ROWS each time: both end together, and this one says more.
     if (this.calcFoundRows) return 'counts';
+    if (this.diagnostics) return 'diagnostics';
     if (this.oneShot !== null) return 'one-shot-transaction';
     return this.unread ? 'reading-back' : null;
   }

@@ -20,6 +20,8 @@ export type SessionObjects =
   /** A lock's name: MySQL does not tell letters' case apart, so there it is in lower case. */
   | { kind: 'get-lock' | 'release-lock'; name: string }
   | { kind: 'release-all-locks' }
+  /** The name under which the table is open, in lower case. */
+  | { kind: 'handler'; verb: 'open' | 'read' | 'close'; name: string }
   | { kind: 'xa'; verb: 'start' | 'end' | 'prepare' | 'commit' | 'rollback' | 'recover' };
 
 /**
@@ -31,7 +33,7 @@ export function sessionObjects(
   options: ClassifyOptions = { flavor: 'mysql' },
 ): SessionObjects | null {
   const walk = Walk.over(text, options);
-  switch (walk?.oneOf('create', 'drop', 'prepare', 'deallocate', 'select', 'do', 'xa')) {
+  switch (walk?.oneOf('create', 'drop', 'prepare', 'deallocate', 'select', 'do', 'xa', 'handler')) {
     case 'create':
       return created(walk);
     case 'drop':
@@ -45,6 +47,8 @@ export function sessionObjects(
       return locked(walk, options.flavor === 'mariadb');
     case 'xa':
       return distributed(walk);
+    case 'handler':
+      return opened(walk);
     default:
       return null;
   }
@@ -117,6 +121,22 @@ function timeout(walk: Walk): boolean {
   if (walk.take(T.comma) === null) return false;
   if (walk.current?.text === '-') walk.take(T.other);
   return walk.take(T.number) !== null;
+}
+
+/** `HANDLER [schema.]table OPEN [[AS] alias]`, and then by its alias. */
+function opened(walk: Walk): SessionObjects | null {
+  const table = tableName(walk);
+  const verb = table === null ? null : walk.oneOf('open', 'read', 'close');
+  if (table === null || verb === null) return null;
+  let { name } = table;
+  if (verb === 'open' && !walk.ended) {
+    walk.words('as');
+    const alias = walk.identifier();
+    if (alias === null) return null;
+    name = alias;
+  }
+  if ((verb !== 'read' && !walk.ended) || !ASCII.test(name)) return null;
+  return { kind: 'handler', verb, name: name.toLowerCase() };
 }
 
 function distributed(walk: Walk): SessionObjects | null {

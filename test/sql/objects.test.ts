@@ -12,6 +12,7 @@ function told(found: SessionObjects | null): string {
   if ('names' in found) {
     return [found.kind, ...found.names.map((n) => (n.schema === null ? n.name : `${n.schema}.${n.name}`))].join(' ');
   }
+  if (found.kind === 'handler') return `handler ${found.verb} ${found.name}`;
   if ('name' in found) return `${found.kind} ${found.name}`;
   return 'verb' in found ? `${found.kind} ${found.verb}` : found.kind;
 }
@@ -46,6 +47,15 @@ const BOTH: [string, string][] = [
   ['DEALLOCATE PREPARE S1', 'deallocate s1'],
   ['DROP PREPARE `S1`;', 'deallocate s1'],
   ['DEALLOCATE s', 'null'],
+  ['HANDLER T OPEN', 'handler open t'],
+  ['HANDLER `D b`.t OPEN AS `H 1`;', 'handler open h 1'],
+  ['handler t open H', 'handler open h'],
+  ['HANDLER h READ `PRIMARY` = (2) WHERE a > 1 LIMIT 5', 'handler read h'],
+  ['HANDLER H CLOSE', 'handler close h'],
+  ['HANDLER h CLOSE 1', 'null'],
+  ['HANDLER h OPEN AS', 'null'],
+  ['HANDLER größe OPEN', 'null'],
+  ['HANDLER h CLOSE; DO 1', 'null'],
   ['EXECUTE s', 'null'],
   ["SELECT GET_LOCK('a b', 10)", 'get-lock a b'],
   ['do get_lock ( "it\'s" , -1 )', "get-lock it's"],
