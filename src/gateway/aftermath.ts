@@ -1,5 +1,8 @@
 // What a session's last statement left behind on its server connection, and may be asked for: warnings, or its error, and
 // how many rows SQL_CALC_FOUND_ROWS found. Where others need the connection it is read first and kept with the session.
+import type { Flavor } from '../messages/index.ts';
+import { Command } from '../wire/index.ts';
+import type { ServerRequest } from './command.ts';
 import { type QuietCommand, runQuietly } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionState } from './session.ts';
@@ -34,4 +37,62 @@ export function readAftermath(
   }
   link.lastSession = null; // ROW_COUNT() and the like are of what was read
   runQuietly(link, commands, (result) => callback(result.kind === 'lost' ? null : { warnings }));
+}
+
+/**
+ * What SHOW WARNINGS shows may stay over the statement: MariaDB clears it with statements that have tables only. In doubt it
+ * stays, and the server knows.
+ */
+export function keepsWarnings({ sql, text, command }: ServerRequest, flavor: Flavor): boolean {
+  if (command !== Command.QUERY || flavor !== 'mariadb') return false;
+  switch (sql.kind) {
+    case 'write':
+    case 'lock':
+      return false;
+    case 'read':
+    case 'locking-read':
+      return text === null || !readsTables(text.toString('latin1'));
+    default:
+      return true;
+  }
+}
+
+function readsTables(text: string): boolean {
+  if (/^\s*show\b/i.test(text)) return !/processlist/i.test(text);
+  return (
+    /^[\s(]*(select|with)\b/i.test(text) && /\bfrom\s+(?!dual\b)[`\w(]/i.test(text.replace(/'[^']*'|"[^"]*"/g, "''"))
+  );
+}
+
+/**
+ * What FOUND_ROWS() says after a statement that has sent this many rows: -1 where that is not known, null where it is what
+ * it was before.
+ */
+export function foundRows({ sql, text, reads }: ServerRequest, rows: number): number | null {
+  if (text === null) return null;
+  if (reads) return selects(text) && !sql.flags.calcFoundRows ? rows : -1;
+  switch (sql.kind) {
+    case 'call':
+    case 'multi':
+    case 'prepare':
+      return rows > 0 ? rows : -1;
+    case 'set':
+      return sql.flags.setsUserVariable && /\b(select|table|values)\b/i.test(text.toString('latin1')) ? -1 : null;
+    case 'begin':
+    case 'commit':
+    case 'rollback':
+    case 'savepoint':
+    case 'use':
+    case 'empty':
+      return null;
+    default:
+      return -1; // an UPDATE may set it, or not
+  }
+}
+
+/** SHOW, DESCRIBE and EXPLAIN change it or not, each in its own way. */
+function selects(text: Buffer): boolean {
+  const [first = 0, second = 0] = text;
+  if ((first | 0x20) === 0x73 && (second | 0x20) === 0x65) return true;
+  return /^(\s|\(|\/\*[^!+]([^*]|\*(?!\/))*\*\/)*(select|with|values|table)\b/i.test(text.toString('latin1', 0, 256));
 }

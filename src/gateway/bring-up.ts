@@ -2,7 +2,7 @@
 // of their states, LAST_INSERT_ID(), a clean slate of warnings, the statement prepared. And what makes a connection fit
 // for strangers again.
 import type { Flavor } from '../messages/index.ts';
-import { type Classification, rewriteCalls } from '../sql/index.ts';
+import { type Classification, classify, rewriteCalls } from '../sql/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '../wire/index.ts';
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
@@ -74,7 +74,7 @@ export function bringUp(
   const into: BringUp = { commands: [], prepares: null, begins: false, packet: null, sure: true, sureForReads: true };
   const { sql, statement, command } = request;
   const { flags } = sql;
-  const ownLast = link.lastSession === session && !session.lastAnsweredHere;
+  const ownLast = link.lastSession === session && session.lastOn === link && !session.lastAnsweredHere;
   // What stands in the way comes first: what is queued below must be sent.
   const setsInsertId = !request.plain && !hasInsertIdOf(link, session) && seesInsertId(sql);
   if (setsInsertId) {
@@ -84,9 +84,14 @@ export function bringUp(
     if (from !== null) session.loseInsertId();
     if (session.insertIdLost && flags.asksInsertId) return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
   }
+  // A sequence's last value, a GTID: neither can be asked for, nor be set.
+  if (flags.asksConnection && (session.wroteOn !== link || link.lastWriter !== session)) {
+    return { error: gatewayError('state-lost', 'what only the last server connection of its writes knows') };
+  }
   const wanted = wantedOn(link, session, command);
   if (difference(link.state, wanted, termsFor(link, options)) === null) return { unreachable: true };
-  if (flags.asksCounts && !ownLast) {
+  const countsAreThere = ownLast && (session.foundRowsThere || !asksFoundRows(request));
+  if (flags.asksCounts && !countsAreThere && asksBefore(request)) {
     into.packet = withCounts(request, session, link);
     if (into.packet === null) return { error: gatewayError('state-lost', 'FOUND_ROWS() and ROW_COUNT()') };
   }
@@ -108,9 +113,12 @@ export function bringUp(
     into.commands.push({ packet: link.query('BEGIN'), what: 'BEGIN', ok });
     into.begins = true;
   }
-  if (flags.asksDiagnostics && !ownLast && !session.diagnostics) {
+  const clean = !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics);
+  // GET DIAGNOSTICS can have it of the connection's last statement only, which would be another one.
+  if (!clean && asksRowCount(request)) return { error: gatewayError('state-lost', 'ROW_COUNT') };
+  if (flags.asksDiagnostics && !session.diagnostics && !(ownLast && rerunForDiagnostics !== null)) {
     if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
-    else if (link.hasDiagnostics) addCleanSlate(into, link);
+    else if (link.hasDiagnostics || into.commands.length > 0) addCleanSlate(into, link);
   }
   if (statement !== null && executes(command) && !link.prepared.has(statement.logical)) {
     // As far as it cannot be prepared as it was (a session without a schema), it is prepared as things are.
@@ -137,19 +145,34 @@ function runAgain(packet: Buffer): QuietCommand {
   return { packet, what: 'the statement before', failed: () => {} };
 }
 
+/** A statement in between does not change it, but may have run elsewhere. */
+function asksFoundRows({ text }: ServerRequest): boolean {
+  return text === null || /found_rows/i.test(text.toString('latin1'));
+}
+
+function asksRowCount({ text }: ServerRequest): boolean {
+  return text !== null && /\bget\b.*\bdiagnostics\b.*\brow_count\b/is.test(text.toString('latin1'));
+}
+
+/** Several statements ask about each other, but for the first of them. */
+function asksBefore({ sql, text }: ServerRequest): boolean {
+  return sql.kind !== 'multi' || text === null || /^[^;]*(found_rows|row_count)/i.test(text.toString('latin1'));
+}
+
 /** The text with the numbers that FOUND_ROWS() and ROW_COUNT() stand for in this session; null where it cannot be. */
 function withCounts(
-  { command, text, options }: ServerRequest,
+  { command, text, options, sql }: ServerRequest,
   session: SessionState,
   link: ServerConnection,
 ): Packet | null {
-  if (command !== Command.QUERY || text === null || session.foundRows < 0) return null;
+  if (command !== Command.QUERY || text === null || sql.kind === 'multi') return null;
   const calls = {
-    found_rows: String(session.foundRows),
+    ...(session.foundRows < 0 ? {} : { found_rows: String(session.foundRows) }),
     row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount),
   };
   const rewritten = rewriteCalls(text, options, calls);
-  return rewritten === null ? null : asPacket(link.query(rewritten));
+  if (rewritten === null || classify(rewritten, options).flags.asksCounts) return null;
+  return asPacket(link.query(rewritten));
 }
 
 function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {
@@ -168,7 +191,8 @@ function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted
 function addDifference(into: BringUp, link: ServerConnection, wanted: LinkState, options: BringUpOptions): void {
   if (sameState(link.state, wanted)) return;
   const steps = difference(link.state, wanted, termsFor(link, options));
-  if (steps === null) return;
+  if (steps === null || steps.length === 0) return;
+  link.hasDiagnostics = true; // servers warn of some settings
   for (const step of steps) {
     if (step.kind === 'reset') addReset(into, link);
     into.commands.push(commandFor(link, step, options.accepted));
@@ -189,6 +213,7 @@ function addReset(into: BringUp, link: ServerConnection): void {
   const { insertIdOf } = link;
   if (insertIdOf?.insertIdOn === link) into.commands.push(readInsertId(link, insertIdOf));
   link.insertIdOf = null;
+  link.lastWriter = null;
   link.prepared.clear();
   into.sureForReads = false;
 }
@@ -349,6 +374,7 @@ export function recycle(link: ServerConnection, options: BringUpOptions, done: (
   for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
   link.prepared.clear();
   link.insertIdOf = null;
+  link.lastWriter = null;
   link.state = asReset(link.state);
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') done();

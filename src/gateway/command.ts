@@ -211,7 +211,8 @@ export function withConnectionId(
   id: number,
 ): { packet: Packet; request: ServerRequest } {
   const { text, command, options } = request;
-  if (text === null || executes(command)) return { packet, request };
+  // What IS_USED_LOCK() tells is the server's id, to which CONNECTION_ID() is compared.
+  if (text === null || executes(command) || request.sql.flags.namedLock) return { packet, request };
   const rewritten = rewriteConnectionId(text, options, id);
   if (rewritten === null) return { packet, request };
   const { payload } = packet;

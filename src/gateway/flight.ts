@@ -9,6 +9,7 @@ import {
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
+import { foundRows, keepsWarnings } from './aftermath.ts';
 import type { Client } from './client.ts';
 import { executes, type ServerRequest } from './command.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
@@ -100,6 +101,12 @@ export class Flight implements Exchange {
     const { statement, command } = request;
     session.lastAnsweredHere = false;
     link.lastSession = session;
+    session.lastOn = link;
+    session.foundRowsThere = false;
+    if (!request.sql.rerunnable) {
+      session.wroteOn = link;
+      link.lastWriter = session;
+    }
     if (statement === null || prepared === null) return link.send(packet.raw, this);
     if (!executes(command)) return link.send(patchStatementId(packet.raw, prepared.id), this);
     for (const chunk of statement.longData ?? []) link.send(patchStatementId(chunk, prepared.id), null);
@@ -212,7 +219,8 @@ export class Flight implements Exchange {
     else this.#learn();
     if (session.inTransaction && sql.flags.release) session.transactionEnded();
     const diagnostics = this.failed || this.#warnings > 0;
-    link.hasDiagnostics = diagnostics;
+    const left = link.hasDiagnostics && keepsWarnings(request, client.worker.flavor(client.cluster));
+    link.hasDiagnostics = diagnostics || left;
     if (!sql.flags.asksPrevious) {
       const again = diagnostics && shareable && command === Command.QUERY;
       client.tether.rememberWarned(again ? packet.raw : null);
@@ -228,10 +236,10 @@ export class Flight implements Exchange {
     const { client, packet, request, shareable } = this.#passenger;
     const { session } = client;
     const { command, reads } = request;
-    if (reads) {
-      session.foundRows = this.link.scanner.rows;
-      session.rowCount = -1n;
-    }
+    if (reads) session.rowCount = -1n;
+    const found = foundRows(request, this.link.scanner.rows);
+    if (found !== null) session.foundRows = found;
+    session.foundRowsThere = found !== null;
     if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
     if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
@@ -241,7 +249,8 @@ export class Flight implements Exchange {
       warnings: this.#warnings,
       shared: shareable,
       link: this.link,
-      unexplainedChange: this.#changedState && !this.#explained,
+      changed: this.#changedState,
+      explained: this.#explained,
     });
   }
 

@@ -19,8 +19,10 @@ export interface Learned {
   /** It shared its connection with strangers. */
   shared: boolean;
   link: ServerConnection;
-  /** The server says that something changed, and not what. */
-  unexplainedChange: boolean;
+  /** The server says that something changed. */
+  changed: boolean;
+  /** It says what, of some of it. */
+  explained: boolean;
 }
 
 /** The statement succeeded. */
@@ -28,6 +30,8 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   const { sql, text } = request;
   const { flags, kind } = sql;
   if (learned.warnings > 0 && !learned.shared) session.diagnostics = true;
+  if (kind === 'savepoint') session.savepoint ||= !session.autocommit && !session.inTransaction;
+  else if (session.savepoint) session.savepoint = !endsSavepoints(session, sql);
   if (request.plain) {
     afterOneShot(session, kind);
     return;
@@ -38,7 +42,9 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   const opaque = isOpaque(sql);
   // That a statement was prepared or deallocated is a change, too, and known.
   const prepares = (objects?.kind === 'prepare' || objects?.kind === 'deallocate') && !flags.unknownFunction;
-  if (opaque && learned.unexplainedChange && !prepares) session.pin('unknown-effect');
+  // A routine may change what is named and what is not at a time; of several statements the text says what they do.
+  const explained = learned.explained && kind === 'multi' && !flags.unknownFunction;
+  if (opaque && learned.changed && !explained && !prepares) session.pin('unknown-effect');
   if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
@@ -54,6 +60,11 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
     session.oneShotDoubtful = false;
   } else afterOneShot(session, kind);
   if (flags.calcFoundRows) session.calcFoundRows = true;
+}
+
+/** From the first table on the transaction itself is what holds. */
+function endsSavepoints({ inTransaction, autocommit }: SessionState, { kind, flags }: Classification): boolean {
+  return inTransaction || autocommit || kind === 'commit' || kind === 'rollback' || flags.implicitCommit;
 }
 
 /** Whether the isolation level for the next transaction is used up. */

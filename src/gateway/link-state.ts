@@ -164,7 +164,12 @@ function userVariables(from: ReadonlyMap<string, string>, to: ReadonlyMap<string
   if (from === to) return null;
   const sets: string[] = [];
   for (const [name, value] of to) if (from.get(name) !== value) sets.push(`@${quoteName(name)}=${value}`);
-  for (const name of from.keys()) if (!to.has(name)) sets.push(`@${quoteName(name)}=NULL`);
+  for (const name of from.keys()) {
+    if (to.has(name)) continue;
+    // A NULL keeps the type and the collation of the value before, which would be a stranger's: as never set it is binary.
+    const variable = `@${quoteName(name)}`;
+    sets.push(`${variable}=x''`, `${variable}=NULL`);
+  }
   return sets.length === 0 ? null : `SET ${sets.join(', ')}`;
 }
 

@@ -168,6 +168,8 @@ export class ServerConnection implements Flushable {
   insertIdVersion = 0;
   /** Whose statement was sent last: ROW_COUNT() and the like are that session's. */
   lastSession: SessionState | null = null;
+  /** Whose statement was the last that may have changed anything: LASTVAL() and the like are that session's. */
+  lastWriter: SessionState | null = null;
   /** The last statement left warnings or an error behind. */
   hasDiagnostics = false;
   /** The sum of what is queued. */

@@ -98,6 +98,8 @@ export class SessionState {
   oneShotDoubtful = false;
   /** BEGIN was answered, and goes out with the first statement of the transaction. */
   begun = false;
+  /** With autocommit off a savepoint stands before the transaction's first table, and no status flag tells. */
+  savepoint = false;
   /** The last statement was answered without a server: no connection knows of it. */
   lastAnsweredHere = false;
   /** LAST_INSERT_ID(), as far as it was read. */
@@ -108,6 +110,8 @@ export class SessionState {
   insertIdLost = false;
   /** Grows with every new value. */
   insertIdVersion = 0;
+  /** The server connection that had its last statement that may have changed anything. */
+  wroteOn: object | null = null;
   /** Warnings or errors of the last statement may still be asked for, and only on its connection. */
   diagnostics = false;
   /** FOUND_ROWS() after SQL_CALC_FOUND_ROWS: only the server knows. */
@@ -116,9 +120,13 @@ export class SessionState {
   uncertain = false;
   /** A character set was chosen, and its collation is not told. */
   collationUnknown = false;
-  /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. Found rows: -1 for lost. */
+  /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. Found rows: -1 for not known. */
   rowCount = 0n;
   foundRows = 0;
+  /** The last statement has set FOUND_ROWS() on the connection that it ran on. */
+  foundRowsThere = false;
+  /** The connection that it ran on. */
+  lastOn: object | null = null;
   /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */
   lastPrepared: PreparedStatement | null = null;
   #statements: Map<number, PreparedStatement> | null = null;
@@ -152,7 +160,7 @@ export class SessionState {
   /** Why the session keeps its server connection, or null where it can be given to another. */
   get hold(): Hold | null {
     if (this.#pins !== null) for (const pin of this.#pins) return pin;
-    if (this.inTransaction) return 'transaction';
+    if (this.inTransaction || this.savepoint) return 'transaction';
     // MySQL warns of SQL_CALC_FOUND_ROWS each time: both end together, and this one says more.
     if (this.calcFoundRows) return 'counts';
     if (this.diagnostics) return 'diagnostics';
@@ -344,10 +352,12 @@ export class SessionState {
     this.lastPrepared = null;
     this.insertIdVersion++;
     this.knowInsertId(0n);
+    this.wroteOn = null;
     this.status = ServerStatus.AUTOCOMMIT;
     this.oneShot = null;
     this.oneShotDoubtful = false;
     this.begun = false;
+    this.savepoint = false;
     this.clearPins();
     this.diagnostics = false;
     this.calcFoundRows = false;

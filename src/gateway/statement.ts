@@ -4,7 +4,7 @@
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
-import type { Aftermath } from './aftermath.ts';
+import { type Aftermath, keepsWarnings } from './aftermath.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
@@ -25,6 +25,18 @@ const MAX_TRIES = 20;
 const MAX_SHARED_BYTES = 16 * 1024;
 const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
 const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
+
+function noCursor(id: number): ErrPacket {
+  return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor` };
+}
+
+/** Then a status flag tells of it, too. */
+function beginsReadOnly({ variables }: LinkState): boolean {
+  return READ_ONLY.some((name) => /^(on|1)$/i.test(variables.get(name) ?? ''));
+}
+
+/** The variable has one name or the other, or both. */
+const READ_ONLY = ['transaction_read_only', 'tx_read_only'];
 
 type Step = 'new' | 'holding' | 'linking' | 'bringing-up' | 'sent' | 'done';
 
@@ -94,7 +106,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   }
 
   get prefer(): ServerConnection | null {
-    return this.client.tether.lastLink;
+    const { tether, session } = this.client;
+    return this.request.sql.flags.asksConnection ? (session.wroteOn as ServerConnection | null) : tether.lastLink;
   }
 
   get group(): string {
@@ -132,7 +145,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (tether.aftermath !== null && this.#asksAftermath(tether.aftermath)) return;
     if (!this.request.sql.flags.asksPrevious && this.request.command !== Command.STMT_FETCH) {
-      session.diagnostics &&= this.#keepsDiagnostics();
+      session.diagnostics &&= this.#keepsWarnings();
       session.calcFoundRows = false;
     }
     if (this.#defers()) return;
@@ -147,7 +160,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     if (command === Command.STMT_PREPARE) return false;
     const newer = session.diagnostics || tether.mayRunAgain;
     if (newer || !sql.flags.asksDiagnostics) {
-      if (newer || !this.#keepsDiagnostics()) tether.aftermath = null;
+      if (newer || !this.#keepsWarnings()) tether.aftermath = null;
       return false;
     }
     if (
@@ -167,24 +180,9 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     return true;
   }
 
-  /** MariaDB clears what SHOW WARNINGS shows with a statement that has tables only. */
-  #keepsDiagnostics(): boolean {
-    const { sql, text, command } = this.request;
-    if (command !== Command.QUERY || this.client.worker.flavor(this.client.cluster) !== 'mariadb') return false;
-    switch (sql.kind) {
-      case 'begin':
-      case 'commit':
-      case 'rollback':
-      case 'savepoint':
-      case 'use':
-      case 'empty':
-        return true;
-      case 'set':
-      case 'read':
-        return text !== null && !/\b(from|show|table|desc|describe|explain)\b/i.test(text.toString('latin1'));
-      default:
-        return false;
-    }
+  #keepsWarnings(): boolean {
+    const { worker, cluster } = this.client;
+    return keepsWarnings(this.request, worker.flavor(cluster));
   }
 
   /**
@@ -199,7 +197,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
       session.begun = false; // nothing was begun on any server
     } else {
       if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
-      if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40))) return false;
+      if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || beginsReadOnly(session.state))
+        return false;
       session.begun = true;
     }
     session.rowCount = 0n;
@@ -351,7 +350,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     }
     if (prepared === undefined && this.request.command === Command.STMT_RESET) return this.#answerOk();
     if (prepared === undefined && this.request.command === Command.STMT_FETCH) {
-      return this.#fail(gatewayError('state-lost', 'an open cursor'));
+      // In the server's words: a cursor that is open keeps its connection.
+      return this.#fail(noCursor(statement?.id ?? 0));
     }
     this.#bringUp(link);
   }
@@ -543,6 +543,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const shown = flight?.shown ?? false;
     const scanner = this.#link?.scanner;
     this.client.ownError(err);
+    this.client.session.rowCount = -1n;
+    this.client.session.lastAnsweredHere = true;
     // Whatever we wrote would be taken for the rest of a row.
     if (shown && scanner?.midPacket) return this.client.close();
     const sequence = shown && scanner !== undefined ? scanner.lastSequence + 1 : 1;

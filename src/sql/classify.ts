@@ -106,6 +106,7 @@ function statements(): Classification {
   let noted = 0;
   let doubtful = false;
   let dialectChecked = false;
+  let calls = false;
   cursor.next();
   while (cursor.token !== T.end) {
     // The server drops semicolons at the end of a text, and refuses an empty statement in front of another one.
@@ -124,6 +125,7 @@ function statements(): Classification {
       noted |= cursor.noted;
       cursor.noted = 0;
       doubtful ||= kind === 'unknown' || verbInDoubt;
+      calls ||= kind === 'call' || kind === 'prepare';
       if (cursor.token === T.end) break;
     }
     cursor.startStatement();
@@ -131,7 +133,8 @@ function statements(): Classification {
   }
   noted |= cursor.noted;
   if (cursor.lexer.broken || cursor.doubtful || doubtful) return result('unknown', noted, false);
-  if (count > 1) return result('multi', noted, false);
+  // Among others, what a routine may do is told by its flag only.
+  if (count > 1) return result('multi', calls ? noted | F.unknownFunction : noted, false);
   return result(kind, noted, kind === 'read' && (noted & NOT_AGAIN) === 0 && !cursor.lexer.mayRunSeen);
 }
 

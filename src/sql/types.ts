@@ -43,7 +43,7 @@ export interface StatementFlags {
   asksPrevious: boolean;
   /** SQL_CALC_FOUND_ROWS. */
   calcFoundRows: boolean;
-  /** A call of anything that is not a built-in known to be free of effects. */
+  /** A call of anything that is not a built-in known to be free of effects; in several statements also CALL, EXECUTE. */
   unknownFunction: boolean;
   /** AND CHAIN on COMMIT/ROLLBACK. */
   chain: boolean;

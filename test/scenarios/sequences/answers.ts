@@ -57,7 +57,7 @@ export class AnswerReader {
     const [columns, parameters] = [payload.readUInt16LE(5), payload.readUInt16LE(7)];
     this.#say(`PREPARED columns=${columns} parameters=${parameters} ${payload.subarray(9).toString('hex')}`);
     for (const count of [parameters, columns]) {
-      for (let i = 0; i < count; i++) this.#say(column(await this.#next()));
+      for (let i = 0; i < count; i++) this.#say(withoutVariables(column(await this.#next())));
       if (count > 0 && !this.#deprecatesEof) this.#say(eofBehindColumns(await this.#next()));
     }
     return { lines: this.#take(), statement: { id, parameters } };
@@ -128,6 +128,7 @@ export class AnswerReader {
     const nulls = nullColumns(row, columns);
     for (let i = 0; i < columns; i++) {
       const line = this.#lines[at + i] ?? '';
+      if (row[0] === 0) this.#lines[at + i] = withoutVariables(line); // a binary row
       if (nulls.has(i)) this.#lines[at + i] = line.replace(/(column \..*) charset=.*/, '$1 of a NULL');
     }
   }
@@ -154,6 +155,11 @@ export class AnswerReader {
     );
     return (ok.status & ServerStatus.MORE_RESULTS_EXISTS) !== 0;
   }
+}
+
+/** Without the type of a user variable, which may be NULL. */
+function withoutVariables(line: string): string {
+  return line.replace(/(column \.[^ ]*@.*) charset=.*/, '$1 of a variable');
 }
 
 /** Which values of a row of text are NULL; none where it is a binary one. */
@@ -194,13 +200,26 @@ function column(payload: Buffer): string {
   if (payload[at] !== 0x0c || payload.length < at + 13) return `column ${printable(payload)}`;
   const [, schema, table, original, name, originalName] = names;
   const types =
-    `charset=${payload.readUInt16LE(at + 1)} length=${payload.readUInt32LE(at + 3)} type=0x${payload[at + 7]?.toString(16)} ` +
+    `charset=${characterSet(payload.readUInt16LE(at + 1))} length=${payload.readUInt32LE(at + 3)} type=0x${payload[at + 7]?.toString(16)} ` +
     `flags=0x${payload.readUInt16LE(at + 8).toString(16)} decimals=${payload[at + 10]}`;
   // Of an expression the length, and so the kind of text, follow from what its operands were before they were NULL, and
   // from how long the number is that CONNECTION_ID() or ROW_COUNT() stand for.
-  if (table === '' && original === '') return `column .${name} charset=${payload.readUInt16LE(at + 1)}`;
+  if (table === '' && original === '') return `column .${name} charset=${characterSet(payload.readUInt16LE(at + 1))}`;
   const rest = payload.subarray(at + 11);
   return `column ${schema}.${table}(${original}).${name}(${originalName}) ${types}${rest.equals(Buffer.alloc(2)) ? '' : ` ${rest.toString('hex')}`}`;
+}
+
+/**
+ * Results have the character set of the session, and a collation of it that is nobody's business: a character set that is
+ * restored brings its default.
+ */
+function characterSet(collation: number): string {
+  const of = (...ranges: [number, number][]): boolean =>
+    ranges.some(([from, to]) => from <= collation && collation <= to);
+  if (of([45, 46], [224, 247], [255, 323])) return 'utf8mb4';
+  if (of([33, 33], [76, 76], [83, 83], [192, 223])) return 'utf8mb3';
+  if (of([5, 5], [8, 8], [15, 15], [31, 31], [47, 49], [94, 94])) return 'latin1';
+  return String(collation);
 }
 
 function printable(bytes: Buffer): string {

@@ -82,6 +82,10 @@ const changeUser: fc.Arbitrary<Action> = fc
 
 const ownId: Block = WITHOUT.has('connection-id') ? fc.constant([]) : said(texts.OWN_ID);
 
+const counted = queryOf(texts.COUNTS);
+/** Nobody asks for the warnings of FOUND_ROWS(): see `tellsNoWarnings`. */
+const afterCounts = fc.constant(query('SELECT COUNT(*) FROM t'));
+
 /** What takes nothing that must be given back. */
 const plain: Block = weighted({
   probes: [12, said(texts.PROBES)],
@@ -93,8 +97,8 @@ const plain: Block = weighted({
   'user-variables': [8, said(texts.USER_VARIABLES)],
   inserts: [6, said(texts.INSERTS)],
   'insert-ids': [5, said(texts.INSERT_IDS)],
-  counts: [3, row(queryOf([...texts.INSERTS, ...texts.CALCULATING, 'SELECT 1', 'SET @a = 2']), queryOf(texts.COUNTS))],
-  'counts-alone': [1, said(texts.COUNTS)],
+  counts: [3, row(queryOf([...texts.INSERTS, ...texts.CALCULATING, 'SELECT 1', 'SET @a = 2']), counted, afterCounts)],
+  'counts-alone': [1, row(counted, afterCounts)],
   warnings: [3, row(queryOf([...texts.WARNING, ...texts.FAILING, 'SELECT 1']), queryOf(texts.WARNINGS))],
   'warnings-alone': [2, said([...texts.WARNINGS, ...texts.WARNING])],
   'own-id': [2, ownId],
@@ -103,7 +107,7 @@ const plain: Block = weighted({
   multi: [2, said(texts.MULTI)],
   'multi-statements': [1, single(fc.boolean().map((on) => ({ do: 'multi-statements', on })))],
   roles: [2, said(texts.ROLES)],
-  definitions: [2, said(texts.DEFINITIONS)],
+  definitions: [2, row(queryOf(texts.COPIED), queryOf(texts.DEFINITIONS))],
   prepared: [8, prepared],
   'sql-prepared': [2, said(texts.SQL_PREPARED)],
   ping: [1, single(fc.constant<Action>({ do: 'ping' }))],

@@ -1,5 +1,5 @@
-// The statements that sequences are made of, by topic: what changes a session and what shows it. Every text may fail;
-// then the error is what is compared. The first of a list is the simplest, which shrinking prefers.
+// The statements that sequences are made of, by topic: what changes a session and what shows it. Every text may fail; then
+// the error is what is compared. The first of a list is the simplest, which shrinking prefers.
 import type { Flavor } from '../../../src/messages/index.ts';
 
 type Texts = readonly string[];
@@ -196,9 +196,9 @@ export const COUNTS: Texts = [
   'DO FOUND_ROWS()',
 ];
 
-/** Makes FOUND_ROWS() defined: until a connection's first SELECT, MariaDB answers with another connection's. */
 /** MySQL forgets the login's character set with a reset; through Evenkeel it stays. */
 export const NAMES_AGAIN = 'SET NAMES utf8mb4 COLLATE utf8mb4_general_ci';
+/** Makes FOUND_ROWS() defined: until a connection's first SELECT, MariaDB answers with another connection's. */
 export const FIRST = 'SELECT 1 AS first';
 
 export const CALCULATING: Texts = [
@@ -225,16 +225,17 @@ export const WARNINGS: Texts = [
   'SELECT @@warning_count, @@error_count',
   'SHOW ERRORS',
   'SHOW WARNINGS LIMIT 1',
-  'GET DIAGNOSTICS @a = NUMBER, @b = ROW_COUNT',
+  'GET DIAGNOSTICS @a = NUMBER', // with ROW_COUNT, an error elsewhere
   'GET DIAGNOSTICS CONDITION 1 @a = RETURNED_SQLSTATE, @b = MESSAGE_TEXT',
 ];
 
 /** What shows the session as it is. */
 export const PROBES: Texts = [
   'SELECT @a, @b, @c',
-  'SELECT CHARSET(@a), COLLATION(@a), COERCIBILITY(@a), HEX(@a), LENGTH(@b), @c + 0',
-  'SELECT @a = 1.50, @a + 1, @a COLLATE utf8mb4_bin',
-  'SELECT @mode, @`odd name`, @quoted, @double, @marked, @remembered',
+  // The type of a NULL does not travel.
+  'SELECT IF(@a IS NULL, 0, CHARSET(@a)), IF(@a IS NULL, 0, COLLATION(@a)), IF(@a IS NULL, 0, COERCIBILITY(@a))',
+  'SELECT HEX(@a), LENGTH(@b), @c + 0, @a = 1.50, @a + 1, CONVERT(@a USING utf8mb4) COLLATE utf8mb4_bin',
+  'SELECT @mode, @`odd name`, @quoted, @double, @marked, @remembered, @copied',
   'SELECT DATABASE(), CURRENT_USER(), USER(), SCHEMA()',
   'SELECT @@sql_mode, @@time_zone, @@group_concat_max_len, @@{t}, @@foreign_key_checks, @@autocommit',
   'SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection',
@@ -317,6 +318,9 @@ export const ROLES: Texts = [
   'SET ROLE ALL',
 ];
 
+/** For `copied`. */
+export const COPIED: Texts = ["SET @copied = 'x'", 'SET @copied = 5', "SET @copied = _latin1'ab' COLLATE latin1_bin"];
+
 export const DEFINITIONS: Texts = [
   'CREATE TABLE fresh (id INT AUTO_INCREMENT PRIMARY KEY, s VARCHAR(5))',
   'INSERT INTO fresh (s) VALUES (1), (2)',
@@ -328,7 +332,7 @@ export const DEFINITIONS: Texts = [
   'CREATE OR REPLACE VIEW v AS SELECT id FROM u',
   'ANALYZE TABLE u',
   'EXPLAIN SELECT 1',
-  'CREATE TABLE copied AS SELECT @a AS a, @b AS b',
+  'CREATE TABLE copied AS SELECT @copied AS a, 1.50 AS b',
   'SHOW COLUMNS FROM copied',
   'DROP TABLE IF EXISTS copied',
 ];
@@ -491,7 +495,6 @@ export const HELD: readonly { name: string; begin: Texts; between: Texts; end: T
   },
 ];
 
-/** The name that {t} stands for. */
 export function isolationVariable(flavor: Flavor): string {
   return flavor === 'mysql' ? 'transaction_isolation' : 'tx_isolation';
 }
