@@ -76,13 +76,15 @@ export function bringUp(
   const { flags } = sql;
   const ownLast = link.lastSession === session && session.lastOn === link && !session.lastAnsweredHere;
   // What stands in the way comes first: what is queued below must be sent.
+  const settles = canSettleInsertId(link, session);
   const setsInsertId = !request.plain && !hasInsertIdOf(link, session) && seesInsertId(sql);
   if (setsInsertId) {
     const from = session.insertIdOn as ServerConnection | null;
     // Also where it is this one: it was asked already, before something took the value from it.
-    if (from?.ready === true) return { fetchFrom: from };
-    if (from !== null) session.loseInsertId();
-    if (session.insertIdLost && flags.asksInsertId) return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
+    if (from?.ready === true && !settles) return { fetchFrom: from };
+    if (from !== null && !settles) session.loseInsertId();
+    if (!settles && session.insertIdLost && flags.asksInsertId)
+      return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
   }
   // A sequence's last value, a GTID: neither can be asked for, nor be set.
   if (flags.asksConnection && (session.wroteOn !== link || link.lastWriter !== session)) {
@@ -90,17 +92,20 @@ export function bringUp(
   }
   const wanted = wantedOn(link, session, command);
   if (difference(link.state, wanted, termsFor(link, options)) === null) return { unreachable: true };
-  const countsAreThere = ownLast && (session.foundRowsThere || !asksFoundRows(request));
+  const countsAreThere = ownLast && !setsInsertId && (session.foundRowsThere || !asksFoundRows(request));
   if (flags.asksCounts && !countsAreThere && asksBefore(request)) {
     into.packet = withCounts(request, session, link);
     if (into.packet === null) return { error: gatewayError('state-lost', 'FOUND_ROWS() and ROW_COUNT()') };
   }
   if (!shareable) addInsertIdRescue(into, link, session);
   addDifference(into, link, wanted, options);
+  if (setsInsertId && settles) {
+    into.commands.push({ packet: link.query(session.settledInsertId()), what: 'LAST_INSERT_ID()' });
+  }
   // Asked for, it may be asked for again, and this connection may be gone by then.
   const only = !flags.asksCounts && !flags.asksDiagnostics;
   if (flags.asksInsertId && only && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
-  if (setsInsertId) addInsertId(into, link, session);
+  if (setsInsertId && !settles) addInsertId(into, link, session);
   if (session.oneShot !== null && session.oneShotOn !== link) {
     into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
     into.sure = false;
@@ -137,7 +142,7 @@ export interface BringUpFor {
 
 /** LAST_INSERT_ID() is asked for, or may be in what we do not see. */
 function seesInsertId({ kind, flags }: Classification): boolean {
-  if (flags.asksInsertId || flags.unknownFunction) return true;
+  if (flags.asksInsertId || flags.setsLastInsertId || flags.unknownFunction) return true;
   return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare';
 }
 
@@ -211,8 +216,9 @@ function wantedOn(link: ServerConnection, { state }: SessionState, command: numb
 /** A reset takes more than state: what nobody has read yet is read before, and what was prepared is gone after it. */
 function addReset(into: BringUp, link: ServerConnection): void {
   const { insertIdOf } = link;
-  if (insertIdOf?.insertIdOn === link) into.commands.push(readInsertId(link, insertIdOf));
+  if (insertIdOf?.hasUnreadInsertIdOn(link) === true) into.commands.push(readInsertId(link, insertIdOf));
   link.insertIdOf = null;
+  link.insertIdValue = 0n;
   link.lastWriter = null;
   link.prepared.clear();
   into.sureForReads = false;
@@ -255,14 +261,16 @@ function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalSta
 /** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */
 function addInsertIdRescue(into: BringUp, link: ServerConnection, session: SessionState): void {
   const other = link.insertIdOf;
-  if (other === null || other === session) return;
+  if (other === null || (other === session && session.insertIdBefore?.link !== link)) return;
   link.insertIdOf = null;
-  if (other.insertIdOn === link) into.commands.push(readInsertId(link, other));
+  if (other.hasUnreadInsertIdOn(link)) into.commands.push(readInsertId(link, other));
 }
 
 export function readInsertId(link: ServerConnection, session: SessionState): QuietCommand {
   const row = (answer: QuietRow | null): void => {
-    if (session.insertIdOn === link) session.knowInsertId(BigInt(answer?.values[0] ?? 0));
+    const value = BigInt(answer?.values[0] ?? 0);
+    link.insertIdValue = value;
+    session.readInsertId(link, value);
   };
   return { packet: link.query('SELECT LAST_INSERT_ID()'), what: 'LAST_INSERT_ID()', row };
 }
@@ -273,9 +281,18 @@ function addInsertId(into: BringUp, link: ServerConnection, session: SessionStat
   into.commands.push({ packet: link.query(sql), what: 'LAST_INSERT_ID()' });
   link.insertIdOf = session;
   link.insertIdVersion = session.insertIdVersion;
+  link.insertIdValue = session.insertId;
+}
+
+/** It is in doubt on this very connection only, and known if it is not there. */
+function canSettleInsertId(link: ServerConnection, session: SessionState): boolean {
+  const { insertIdOn, insertIdClaim, insertIdBefore, insertIdLost, insertIdVersion } = session;
+  if (insertIdOn !== link || insertIdClaim === 0n || insertIdBefore !== null || insertIdLost) return false;
+  return link.insertIdOf === session && link.insertIdVersion === insertIdVersion;
 }
 
 function hasInsertIdOf(link: ServerConnection, session: SessionState): boolean {
+  if (session.insertIdOn === link && session.insertIdClaim !== 0n) return false;
   return link.insertIdOf === session && link.insertIdVersion === session.insertIdVersion;
 }
 
@@ -374,6 +391,7 @@ export function recycle(link: ServerConnection, options: BringUpOptions, done: (
   for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
   link.prepared.clear();
   link.insertIdOf = null;
+  link.insertIdValue = 0n;
   link.lastWriter = null;
   link.state = asReset(link.state);
   runQuietly(link, commands, (result) => {

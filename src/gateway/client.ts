@@ -401,7 +401,7 @@ export class Client {
   #changeUser(packet: Packet): void {
     const request = parseChangeUser(packet.payload, this.capabilities);
     this.forget();
-    this.session.insertIdOn = null;
+    this.session.loseInsertId();
     this.#login = Login.changeUser(this, this.#socket, request, this.#nonce, packet.lastSequence + 1, (result) => {
       this.#onLogin(result);
     });

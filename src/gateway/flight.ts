@@ -141,8 +141,8 @@ export class Flight implements Exchange {
       return;
     }
     session.learn(ok, changes);
-    session.rowCount = ok.affectedRows;
-    if (ok.insertId !== 0n) session.insertIdIsOn(this.link);
+    session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
+    if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;

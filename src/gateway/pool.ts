@@ -126,7 +126,7 @@ function reachable(link: ServerConnection, wanted: LinkState): boolean {
 
 /** Closed now, it would take somebody's LAST_INSERT_ID() with it. */
 function hasUnread(link: ServerConnection): boolean {
-  return link.insertIdOf?.insertIdOn === link;
+  return link.insertIdOf?.hasUnreadInsertIdOn(link) === true;
 }
 
 export class NodePool {

@@ -166,6 +166,8 @@ export class ServerConnection implements Flushable {
   insertIdOf: SessionState | null = null;
   /** Which of that session's values: it may have had another since, elsewhere. */
   insertIdVersion = 0;
+  /** LAST_INSERT_ID() at the server, where it is known. */
+  insertIdValue: bigint | null = 0n;
   /** Whose statement was sent last: ROW_COUNT() and the like are that session's. */
   lastSession: SessionState | null = null;
   /** Whose statement was the last that may have changed anything: LASTVAL() and the like are that session's. */

@@ -3,6 +3,7 @@
 // under a name, and is lost with it: then the next statement is told so.
 import type { Flavor } from '../messages/index.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
+import { InsertId } from './insert-id.ts';
 import { AT_LOGIN, asReset, changed, type LinkState, quoteName } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 
@@ -84,7 +85,7 @@ const NO_PINS: ReadonlySet<Pin> = new Set();
 const MAX_USER_VARIABLES_BYTES = 64 * 1024;
 const MAX_NAMES = 60;
 
-export class SessionState {
+export class SessionState extends InsertId {
   state: LinkState = AT_LOGIN;
   /** As the handshake set it. */
   readonly collation: number;
@@ -102,14 +103,6 @@ export class SessionState {
   savepoint = false;
   /** The last statement was answered without a server: no connection knows of it. */
   lastAnsweredHere = false;
-  /** LAST_INSERT_ID(), as far as it was read. */
-  insertId = 0n;
-  /** The server connection that has LAST_INSERT_ID() where it was not read yet: an OK packet's id may be another one. */
-  insertIdOn: object | null = null;
-  /** It was lost with its server connection. */
-  insertIdLost = false;
-  /** Grows with every new value. */
-  insertIdVersion = 0;
   /** The server connection that had its last statement that may have changed anything. */
   wroteOn: object | null = null;
   /** Warnings or errors of the last statement may still be asked for, and only on its connection. */
@@ -137,6 +130,7 @@ export class SessionState {
   #nextStatementId = 1;
 
   constructor(collation: number) {
+    super();
     this.collation = collation;
   }
 
@@ -297,28 +291,6 @@ export class SessionState {
     this.uncertain = false;
     this.collationUnknown = false;
     this.pin('user-variable');
-  }
-
-  // ---- LAST_INSERT_ID() -----------------------------------------------------------------------------------------
-
-  /** The server connection has a value that was not read yet. */
-  insertIdIsOn(link: { insertIdOf: SessionState | null; insertIdVersion: number }): void {
-    this.insertIdOn = link;
-    link.insertIdOf = this;
-    link.insertIdVersion = ++this.insertIdVersion;
-    this.insertIdLost = false;
-  }
-
-  knowInsertId(value: bigint): void {
-    this.insertId = value;
-    this.insertIdOn = null;
-    this.insertIdLost = false;
-  }
-
-  /** The connection that had it is gone. */
-  loseInsertId(): void {
-    this.insertIdOn = null;
-    this.insertIdLost = true;
   }
 
   // ---- prepared statements --------------------------------------------------------------------------------------

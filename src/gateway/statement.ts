@@ -26,8 +26,8 @@ const MAX_SHARED_BYTES = 16 * 1024;
 const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
 const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 
-function noCursor(id: number): ErrPacket {
-  return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor` };
+function noCursor(id: number, end: string): ErrPacket {
+  return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
 }
 
 /** Then a status flag tells of it, too. */
@@ -343,7 +343,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
     // The usual case: the connection is as the session wants it.
     if (plain && link.state === session.state && prepared !== undefined) {
-      const rescue = !this.shareable && link.insertIdOf !== null && link.insertIdOf !== session;
+      const rescue =
+        !this.shareable && link.insertIdOf !== null && (link.insertIdOf !== session || session.insertIdBefore !== null);
       const oneShot = session.oneShot !== null && session.oneShotOn !== link;
       if (!rescue && !oneShot && (!session.begun || command === Command.STMT_PREPARE))
         return this.#send(link, prepared);
@@ -351,7 +352,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     if (prepared === undefined && this.request.command === Command.STMT_RESET) return this.#answerOk();
     if (prepared === undefined && this.request.command === Command.STMT_FETCH) {
       // In the server's words: a cursor that is open keeps its connection.
-      return this.#fail(noCursor(statement?.id ?? 0));
+      const end = this.client.worker.flavor(this.client.cluster) === 'mysql' ? '.' : '';
+      return this.#fail(noCursor(statement?.id ?? 0, end));
     }
     this.#bringUp(link);
   }

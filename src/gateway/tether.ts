@@ -207,7 +207,7 @@ export class Tether implements LinkOwner {
 
   /** The client leaves; `between`: between statements. */
   leave(between: boolean): void {
-    this.session.insertIdOn = null;
+    this.session.loseInsertId();
     const { link } = this;
     if (link === null) return;
     this.link = null;

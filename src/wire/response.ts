@@ -17,6 +17,8 @@ export interface OkPacket {
   infoOffset: number;
   /** Undecoded session state, empty where there is none. */
   sessionState: Buffer;
+  /** It stands in the place of an EOF. */
+  endsRows?: boolean;
 }
 
 export interface ErrPacket {
@@ -39,6 +41,7 @@ export class OkReader implements OkPacket {
   status = 0;
   warnings = 0;
   infoOffset = 0;
+  endsRows = false;
   /** Of the session state, in bytes; 0 where there is none. */
   sessionStateBytes = 0;
   /** Where, in `data`, the status flags are. */
@@ -57,6 +60,7 @@ export class OkReader implements OkPacket {
   read(data: Buffer, start: number, end: number, tracks: boolean): void {
     this.#data = data;
     this.#at = start + 3;
+    this.endsRows = data[start] === 0xfe;
     // The usual answer: nothing affected, no insert id.
     if (end - start >= 3 && data[start + 1] === 0 && data[start + 2] === 0) {
       this.affectedRows = ZERO;

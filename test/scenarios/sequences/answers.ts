@@ -158,7 +158,7 @@ export class AnswerReader {
 }
 
 /** Without the type of a user variable, which may be NULL. */
-function withoutVariables(line: string): string {
+export function withoutVariables(line: string): string {
   return line.replace(/(column \.[^ ]*@.*) charset=.*/, '$1 of a variable');
 }
 

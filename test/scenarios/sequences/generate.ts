@@ -113,7 +113,7 @@ const plain: Block = weighted({
   ping: [1, single(fc.constant<Action>({ do: 'ping' }))],
   'reset-connection': [
     1,
-    fc.constant<Action[]>([{ do: 'reset-connection' }, query(texts.NAMES_AGAIN), query(texts.FIRST)]),
+    fc.constant<Action[]>([{ do: 'reset-connection' }, ...texts.AFTER_RESET.map(query), query(texts.FIRST)]),
   ],
   'change-user': [1, changeUser.map((action) => [action, query(texts.FIRST)])],
 });

@@ -196,8 +196,8 @@ export const COUNTS: Texts = [
   'DO FOUND_ROWS()',
 ];
 
-/** MySQL forgets the login's character set with a reset; through Evenkeel it stays. */
-export const NAMES_AGAIN = 'SET NAMES utf8mb4 COLLATE utf8mb4_general_ci';
+/** With a reset MySQL forgets the login's character set, MariaDB the schema's; through Evenkeel both stay. */
+export const AFTER_RESET: Texts = ['SET NAMES utf8mb4 COLLATE utf8mb4_general_ci', 'USE {a}'];
 /** Makes FOUND_ROWS() defined: until a connection's first SELECT, MariaDB answers with another connection's. */
 export const FIRST = 'SELECT 1 AS first';
 

@@ -8,7 +8,7 @@ import { type Connect, compare, holds, runsOr, Stage, sequences } from './sequen
 
 const OPTIONS = { replication: 'async', nodes: 1, workers: 1, config: 'pool: { maxPerNode: 1 }' } as const;
 const CLIENTS = 5;
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 40_000;
 
 for (const flavor of ['mysql', 'mariadb'] as const) {
   test(`${flavor}: ${CLIENTS} clients share one server connection and see nothing of each other`, {
