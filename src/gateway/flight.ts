@@ -141,7 +141,7 @@ export class Flight implements Exchange {
       return;
     }
     session.learn(ok, changes);
-    session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
+    if (!this.#keepsRowCount) session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
@@ -232,14 +232,22 @@ export class Flight implements Exchange {
     this.#passenger.landed(this);
   }
 
+  /** GET DIAGNOSTICS leaves it as it is. */
+  get #keepsRowCount(): boolean {
+    const { sql, reads } = this.#passenger.request;
+    return sql.flags.asksDiagnostics && !reads && sql.kind !== 'multi';
+  }
+
   #learn(): void {
     const { client, packet, request, shareable } = this.#passenger;
     const { session } = client;
-    const { command, reads } = request;
+    const { command, reads, sql } = request;
     if (reads) session.rowCount = -1n;
     const found = foundRows(request, this.link.scanner.rows);
     if (found !== null) session.foundRows = found;
-    session.foundRowsThere = found !== null;
+    // Of others it is not sure that they set it.
+    session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);
+    if (this.#keepsRowCount) this.link.lastSession = null; // it may still be a stranger's
     if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
     if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.

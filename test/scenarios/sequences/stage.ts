@@ -34,11 +34,12 @@ function routinesSql(schema: string): string[] {
   return [
     `USE ${schema}`,
     'CREATE PROCEDURE two() BEGIN SELECT 1 AS one; SELECT n FROM u ORDER BY id; END',
-    'CREATE PROCEDURE bump(INOUT x INT) SET x = IFNULL(x, 0) + 1',
-    'CREATE PROCEDURE remember(x INT) SET @remembered = x',
+    // DO: where a procedure counts no rows, MySQL tells those of the connection's statement before it, whosever that was.
+    'CREATE PROCEDURE bump(INOUT x INT) BEGIN DO 0; SET x = IFNULL(x, 0) + 1; END',
+    'CREATE PROCEDURE remember(x INT) BEGIN DO 0; SET @remembered = x; END',
     'CREATE PROCEDURE adds(x INT) BEGIN INSERT INTO t (v) VALUES (x); SELECT LAST_INSERT_ID() AS id; END',
     "CREATE PROCEDURE signals() BEGIN SELECT 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no further'; END",
-    'CREATE PROCEDURE settles(x VARCHAR(100)) SET SESSION sql_mode = x',
+    'CREATE PROCEDURE settles(x VARCHAR(100)) BEGIN DO 0; SET SESSION sql_mode = x; END',
     "CREATE PROCEDURE moves() BEGIN SET @a = 77; INSERT INTO t (v) VALUES (1), (2); SET time_zone = '+04:00'; END",
     'CREATE FUNCTION mark(x INT) RETURNS INT DETERMINISTIC BEGIN SET @marked = x; RETURN x + 1; END',
   ];

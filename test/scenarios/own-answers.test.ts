@@ -1,0 +1,144 @@
+// What a session asks of its own past is never answered with a stranger's: two clients, one server connection. Where
+// only a connection knows, and it is not the session's any more, the answer is an error that says so.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { withSandbox } from '../../src/sandbox/index.ts';
+import { application, type Evenkeel, inFrontOf, through } from './harness/index.ts';
+
+const options = { replication: 'async', nodes: 1, workers: 1, config: 'pool: { maxPerNode: 1 }' } as const;
+
+for (const flavor of ['mysql', 'mariadb'] as const) {
+  test(`${flavor}: questions about a session's own past`, { timeout: 60_000 }, async (t) => {
+    await withSandbox({ flavor, replication: 'async', nodes: 1 }, (sandbox) =>
+      inFrontOf(sandbox, options, async (ek) => {
+        const story = (name: string, tell: (one: Connection, other: Connection) => Promise<void>) =>
+          t.test(name, () => withTwo(ek, tell));
+        await through(ek, 'CREATE TABLE ids (id INT AUTO_INCREMENT PRIMARY KEY, n INT)');
+        await story('a row with an id of its own leaves LAST_INSERT_ID() as it was', explicitIds);
+        await story('an UPDATE that finds no row leaves LAST_INSERT_ID() as it was', noRow);
+        await story('what a procedure sets beside what servers report is kept', procedures);
+        await story('FOUND_ROWS() is that of the session, or an error', foundRows);
+        await story('a savepoint with autocommit off outlasts strangers', savepoints);
+        await story('IS_USED_LOCK() and CONNECTION_ID() in one text are of one connection', usedLock);
+        await story('variables that are NULL have no collation of strangers', nullVariables);
+        if (flavor === 'mariadb') {
+          await story('LASTVAL() and @@last_gtid are of the last write, or an error', connectionOnly);
+          await story('warnings over statements without tables are not of strangers', keptWarnings);
+        }
+      }),
+    );
+  });
+}
+
+async function withTwo(ek: Evenkeel, tell: (one: Connection, other: Connection) => Promise<void>): Promise<void> {
+  const [one, other] = [await application(ek), await application(ek)];
+  try {
+    await tell(one, other);
+  } finally {
+    one.destroy();
+    other.destroy();
+  }
+}
+
+/** The first value of the first row. */
+async function value(client: Connection, sql: string): Promise<unknown> {
+  const [rows] = await client.query<RowDataPacket[]>(sql);
+  return Object.values(rows[0] ?? {})[0];
+}
+
+async function explicitIds(one: Connection, other: Connection): Promise<void> {
+  await other.query('INSERT INTO ids (n) VALUES (1)');
+  const others = await value(other, 'SELECT LAST_INSERT_ID()');
+  await one.query('REPLACE INTO ids VALUES (1000, 1)');
+  assert.equal(await value(one, 'SELECT LAST_INSERT_ID()'), 0);
+  await one.query('INSERT INTO ids (n) VALUES (2)');
+  await other.query('DO 1');
+  await one.query('REPLACE INTO ids VALUES (500, 1)');
+  assert.equal(await value(one, 'SELECT LAST_INSERT_ID()'), 1001);
+  assert.equal(await value(other, 'SELECT LAST_INSERT_ID()'), others);
+  await one.query('REPLACE INTO ids VALUES (501, 1)');
+  await other.query('INSERT INTO ids (n) VALUES (3)');
+  assert.equal(await value(one, 'SELECT LAST_INSERT_ID()'), 1001);
+  assert.equal(await value(other, 'SELECT LAST_INSERT_ID()'), 1002);
+}
+
+async function noRow(one: Connection, other: Connection): Promise<void> {
+  await other.query('INSERT INTO ids (n) VALUES (1)');
+  await one.query('UPDATE ids SET n = LAST_INSERT_ID(n + 1) WHERE id = -1');
+  assert.equal(await value(one, 'SELECT LAST_INSERT_ID()'), 0);
+}
+
+async function procedures(one: Connection, other: Connection): Promise<void> {
+  await one.query("CREATE PROCEDURE both_kinds() BEGIN SET @hidden = 77; SET time_zone = '+04:00'; END");
+  await one.query('CALL both_kinds()');
+  // Whoever shares the only connection waits, so it is asked for by another in a moment, not now.
+  assert.deepEqual(await value(one, "SELECT CONCAT(@hidden, ' ', @@time_zone)"), '77 +04:00');
+  await (one as Connection & { reset(): Promise<void> }).reset();
+  assert.equal(await value(other, 'SELECT @hidden'), null);
+}
+
+async function foundRows(one: Connection, other: Connection): Promise<void> {
+  await one.query('SELECT 1 UNION SELECT 2 UNION SELECT 3');
+  await other.query('SELECT 1 UNION SELECT 2');
+  await one.query('BEGIN');
+  await one.query('SAVEPOINT here');
+  assert.equal(await value(one, 'SELECT FOUND_ROWS()'), 3);
+  await one.query('COMMIT');
+  await one.query('SHOW CREATE TABLE ids');
+  await other.query('SELECT 1 UNION SELECT 2');
+  await assert.rejects(one.query('SELECT FOUND_ROWS()'), { errno: 9106 });
+  assert.equal(await value(one, 'SELECT ROW_COUNT()'), -1);
+}
+
+async function savepoints(one: Connection, other: Connection): Promise<void> {
+  await one.query('SET autocommit = 0');
+  await one.query('SAVEPOINT early');
+  const waiting = other.query('SELECT COUNT(*) FROM ids');
+  await one.query('INSERT INTO ids (n) VALUES (99)');
+  await one.query('ROLLBACK TO SAVEPOINT early');
+  await one.query('COMMIT');
+  await waiting;
+  assert.equal(await value(one, 'SELECT COUNT(*) FROM ids WHERE n = 99'), 0);
+  await one.query('COMMIT');
+}
+
+async function usedLock(one: Connection): Promise<void> {
+  assert.equal(await value(one, "SELECT GET_LOCK('used', 1)"), 1);
+  assert.equal(await value(one, "SELECT IS_USED_LOCK('used') = CONNECTION_ID()"), 1);
+  assert.equal(await value(one, "SELECT RELEASE_LOCK('used')"), 1);
+}
+
+async function nullVariables(one: Connection, other: Connection): Promise<void> {
+  await other.query("SET @previous = 'x' COLLATE utf8mb4_unicode_ci");
+  assert.equal(await value(one, 'SELECT COLLATION(@previous)'), 'binary');
+  // With a stranger's collation it would be an illegal mix.
+  assert.equal(await value(one, "SELECT COALESCE(@previous, 'none') = 'none' COLLATE utf8mb4_general_ci"), 1);
+}
+
+async function connectionOnly(one: Connection, other: Connection): Promise<void> {
+  await one.query('CREATE SEQUENCE counted');
+  assert.equal(await value(one, 'SELECT NEXTVAL(counted)'), 1);
+  assert.equal(await value(one, 'SELECT LASTVAL(counted)'), 1);
+  const error = { errno: 9106, message: /what only the last server connection of its writes knows/ };
+  await assert.rejects(other.query('SELECT LASTVAL(counted)'), error);
+  await other.query('INSERT INTO ids (n) VALUES (5)');
+  const gtid = await value(other, 'SELECT @@last_gtid');
+  assert.match(String(gtid), /^\d+-\d+-\d+$/);
+  await assert.rejects(one.query('SELECT LASTVAL(counted)'), error);
+  await assert.rejects(one.query('SELECT @@last_gtid'), error);
+  assert.equal(await value(one, 'SELECT NEXTVAL(counted)'), 2);
+  assert.equal(await value(one, 'SELECT LASTVAL(counted)'), 2);
+}
+
+async function keptWarnings(one: Connection, other: Connection): Promise<void> {
+  await other.query('SELECT 1 / 0');
+  await one.query('SELECT 1');
+  assert.deepEqual((await one.query('SHOW WARNINGS'))[0], []);
+  await one.query("UPDATE ids SET n = 'many'").catch(() => {});
+  await one.query("XA START 'kept'");
+  const [rows] = await one.query<RowDataPacket[]>('SHOW WARNINGS');
+  assert.equal(rows.length, 1);
+  await one.query("XA END 'kept'");
+  await one.query("XA ROLLBACK 'kept'");
+}
