@@ -118,10 +118,11 @@ export function bringUp(
     into.commands.push({ packet: link.query('BEGIN'), what: 'BEGIN', ok });
     into.begins = true;
   }
-  const clean = !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics);
+  const clean =
+    !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics && rerunForDiagnostics === null);
   // GET DIAGNOSTICS can have it of the connection's last statement only, which would be another one.
   if (!clean && asksRowCount(request)) return { error: gatewayError('state-lost', 'ROW_COUNT') };
-  if (flags.asksDiagnostics && !session.diagnostics && !(ownLast && rerunForDiagnostics !== null)) {
+  if (flags.asksDiagnostics && !session.diagnostics) {
     if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
     else if (link.hasDiagnostics || into.commands.length > 0) addCleanSlate(into, link);
   }

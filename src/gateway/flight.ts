@@ -219,11 +219,15 @@ export class Flight implements Exchange {
     else this.#learn();
     if (session.inTransaction && sql.flags.release) session.transactionEnded();
     const diagnostics = this.failed || this.#warnings > 0;
-    const left = link.hasDiagnostics && keepsWarnings(request, client.worker.flavor(client.cluster));
-    link.hasDiagnostics = diagnostics || left;
-    if (!sql.flags.asksPrevious) {
+    const { tether } = client;
+    const left =
+      !diagnostics &&
+      (link.hasDiagnostics || tether.mayRunAgain) &&
+      keepsWarnings(request, client.worker.flavor(client.cluster));
+    link.hasDiagnostics = diagnostics || (link.hasDiagnostics && left);
+    if (!sql.flags.asksPrevious && !left) {
       const again = diagnostics && shareable && command === Command.QUERY;
-      client.tether.rememberWarned(again ? packet.raw : null);
+      tether.rememberWarned(again ? packet.raw : null);
     }
     if (!shareable) {
       // A schema that could not be chosen leaves the one that was there.

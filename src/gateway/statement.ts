@@ -203,6 +203,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     }
     session.rowCount = 0n;
     session.lastAnsweredHere = true;
+    if (!this.#keepsWarnings()) this.client.tether.rememberWarned(null);
     this.client.answerOk();
     this.#finish();
     return true;

@@ -114,7 +114,7 @@ export class AnswerReader {
           return (status & ServerStatus.MORE_RESULTS_EXISTS) !== 0;
         }
       }
-      this.#say(`row ${printable(payload)}`);
+      this.#say(`row ${printable(payload).replace(/.?(The statement \()\d+/, '$1N')}`);
       this.#forgetTypesOfNull(payload);
     }
   }
