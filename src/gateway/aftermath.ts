@@ -2,7 +2,7 @@
 // how many rows SQL_CALC_FOUND_ROWS found. Where others need the connection it is read first and kept with the session.
 import type { Flavor } from '../messages/index.ts';
 import { Command } from '../wire/index.ts';
-import type { ServerRequest } from './command.ts';
+import { executes, type ServerRequest } from './command.ts';
 import { type QuietCommand, runQuietly } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionState } from './session.ts';
@@ -40,11 +40,12 @@ export function readAftermath(
 }
 
 /**
- * What SHOW WARNINGS shows may stay over the statement: MariaDB clears it with statements that have tables only. In doubt it
- * stays, and the server knows.
+ * What SHOW WARNINGS shows may stay over the statement: over most commands that are no statement, and MariaDB clears it with
+ * statements that have tables only. In doubt it stays, and the server knows.
  */
 export function keepsWarnings({ sql, text, command }: ServerRequest, flavor: Flavor): boolean {
-  if (command !== Command.QUERY || flavor !== 'mariadb') return false;
+  if (command !== Command.QUERY && !executes(command)) return true;
+  if (flavor !== 'mariadb') return false;
   switch (sql.kind) {
     case 'write':
     case 'lock':

@@ -7,6 +7,7 @@ import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '.
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
+import { learnOfFailedRoutine } from './learn.ts';
 import { asReset, changed, difference, type LinkState, type Step, sameState, type Terms } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
@@ -312,7 +313,12 @@ export function readBack(link: ServerConnection, session: SessionState, callback
   const commands: QuietCommand[] = [];
   let read = true;
   if (session.uncertain) {
-    const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
+    const ok: QuietCommand['ok'] = (answer, changes) => {
+      session.learn(answer, changes);
+      if (!session.routineFailed) return;
+      const changed = changes.some(({ kind }) => kind === 'state');
+      learnOfFailedRoutine(session, changed);
+    };
     commands.push({ packet: link.query('DO 0'), what: 'what changed', ok });
     session.uncertain = false;
   }

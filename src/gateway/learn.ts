@@ -30,6 +30,7 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   const { sql, text } = request;
   const { flags, kind } = sql;
   if (learned.warnings > 0 && !learned.shared) session.diagnostics = true;
+  if (session.routineFailed && !learned.shared) learnOfFailedRoutine(session, learned.changed);
   if (kind === 'savepoint') session.savepoint ||= !session.autocommit && !session.inTransaction;
   else if (session.savepoint) session.savepoint = !endsSavepoints(session, sql);
   if (request.plain) {
@@ -62,6 +63,12 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (flags.calcFoundRows) session.calcFoundRows = true;
 }
 
+/** A server tells with the next answer that something was changed before. */
+export function learnOfFailedRoutine(session: SessionState, changed: boolean): void {
+  session.routineFailed = false;
+  if (changed) session.pin('unknown-effect');
+}
+
 /** From the first table on the transaction itself is what holds. */
 function endsSavepoints({ inTransaction, autocommit }: SessionState, { kind, flags }: Classification): boolean {
   return inTransaction || autocommit || kind === 'commit' || kind === 'rollback' || flags.implicitCommit;
@@ -82,6 +89,7 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
   session.rowCount = -1n;
   if (request.plain) return;
   if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
+  if (kind === 'call' || kind === 'prepare' || flags.unknownFunction) session.routineFailed = true;
   if (flags.setsUserVariable) session.touchUserVariables(userVariables);
   // Part of it may have been done: what each of these leaves behind is there, as far as we know.
   const partly = kind === 'multi';

@@ -111,6 +111,8 @@ export class SessionState extends InsertId {
   calcFoundRows = false;
   /** A statement failed that may have changed something before: the server tells with its next answer. */
   uncertain = false;
+  /** A routine was among it, which may change what no server names: user variables. */
+  routineFailed = false;
   /** A character set was chosen, and its collation is not told. */
   collationUnknown = false;
   /** What ROW_COUNT() and FOUND_ROWS() say, for when the connection has served others since. Found rows: -1 for not known. */
@@ -334,6 +336,7 @@ export class SessionState extends InsertId {
     this.diagnostics = false;
     this.calcFoundRows = false;
     this.uncertain = false;
+    this.routineFailed = false;
     this.collationUnknown = false;
     this.rowCount = 0n;
     this.foundRows = 0;

@@ -265,6 +265,7 @@ export class Tether implements LinkOwner {
     this.#lostPins.push(...session.pins);
     session.clearPins();
     session.uncertain = false;
+    session.routineFailed = false;
     session.savepoint = false;
     session.oneShotOn = null;
     if (session.oneShotDoubtful) {
