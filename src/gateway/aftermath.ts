@@ -44,8 +44,9 @@ export function readAftermath(
  * statements that have tables only. In doubt it stays, and the server knows.
  */
 export function keepsWarnings({ sql, text, command }: ServerRequest, flavor: Flavor): boolean {
-  if (command !== Command.QUERY && !executes(command)) return true;
-  if (flavor !== 'mariadb') return false;
+  const statement = command === Command.QUERY || executes(command);
+  if (flavor !== 'mariadb') return !statement && command !== Command.STMT_PREPARE;
+  if (!statement) return true;
   switch (sql.kind) {
     case 'write':
     case 'lock':

@@ -118,6 +118,8 @@ const plain: Block = weighted({
   'change-user': [1, changeUser.map((action) => [action, query(texts.FIRST)])],
 });
 
+const switchesAutocommit = (begin: Action): boolean => begin.do === 'query' && begin.sql.includes('autocommit');
+
 const transaction: Block = fc
   .record({
     shot: fc.option(queryOf(texts.ONE_SHOT), { freq: 2 }),
@@ -127,13 +129,14 @@ const transaction: Block = fc
     end: queryOf(texts.ENDINGS),
   })
   .map(({ shot, between, begin, body, end }) => [
-    ...(shot === null || WITHOUT.has('one-shot') ? [] : [shot]),
+    // MariaDB takes it for the transaction after the next, too, where SET autocommit = 1 ends that.
+    ...(shot === null || WITHOUT.has('one-shot') || switchesAutocommit(begin) ? [] : [shot]),
     ...(between ?? []),
     begin,
     ...body,
     end,
     // Of whatever the body may have switched off.
-    ...(begin.do === 'query' && begin.sql.includes('autocommit') ? [query('SET autocommit = 1')] : []),
+    ...(switchesAutocommit(begin) ? [query('SET autocommit = 1')] : []),
   ]);
 
 const held: Block = fc
