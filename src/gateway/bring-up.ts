@@ -69,7 +69,7 @@ export type Obstacle = { unreachable: true } | { fetchFrom: ServerConnection } |
 /** What `link` needs before the statement can run on it as it would on the session's own connection. */
 export function bringUp(
   link: ServerConnection,
-  { session, request, shareable, rerunForDiagnostics }: BringUpFor,
+  { session, request, shareable, warned }: BringUpFor,
   options: BringUpOptions,
 ): BringUp | Obstacle {
   const into: BringUp = { commands: [], prepares: null, begins: false, packet: null, sure: true, sureForReads: true };
@@ -119,12 +119,15 @@ export function bringUp(
     into.commands.push({ packet: link.query('BEGIN'), what: 'BEGIN', ok });
     into.begins = true;
   }
-  const clean =
-    !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics && rerunForDiagnostics === null);
+  const clean = !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics && warned === null);
   // GET DIAGNOSTICS can have it of the connection's last statement only, which would be another one.
   if (!clean && asksRowCount(request)) return { error: gatewayError('state-lost', 'ROW_COUNT') };
   if (flags.asksDiagnostics && !session.diagnostics) {
-    if (rerunForDiagnostics !== null) into.commands.push(runAgain(rerunForDiagnostics));
+    if (warned === 'on-its-connection') {
+      if (sql.kind !== 'multi' && !(ownLast && into.commands.length === 0)) {
+        return { error: gatewayError('state-lost', 'the warnings of the statement before') };
+      }
+    } else if (warned !== null) into.commands.push(runAgain(warned));
     else if (link.hasDiagnostics || into.commands.length > 0) addCleanSlate(into, link);
   }
   if (statement !== null && executes(command) && !link.prepared.has(statement.logical)) {
@@ -134,12 +137,15 @@ export function bringUp(
   return into;
 }
 
+/** Warnings of a read that shared its connection: it can be run again, or only the connection has them. */
+export type Warned = Buffer | 'on-its-connection' | null;
+
 export interface BringUpFor {
   session: SessionState;
   request: ServerRequest;
   shareable: boolean;
   /** The session's last read, where it left warnings on a connection that it shared. */
-  rerunForDiagnostics: Buffer | null;
+  warned: Warned;
 }
 
 /** LAST_INSERT_ID() is asked for, or may be in what we do not see. */

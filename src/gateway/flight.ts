@@ -226,8 +226,8 @@ export class Flight implements Exchange {
       keepsWarnings(request, client.worker.flavor(client.cluster));
     link.hasDiagnostics = diagnostics || (link.hasDiagnostics && left);
     if (!sql.flags.asksPrevious && !left) {
-      const again = diagnostics && shareable && command === Command.QUERY;
-      tether.rememberWarned(again ? packet.raw : null);
+      const again = command === Command.QUERY ? packet.raw : 'on-its-connection';
+      tether.rememberWarned(diagnostics && shareable ? again : null);
     }
     if (!shareable) {
       // A schema that could not be chosen leaves the one that was there.

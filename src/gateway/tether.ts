@@ -12,6 +12,7 @@ import {
   readBack,
   readInsertId,
   recycle,
+  type Warned,
 } from './bring-up.ts';
 import type { Client } from './client.ts';
 import type { ServerRequest } from './command.ts';
@@ -43,7 +44,7 @@ export class Tether implements LinkOwner {
   #transactionLost: string | null = null;
   #lostPins: Hold[] = [];
   /** The last read, where it left warnings behind on a connection that others have used since. */
-  #warned: Buffer | null = null;
+  #warned: Warned = null;
   /** Since when the session does nothing with the connection that it holds. */
   #idleSinceMs = 0;
   /** What the connection is given up for is being read; a statement that came meanwhile goes on behind it. */
@@ -88,7 +89,7 @@ export class Tether implements LinkOwner {
 
   bringUp(link: ServerConnection, request: ServerRequest, shareable: boolean): BringUp | Obstacle {
     const { session } = this;
-    return bringUp(link, { session, request, shareable, rerunForDiagnostics: this.#warned }, this.#options);
+    return bringUp(link, { session, request, shareable, warned: this.#warned }, this.#options);
   }
 
   get #options(): BringUpOptions {
@@ -112,8 +113,8 @@ export class Tether implements LinkOwner {
   }
 
   /** Its warnings can be had again by running it again. Null: there are none any more. */
-  rememberWarned(packet: Buffer | null): void {
-    this.#warned = packet;
+  rememberWarned(warned: Warned): void {
+    this.#warned = warned;
   }
 
   fetchInsertId(from: ServerConnection, callback: () => void): void {

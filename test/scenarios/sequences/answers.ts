@@ -135,7 +135,9 @@ export class AnswerReader {
 
   #err(payload: Buffer): false {
     const { errno, sqlState, message } = parseErr(payload);
-    this.#say(`ERR ${errno} ${sqlState} ${message.replace(/((?:handler|statement) \()\d+/i, '$1N')}`);
+    // Which row it is, MariaDB says even of what has no rows: then it is another statement's.
+    const text = message.replace(/((?:handler|statement) \()\d+/i, '$1N').replace(/ at row \d+$/, '');
+    this.#say(`ERR ${errno} ${sqlState} ${text}`);
     return false;
   }
 

@@ -42,12 +42,17 @@ async function play(
       const answer = await player.perform(action).catch((error: Error) => [`no answer: ${error.message}`]);
       judge(at, answer);
       answers.push(answer);
+      if (isNone(answer)) break;
       await between();
     }
   } finally {
     wire.close();
   }
   return answers;
+}
+
+function isNone(answer: readonly string[]): boolean {
+  return answer[0]?.startsWith('no answer') ?? false;
 }
 
 /** What the server says to each of the sequences, played one after the other. */
@@ -70,6 +75,8 @@ export async function compare(
   between?: Between,
 ): Promise<void> {
   const wanted = await expected(stage, sequences, direct);
+  // Servers have commands that they do not answer, such as odd long data; there is nothing to compare then.
+  if (wanted.some(({ answers }) => answers.some(isNone))) return;
   await stage.reset(sequences.length);
   const played = sequences.map((sequence, client) =>
     play(
@@ -79,7 +86,7 @@ export async function compare(
       proxied,
       (at, answer) => {
         const want = wanted[client]?.answers[at] ?? [];
-        if (isUnknownCount(sequence.actions[at], answer)) return;
+        if (isNotKnown(answer)) return;
         for (const one of [want, answer]) forgetWhatMayDiffer(sequence.actions[at], one);
         if (want.join('\n') !== answer.join('\n')) throw new Difference(told(sequence, client, at, want, answer));
       },
@@ -107,10 +114,12 @@ function tellsNoWarnings(action: Action | undefined): boolean {
   );
 }
 
-/** Behind statements of which it is not known what they leave to FOUND_ROWS(), asking elsewhere is an error, never a guess. */
-function isUnknownCount(action: Action | undefined, answer: readonly string[]): boolean {
-  const asks = action?.do === 'query' && /FOUND_ROWS\(\)/.test(action.sql);
-  return asks && answer.length === 1 && /ERR 9106 HY000 .*FOUND_ROWS\(\)/.test(answer[0] ?? '');
+/**
+ * What only a connection knew that the session has not any more (FOUND_ROWS() behind a write, warnings of a prepared read) is
+ * an error elsewhere, never a guess.
+ */
+function isNotKnown(answer: readonly string[]): boolean {
+  return answer.length === 1 && /ERR 9106 HY000 .*(FOUND_ROWS\(\)|the warnings of the statement)/.test(answer[0] ?? '');
 }
 
 function forgetWhatMayDiffer(action: Action | undefined, lines: string[]): void {
@@ -152,16 +161,20 @@ export function runsOr(usual: number): number {
   return Number(process.env['EVENKEEL_RUNS'] ?? usual);
 }
 
+/** What every run plays; what happens at the same time is another each time. */
+const SEED = 20_261_123;
+
 /**
- * Holds `body` for random values; throws with the shortest that fails, its seed and its path. With EVENKEEL_RUNS there
- * is no limit of time. FC_SEED and FC_PATH repeat a failure.
+ * Holds `body` for random values; throws with the shortest that fails, its seed and its path. With EVENKEEL_RUNS the seed
+ * is another each time, and there is no limit of time. FC_SEED and FC_PATH repeat a failure.
  */
 export async function holds<T>(
   arbitrary: fc.Arbitrary<T>,
   { runs, limitMs }: PropertyOptions,
   body: (value: T) => Promise<void>,
 ): Promise<void> {
-  const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
+  const { FC_SEED, EVENKEEL_RUNS } = process.env;
+  const seed = Number(FC_SEED ?? (EVENKEEL_RUNS === undefined ? SEED : Date.now() % 2 ** 31));
   const path = process.env['FC_PATH'];
   let current: Promise<void> = Promise.resolve();
   const property = fc.asyncProperty(arbitrary, async (value) => {

@@ -225,8 +225,8 @@ export const WARNINGS: Texts = [
   'SELECT @@warning_count, @@error_count',
   'SHOW ERRORS',
   'SHOW WARNINGS LIMIT 1',
-  'GET DIAGNOSTICS @a = NUMBER', // with ROW_COUNT, an error elsewhere
-  'GET DIAGNOSTICS CONDITION 1 @a = RETURNED_SQLSTATE, @b = MESSAGE_TEXT',
+  'GET DIAGNOSTICS @told = NUMBER', // with ROW_COUNT, an error elsewhere
+  'GET DIAGNOSTICS CONDITION 1 @told = RETURNED_SQLSTATE, @why = MESSAGE_TEXT',
 ];
 
 /** What shows the session as it is. */
