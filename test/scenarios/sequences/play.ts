@@ -125,7 +125,7 @@ function isNotKnown(answer: readonly string[]): boolean {
 function forgetWhatMayDiffer(action: Action | undefined, lines: string[]): void {
   const noWarnings = tellsNoWarnings(action);
   // A variable that was cleared has another type than one that was never set, in MySQL's prepared statements only.
-  const executes = action?.do === 'query' && action.sql.startsWith('EXECUTE');
+  const executes = action?.do === 'execute' || (action?.do === 'query' && action.sql.startsWith('EXECUTE'));
   for (const [at, line] of lines.entries()) {
     if (noWarnings) lines[at] = line.replace(/ warnings=\d+/, '');
     if (executes) lines[at] = withoutVariables(line);
