@@ -87,7 +87,11 @@ const PINNINGS: readonly Pinning[] = [
     pins: ['HANDLER pinned OPEN AS Held'],
     unpins: [['HANDLER held READ FIRST', 'HANDLER held CLOSE', 'DO 1']],
   },
-  { reason: 'diagnostics', pins: ['DROP TABLE IF EXISTS there_is_none'], unpins: [['DO 1'], ['SELECT n FROM pinned']] },
+  {
+    reason: 'diagnostics',
+    pins: ['DROP TABLE IF EXISTS there_is_none'],
+    unpins: [['DELETE FROM pinned WHERE n = 0'], ['SELECT n FROM pinned']],
+  },
   { reason: 'counts', pins: ['SELECT SQL_CALC_FOUND_ROWS n FROM pinned LIMIT 1'], unpins: [['SELECT n FROM pinned']] },
   { reason: 'user-variable', pins: ["SET @long = REPEAT('x', 40000)"], unpins: [] },
   { reason: 'unmovable-variable', pins: ['SET rand_seed1 = 10'], unpins: [] },
