@@ -307,7 +307,10 @@ export class Client {
     this.profileKey = result.profileKey;
     this.#group = `${this.endpoint.name}\0${result.profile.user}`;
     this.tether.changeLane();
+    // COM_SET_OPTION's choice outlives COM_CHANGE_USER.
+    const { multiStatements } = this.session.state;
     this.session = new SessionState(result.profile.collation);
+    if (multiStatements !== null) this.session.setMultiStatements(multiStatements);
   }
 
   /** Only the server knows whether the schema exists and this account may use it. */
