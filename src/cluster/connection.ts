@@ -5,7 +5,7 @@
 import type { Connection, ConnectionOptions } from 'mysql2';
 import mysql from 'mysql2';
 import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messages/index.ts';
-import type { Reach } from './types.ts';
+import type { Reach, ServerGreeting } from './types.ts';
 
 /** One row; every value is a string or null. */
 export type Row = Record<string, string | null>;
@@ -93,15 +93,25 @@ function sslOptions(tls: ServerTlsSettings): ConnectionOptions['ssl'] {
   };
 }
 
+/** mysql2 hands the greeting to whoever listens for `connect`, and its types do not tell. */
+function greetingOf(packet: unknown): ServerGreeting | null {
+  const { serverVersion, characterSet } = (packet ?? {}) as { serverVersion?: unknown; characterSet?: unknown };
+  if (typeof serverVersion !== 'string' || serverVersion === '' || typeof characterSet !== 'number') return null;
+  return { version: serverVersion, collation: characterSet & 0xff };
+}
+
 /** An open connection. Statements run one after another in the order in which they were given. */
 export class ControlConnection {
   readonly node: NodeAddress;
+  /** Null where the driver did not tell. */
+  readonly greeting: ServerGreeting | null;
   readonly #connection: Connection;
   #closed: ConnectionError | null = null;
   #onClose: ((error: ConnectionError) => void) | null = null;
 
-  private constructor(node: NodeAddress, connection: Connection) {
+  private constructor(node: NodeAddress, connection: Connection, greeting: ServerGreeting | null) {
     this.node = node;
+    this.greeting = greeting;
     this.#connection = connection;
     connection.on('error', (error: unknown) => this.#end(toConnectionError(node, error)));
     connection.on('end', () => this.#end(new ConnectionError(node, 'lost', 0, 'the server closed the connection')));
@@ -146,6 +156,10 @@ export class ControlConnection {
       connectAttributes: { program_name: 'evenkeel' },
       ...(ssl === undefined ? {} : { ssl }),
     });
+    let greeting: ServerGreeting | null = null;
+    connection.once('connect', (packet: unknown) => {
+      greeting = greetingOf(packet);
+    });
     return await new Promise<ControlConnection>((resolve, reject) => {
       const timer = setTimeout(() => {
         finish(new ConnectionError(settings.node, 'timeout', 0, `no connection within ${Math.round(timeoutMs)} ms`));
@@ -154,7 +168,7 @@ export class ControlConnection {
         clearTimeout(timer);
         connection.removeAllListeners('error');
         if (error === null) {
-          resolve(new ControlConnection(settings.node, connection));
+          resolve(new ControlConnection(settings.node, connection, greeting));
           return;
         }
         connection.on('error', () => {}); // what a destroyed socket still says

@@ -11,7 +11,7 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
-import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth } from './types.ts';
+import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, unobserved } from './view.ts';
 import { type MonitorClock, NodeWatcher } from './watcher.ts';
 
@@ -188,12 +188,12 @@ export class ClusterMonitor {
     return await this.#hands.accounts(first.node, ACCOUNTS_TIMEOUT_MS);
   }
 
-  /** The version with which the primary (or, without one, any node) greets; null until one was seen. */
-  greetingVersion(): string | null {
+  /** How the primary (or, without one, any node) greets its clients; null until one was seen. */
+  greeting(): ServerGreeting | null {
     const facts = (wanted: (node: NodeAddress) => boolean): NodeFacts | undefined =>
-      this.#view.nodes.find(({ node, observation }) => wanted(node) && observation.facts !== null)?.observation.facts ??
-      undefined;
-    return (facts((node) => node === this.#primary) ?? facts(() => true))?.version ?? null;
+      this.#view.nodes.find(({ node, observation }) => wanted(node) && observation.facts?.greeting !== undefined)
+        ?.observation.facts ?? undefined;
+    return (facts((node) => node === this.#primary) ?? facts(() => true))?.greeting ?? null;
   }
 
   #canonical(node: NodeAddress): NodeAddress {

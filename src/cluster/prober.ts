@@ -80,7 +80,11 @@ export class Prober {
       timeoutMs,
     );
     if (isFull) this.#slow = Object.fromEntries(dialect.fullProbe.map((part) => [part, rows[part] ?? []]));
-    const facts = factsOf(dialect, constants, { ...this.#slow, ...rows });
+    const { greeting } = this.connection;
+    const facts = {
+      ...factsOf(dialect, constants, { ...this.#slow, ...rows }),
+      ...(greeting === null ? {} : { greeting }),
+    };
     this.#isReplica = facts.replication !== null;
     return facts;
   }

@@ -36,11 +36,21 @@ export interface SemiSyncFacts {
   timeoutMs: number;
 }
 
+/** How a server greets its clients; drivers draw conclusions from both. */
+export interface ServerGreeting {
+  /** Verbatim: MariaDB before 11 puts `5.5.5-` in front. */
+  version: string;
+  /** The low byte of the id of the collation that the server was started with. */
+  collation: number;
+}
+
 /** What a node said of itself in one probe. */
 export interface NodeFacts {
   flavor: Flavor;
-  /** As in the greeting. */
+  /** VERSION(). */
   version: string;
+  /** Of the control connection that the facts came over. */
+  greeting?: ServerGreeting;
   serverId: number;
   /** MySQL: @@server_uuid. MariaDB: @@server_uid where there is one, else `server_id:` and the id. */
   identity: string;

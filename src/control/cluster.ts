@@ -63,7 +63,7 @@ export class ClusterControl {
     const source = {
       view: () => monitor.view(),
       health: () => monitor.primaryHealth(),
-      serverVersion: () => monitor.greetingVersion(),
+      greeting: () => monitor.greeting(),
     };
     this.#routing = new ClusterRouting({ memory, source, store, clock });
     table.add(this.#routing);
@@ -130,7 +130,7 @@ export class ClusterControl {
 
   /** True once enough is known for a route that would not make a sound cluster's clients wait. */
   settled(): boolean {
-    const known = this.#accounts.told && this.#options.monitor.greetingVersion() !== null;
+    const known = this.#accounts.told && this.#options.monitor.greeting() !== null;
     return known && this.#routing.route().gate.state === 'open';
   }
 

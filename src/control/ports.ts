@@ -1,7 +1,7 @@
 // What the control process needs of its neighbours, as shapes: the cluster monitor, a log, time. The real ones
 // come from src/cluster and from the caller; tests hand in their own. Nothing here decides anything.
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ClusterView, NodeControl, NodeObservation, PrimaryHealth } from '../cluster/types.ts';
+import type { ClusterView, NodeControl, NodeObservation, PrimaryHealth, ServerGreeting } from '../cluster/types.ts';
 import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import type { RecoveryClock } from '../recovery/types.ts';
 
@@ -28,8 +28,8 @@ export interface Monitor {
   readonly nodeControl: NodeControl;
   /** All accounts of the cluster. Rejects where no node that could tell is reachable. */
   accounts(): Promise<Account[]>;
-  /** The version with which the primary greets; null until one was seen. */
-  greetingVersion(): string | null;
+  /** How the primary greets; null until one was seen. */
+  greeting(): ServerGreeting | null;
 }
 
 /** Time. The same clock serves the monitor and the recoveries, so that their readings can be compared. */

@@ -1,7 +1,7 @@
 // From what is known of a cluster to the route that its workers follow. Pure: the same input gives the same
 // route. It never names another primary than the remembered one: who is primary is changed by a recovery, which
 // saves the new epoch first; this file only decides whether statements may pass, and which nodes may serve reads.
-import type { ClusterView, NodeState, NodeView, PrimaryHealth } from '../cluster/types.ts';
+import type { ClusterView, NodeState, NodeView, PrimaryHealth, ServerGreeting } from '../cluster/types.ts';
 import type { ClusterRoute, Flavor, Gate, HoldReason, NodeAddress, RouteNode } from '../messages/index.ts';
 
 /** An order to hold, by a recovery or an operator. It outweighs everything that was observed. */
@@ -17,7 +17,8 @@ export interface RouteInput {
   hold: HoldOrder | null;
   view: ClusterView;
   health: PrimaryHealth;
-  serverVersion: string | null;
+  /** Null until a server was seen. */
+  greeting: ServerGreeting | null;
   /**
    * When `primary` was last opened, on the monitor's clock: what was seen of it before says nothing against it,
    * because the recovery that opened it looked for itself.
@@ -32,7 +33,13 @@ export interface RouteInput {
  */
 export const suspectGraceMs = 30;
 
-const fallbackVersion: Record<Flavor, string> = { mysql: '8.0.0', mariadb: '10.11.0-MariaDB' };
+/** utf8mb4_general_ci, which both families know, and which loses nothing. */
+const fallbackCollation = 45;
+
+const fallbackGreeting: Record<Flavor, ServerGreeting> = {
+  mysql: { version: '8.0.0', collation: fallbackCollation },
+  mariadb: { version: '5.5.5-10.11.0-MariaDB', collation: fallbackCollation },
+};
 
 /** The states in which a node's data is what a reader may expect. A delayed replica is behind on purpose. */
 const readableStates: ReadonlySet<NodeState> = new Set<NodeState>(['ok', 'lagging']);
@@ -81,6 +88,7 @@ function routeNode(node: NodeView, primary: NodeAddress | null): RouteNode {
 /** The route that follows from `input`. */
 export function routeOf(input: RouteInput): ClusterRoute {
   const flavor = input.view.flavor ?? 'mysql';
+  const greeting = input.greeting ?? fallbackGreeting[flavor];
   const nodes = input.view.nodes.map((node) => routeNode(node, input.primary));
   if (input.primary !== null && !nodes.some((node) => node.node === input.primary)) {
     nodes.push({ node: input.primary, role: 'primary', serving: false, lagMs: 0 });
@@ -90,7 +98,8 @@ export function routeOf(input: RouteInput): ClusterRoute {
     cluster: input.cluster,
     epoch: input.epoch,
     flavor,
-    serverVersion: input.serverVersion ?? fallbackVersion[flavor],
+    serverVersion: greeting.version,
+    collation: greeting.collation,
     primary: input.primary,
     gate: gateOf(input),
     nodes,

@@ -1,6 +1,6 @@
 // Who is primary, under which epoch, and what holds: the one place that changes it, and the table that goes to the
 // workers. A new epoch is saved before any worker hears of it, so that no restart can give it out a second time.
-import type { ClusterView, PrimaryHealth } from '../cluster/types.ts';
+import type { ClusterView, PrimaryHealth, ServerGreeting } from '../cluster/types.ts';
 import type { ClusterRoute, NodeAddress } from '../messages/index.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import type { Clock } from './ports.ts';
@@ -13,7 +13,7 @@ const lagIntervalMs = 250;
 export interface ClusterSource {
   view(): ClusterView;
   health(): PrimaryHealth;
-  serverVersion(): string | null;
+  greeting(): ServerGreeting | null;
 }
 
 /** One cluster's epoch, primary and hold. */
@@ -95,7 +95,7 @@ export class ClusterRouting {
       hold: this.#hold,
       view: this.#source.view(),
       health: this.#source.health(),
-      serverVersion: this.#source.serverVersion(),
+      greeting: this.#source.greeting(),
       openedAt: this.#openedAt,
       now: this.#clock.nowMs(),
     });

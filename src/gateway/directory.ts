@@ -10,8 +10,12 @@ const REFRESH_TIMEOUT_MS = 1000;
 export interface ClusterGreeting {
   /** Empty until a server was seen. */
   serverVersion: string;
+  /** The greeting's byte: a driver without a choice of its own begins with it. */
+  collation: number;
   flavor: Flavor;
 }
+
+const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql' };
 
 export class Directory {
   #greetings = new Map<string, ClusterGreeting>();
@@ -45,7 +49,7 @@ export class Directory {
   }
 
   greeting(cluster: string): ClusterGreeting {
-    return this.#greetings.get(cluster) ?? { serverVersion: '', flavor: 'mysql' };
+    return this.#greetings.get(cluster) ?? NOT_KNOWN;
   }
 
   accounts(cluster: string): Account[] {

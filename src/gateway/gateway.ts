@@ -231,7 +231,8 @@ export class GatewayWorker {
       if (route.flavor === 'mysql') {
         this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
       }
-      this.directory.setGreeting(route.cluster, { serverVersion: route.serverVersion, flavor: route.flavor });
+      const { serverVersion, collation, flavor } = route;
+      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor });
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });

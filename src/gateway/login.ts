@@ -89,8 +89,6 @@ function atLeast(version: string, least: [number, number, number]): boolean {
   return true;
 }
 
-/** utf8mb4_general_ci, which both families know. */
-const DEFAULT_COLLATION = 45;
 const MAX_LOGIN_PACKET_BYTES = 128 * 1024;
 
 interface Asked {
@@ -202,7 +200,7 @@ export class Login {
     if (this.#over) return;
     const { worker, connectionId, cluster } = this.#client;
     const known = worker.directory.greeting(cluster);
-    const { serverVersion, flavor } = known;
+    const { serverVersion, collation, flavor } = known;
     this.#offered = offeredTo(known);
     this.#extendedOffer = extendedOffer(known);
     const address = worker.addressOf(this.#socket);
@@ -222,7 +220,7 @@ export class Login {
       nonce: this.#nonce,
       capabilities: this.#offered,
       mariadbCapabilities: this.#extendedOffer,
-      collation: DEFAULT_COLLATION,
+      collation,
       status: ServerStatus.AUTOCOMMIT,
       authPlugin: flavor === 'mysql' ? 'caching_sha2_password' : 'mysql_native_password',
     });
@@ -246,7 +244,8 @@ export class Login {
       authPlugin,
       database,
       capabilities,
-      collation: response.collation || DEFAULT_COLLATION,
+      // 0, too, which a server takes for its own default.
+      collation: response.collation,
       zstdLevel: response.zstdLevel,
       extended: response.mariadbCapabilities & this.#extendedOffer,
     };

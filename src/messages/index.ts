@@ -53,8 +53,10 @@ export interface ClusterRoute {
   /** Grows by one with every change of primary. A worker never goes back to a smaller one. */
   epoch: number;
   flavor: Flavor;
-  /** As the primary greets clients, e.g. `9.7.4` or `10.11.19-MariaDB-0+deb12u1`. */
+  /** As the primary greets clients, e.g. `9.7.4` or `5.5.5-10.11.19-MariaDB-0+deb12u1`. */
   serverVersion: string;
+  /** The collation byte of the primary's greeting. */
+  collation: number;
   /** Null while there is none; the gate is closed then. */
   primary: NodeAddress | null;
   gate: Gate;

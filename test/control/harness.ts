@@ -12,6 +12,7 @@ import type {
   NodeState,
   NodeView,
   PrimaryHealth,
+  ServerGreeting,
 } from '../../src/cluster/types.ts';
 import type { Config } from '../../src/config/types.ts';
 import { type ControlParts, type ControlProcess, startControlWith } from '../../src/control/control.ts';
@@ -140,8 +141,8 @@ export class FakeMonitor implements Monitor {
   accounts(): Promise<Account[]> {
     return Promise.resolve(this.found);
   }
-  greetingVersion(): string | null {
-    return '9.7.0';
+  greeting(): ServerGreeting | null {
+    return { version: '9.7.0', collation: 255 };
   }
 
   /** Shows other nodes; `health` and `primary` stay unless given. */

@@ -13,7 +13,7 @@ function input(over: Partial<RouteInput> = {}): RouteInput {
     hold: null,
     view: { cluster: 'shop', flavor: 'mysql', primary: 'a:1', nodes, problems: [] },
     health: { state: 'alive' },
-    serverVersion: '9.7.0',
+    greeting: { version: '9.7.0', collation: 255 },
     openedAt: 0,
     now: 1000,
     ...over,
@@ -28,6 +28,7 @@ test('a sound cluster has an open gate, its primary, and all nodes that may serv
     epoch: 3,
     flavor: 'mysql',
     serverVersion: '9.7.0',
+    collation: 255,
     primary: 'a:1',
     gate: { state: 'open' },
     nodes: [
@@ -35,6 +36,11 @@ test('a sound cluster has an open gate, its primary, and all nodes that may serv
       { node: 'b:1', role: 'replica', serving: true, lagMs: 5 },
     ],
   });
+});
+
+test('as long as no server has greeted, clients are greeted so that no text is lost', () => {
+  const { serverVersion, collation } = routeOf(input({ greeting: null, view: { ...input().view, flavor: 'mariadb' } }));
+  assert.deepEqual({ serverVersion, collation }, { serverVersion: '5.5.5-10.11.0-MariaDB', collation: 45 });
 });
 
 test('without a primary the gate is closed', () => {

@@ -22,6 +22,7 @@ function route(fields: Partial<ClusterRoute> = {}): ClusterRoute {
     epoch: 1,
     flavor: 'mysql',
     serverVersion: '9.7.4',
+    collation: 255,
     primary: 'db1:1',
     gate: { state: 'open' },
     nodes: [primary, replica('db2:2'), replica('db3:3')],

@@ -100,7 +100,7 @@ for (const flavor of ['mariadb', 'mysql'] as const) {
         .sort(),
       ['primary', 'replica', 'replica'],
     );
-    assert.match(monitor.greetingVersion() ?? '', flavor === 'mysql' ? /^\d+\.\d+/ : /MariaDB/);
+    assert.match(monitor.greeting()?.version ?? '', flavor === 'mysql' ? /^\d+\.\d+/ : /MariaDB/);
     const accounts = await monitor.accounts();
     assert.ok(accounts.some(({ user, stored }) => user === sandbox.app.user && stored !== ''));
   });

@@ -224,6 +224,9 @@ describe('a login', () => {
     };
     const step = await new ServerAuth({ ...old, user: 'sha2' }, services).start();
     assert.ok(step.kind === 'fail' && step.error.errno === 1251);
+    // COM_CHANGE_USER: such a client cannot be asked anew, and is judged by what it sent.
+    const changed = await new ServerAuth({ ...old, user: 'native', alwaysSwitch: true }, services).start();
+    assert.ok(changed.kind === 'fail' && changed.error.errno === 1045);
   });
 });
 

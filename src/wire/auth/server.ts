@@ -169,8 +169,10 @@ async function* runExchange(account: Account, request: ServerAuthRequest, servic
   if (plugin === null) return { ok: false, reason: 'unsupported-plugin', usedPassword: true };
   let nonce = request.nonce;
   let answer = request.authResponse;
-  if (plugin.clientName !== clientPlugin || plugin.ownNonce || request.alwaysSwitch) {
-    if ((request.capabilities & Capability.PLUGIN_AUTH) === 0) {
+  const speaksPlugins = (request.capabilities & Capability.PLUGIN_AUTH) !== 0;
+  // Who cannot be asked anew has seen no nonce but the greeting's.
+  if (plugin.clientName !== clientPlugin || plugin.ownNonce || (request.alwaysSwitch && speaksPlugins)) {
+    if (!speaksPlugins) {
       return { ok: false, reason: 'old-client', usedPassword: answer.length > 0 };
     }
     nonce = plugin.ownNonce ? services.random(ED25519_NONCE_BYTES) : makeNonce(services.random);
