@@ -70,8 +70,8 @@ function readsTables(text: string): boolean {
  * What FOUND_ROWS() says after a statement that has sent this many rows: -1 where that is not known, null where it is what
  * it was before.
  */
-export function foundRows({ sql, text, reads }: ServerRequest, rows: number): number | null {
-  if (text === null) return null;
+export function foundRows({ sql, text, reads, command }: ServerRequest, rows: number): number | null {
+  if (text === null || command === Command.STMT_PREPARE) return null;
   if (reads) return selects(text) && !sql.flags.calcFoundRows ? rows : -1;
   switch (sql.kind) {
     case 'call':

@@ -180,12 +180,17 @@ function withCounts(
 ): Packet | null {
   if (command !== Command.QUERY || text === null || sql.kind === 'multi') return null;
   const calls = {
-    ...(session.foundRows < 0 ? {} : { found_rows: String(session.foundRows) }),
-    row_count: session.rowCount < 0n ? `(${session.rowCount})` : String(session.rowCount),
+    ...(session.foundRows < 0 ? {} : { found_rows: bigint(session.foundRows) }),
+    row_count: bigint(session.rowCount),
   };
   const rewritten = rewriteCalls(text, options, calls);
   if (rewritten === null || classify(rewritten, options).flags.asksCounts) return null;
   return asPacket(link.query(rewritten));
+}
+
+/** An expression of the functions' type, and of their length: drivers show a BIGINT otherwise than an INT. */
+function bigint(n: number | bigint): string {
+  return `CAST('${n < 0 ? '-' : ''}${String(n < 0 ? -n : n).padStart(n < 0 ? 20 : 21, '0')}' AS SIGNED)`;
 }
 
 function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {

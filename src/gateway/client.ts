@@ -305,7 +305,7 @@ export class Client {
   #begin(result: Pick<LoggedIn, 'profile' | 'profileKey'>): void {
     this.profile = result.profile;
     this.profileKey = result.profileKey;
-    this.#group = `${this.endpoint.name}\0${result.profile.user}`;
+    this.#group = `${this.endpoint.name}\0${result.profileKey}`;
     this.tether.changeLane();
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER.
     const { multiStatements } = this.session.state;

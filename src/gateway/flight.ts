@@ -99,10 +99,11 @@ export class Flight implements Exchange {
     const { link } = this;
     const { session } = client;
     const { statement, command } = request;
+    session.foundRowsThere &&=
+      command === Command.STMT_PREPARE && link.lastSession === session && session.lastOn === link;
     session.lastAnsweredHere = false;
     link.lastSession = session;
     session.lastOn = link;
-    session.foundRowsThere = false;
     if (!request.sql.rerunnable) {
       session.wroteOn = link;
       link.lastWriter = session;
@@ -250,7 +251,7 @@ export class Flight implements Exchange {
     const found = foundRows(request, this.link.scanner.rows);
     if (found !== null) session.foundRows = found;
     // Of others it is not sure that they set it.
-    session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);
+    if (command !== Command.STMT_PREPARE) session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);
     if (this.#keepsRowCount) this.link.lastSession = null; // it may still be a stranger's
     if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
     if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');

@@ -31,7 +31,7 @@ export interface LinkRequest {
   readonly expectedUs: number;
   /** The connection that the session had last. */
   readonly prefer: ServerConnection | null;
-  /** Waiting requests of different groups take turns. */
+  /** Waiting requests of different groups take turns; those of one group are of one lane. */
   readonly group: string;
   readonly deadlineMs: number;
   /** Who holds the connection where it is not shared. */
@@ -97,6 +97,8 @@ const MAX_DEPTH = 64;
 const SLOW_MS = 50;
 /** How many free connections are looked at for one with the right state. */
 const LOOK_AHEAD = 16;
+/** At the limit, a lane without a connection waits no longer than this for one that becomes free in another. */
+const STARVED_MS = 50;
 /** After the server said that it takes no more connections. */
 const BACK_OFF_MS = 1000;
 /** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED. */
@@ -110,6 +112,8 @@ export class Lane {
   members = 0;
   connecting = 0;
   waiting = 0;
+  /** Since when somebody has waited without anybody being served. */
+  waitingSinceMs = 0;
   usedMs = 0;
   /** Nobody has used it for long: it was taken off the pool. */
   gone = false;
@@ -208,7 +212,9 @@ export class NodePool {
   }
 
   #counted(request: LinkRequest, by: 1 | -1): void {
-    request.lane.waiting += by;
+    const { lane } = request;
+    if (by < 0 || lane.waiting === 0) lane.waitingSinceMs = this.#hooks.nowMs();
+    lane.waiting += by;
     if (!this.#mayShare(request)) this.#wantOwn += by;
   }
 
@@ -430,6 +436,7 @@ export class NodePool {
     if (this.#advancing) return;
     this.#advancing = true;
     try {
+      this.#makeRoomForStarved();
       let found: ServerConnection | null = null;
       const served = (request: LinkRequest): boolean => {
         found = this.#grab(request, true);
@@ -472,6 +479,19 @@ export class NodePool {
     this.#tokens = Math.min(connectRate, this.#tokens + ((now - this.#tokensMs) * connectRate) / 1000);
     this.#tokensMs = now;
     return this.#tokens >= 1;
+  }
+
+  /**
+   * A lane that has no connection at all must not wait for as long as others use theirs without a pause: a free one goes,
+   * though somebody of its own lane waits for it.
+   */
+  #makeRoomForStarved(): void {
+    if (!this.#full || this.#queue.size === 0) return;
+    const sinceMs = this.#hooks.nowMs() - STARVED_MS;
+    for (const lane of this.#lanes.values()) {
+      if (lane.waiting === 0 || lane.members > 0 || lane.waitingSinceMs > sinceMs) continue;
+      if (this.#mayOpen() && this.#makeRoom(lane)) this.#open(lane);
+    }
   }
 
   /** At the limit, the connection goes that was free for longest. */

@@ -144,9 +144,10 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (tether.aftermath !== null && this.#asksAftermath(tether.aftermath)) return;
-    if (!this.request.sql.flags.asksPrevious && this.request.command !== Command.STMT_FETCH) {
+    const { sql, command } = this.request;
+    if (!sql.flags.asksPrevious && command !== Command.STMT_FETCH) {
       session.diagnostics &&= this.#keepsWarnings();
-      session.calcFoundRows = false;
+      session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (this.#defers()) return;
     this.#route();

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
-import { type Lane, type LinkOwner, type LinkRequest, NodePool } from '../../src/gateway/pool.ts';
-import { ServerConnection } from '../../src/gateway/server-connection.ts';
+import type { Lane, LinkOwner, LinkRequest, NodePool } from '../../src/gateway/pool.ts';
+import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { FakeServer, profile, until } from './fake-server.ts';
+import { poolOn } from './pool-stage.ts';
 
 let server: FakeServer;
 let pool: NodePool;
@@ -13,32 +14,7 @@ let pool: NodePool;
 beforeEach(async () => {
   server = new FakeServer();
   await server.listen();
-  const limits = {
-    maxConnections: 3,
-    maxConnecting: 10,
-    connectRate: 1000,
-    maxWaiting: 100,
-    idleTimeoutMs: 60_000,
-    minConnections: 1,
-    maxLifetimeMs: 600_000,
-  };
-  pool = new NodePool(server.node, limits, {
-    nowMs: () => performance.now(),
-    connect: (of, events) =>
-      new ServerConnection({
-        node: server.node,
-        profile: of,
-        tls: { mode: 'off' },
-        connectTimeoutMs: 5000,
-        maxPacketBytes: 1 << 20,
-        flusher: null,
-        ...events,
-      }),
-    setUp: (_, ready) => ready(),
-    onIdleClosed: () => {},
-    readInsertId: () => {},
-    onProgress: () => {},
-  });
+  pool = poolOn(server, 3);
 });
 
 afterEach(async () => {

@@ -3,11 +3,13 @@
 import { compareDrivers } from './harness/drivers.ts';
 
 compareDrivers('programs of Python, PHP, Perl and Java and the C clients observe the same', [
-  { file: 'python/dbapi.py', args: ['pymysql'], only: 'mysql' },
+  { file: 'python/dbapi.py', args: ['pymysql'] },
   { file: 'python/dbapi.py', args: ['MySQLdb'], only: 'mysql' },
   { file: 'python/sqlalchemy_orm.py', args: ['pymysql'] },
   { file: 'python/sqlalchemy_orm.py', args: ['mysqldb'] },
   { file: 'php/with_pdo.php' },
+  { file: 'php/with_mysqli.php' },
+  { file: 'java/Connector.java' },
   { file: 'perl/dbi.pl', args: ['mysql'] },
   { file: 'perl/dbi.pl', args: ['MariaDB'] },
   {

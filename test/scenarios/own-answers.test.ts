@@ -89,6 +89,10 @@ async function foundRows(one: Connection, other: Connection): Promise<void> {
   await other.query('SELECT 1 UNION SELECT 2');
   await assert.rejects(one.query('SELECT FOUND_ROWS()'), { errno: 9106 });
   assert.equal(await value(one, 'SELECT ROW_COUNT()'), -1);
+  // Prepared, it is asked for after the COM_STMT_PREPARE of the question.
+  await one.query('SELECT SQL_CALC_FOUND_ROWS n FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS some LIMIT 1');
+  const [rows] = await one.execute<RowDataPacket[]>('SELECT FOUND_ROWS() AS found');
+  assert.deepEqual(rows, [{ found: 3 }]);
 }
 
 async function savepoints(one: Connection, other: Connection): Promise<void> {
