@@ -143,7 +143,7 @@ export async function findTool(name: ToolName, progress: Progress = () => {}): P
   const root = await bundleRoot(BUNDLES[bundle], cacheDir(), progress);
   // The test scripts of sysbench load each other from where the package would have been installed.
   const env: Record<string, string> = name === 'sysbench' ? { LUA_PATH: `${root}/usr/share/sysbench/?.lua;;` } : {};
-  if (bundle === 'mariadb') env['MARIADB_PLUGIN_DIR'] = connectorPlugins(root);
+  if (bundle === 'mariadb' || bundle === 'sysbench') env['MARIADB_PLUGIN_DIR'] = connectorPlugins(root);
   return { argv0: await bundleProgram(root, path), env, root };
 }
 
