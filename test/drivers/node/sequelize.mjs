@@ -53,24 +53,27 @@ await db.authenticate();
 await db.sync({ force: true });
 say('synchronised', (await db.getQueryInterface().showAllTables()).map((t) => t.tableName ?? t).sort(byText));
 say('version', await db.databaseVersion());
-const author = await Author.create(
-  {
-    name: 'Zoë 🐘',
-    born: '1970-02-28',
-    extra: { a: [1, null] },
-    books: [
-      {
-        title: 'one',
-        price: '1.50',
-        cover: Buffer.from([0, 255]),
-        at: new Date(Date.UTC(2024, 1, 29, 1, 2, 3, 456)),
-        kind: 'paper',
-        tags: [{ name: 'x' }],
-      },
-      { title: null, sold: true },
-    ],
-  },
-  { include: [{ model: Book, include: [Tag] }] },
+// In one transaction, so that both books are made on one connection, and in this order.
+const author = await db.transaction((transaction) =>
+  Author.create(
+    {
+      name: 'Zoë 🐘',
+      born: '1970-02-28',
+      extra: { a: [1, null] },
+      books: [
+        {
+          title: 'one',
+          price: '1.50',
+          cover: Buffer.from([0, 255]),
+          at: new Date(Date.UTC(2024, 1, 29, 1, 2, 3, 456)),
+          kind: 'paper',
+          tags: [{ name: 'x' }],
+        },
+        { title: null, sold: true },
+      ],
+    },
+    { include: [{ model: Book, include: [Tag] }], transaction },
+  ),
 );
 say('created', plain(author));
 say('bulk', plain(await Tag.bulkCreate(Array.from({ length: 5 }, (_, i) => ({ name: `t${i}` })))));
