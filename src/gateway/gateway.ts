@@ -373,7 +373,8 @@ export class GatewayWorker {
         link.lastSession = null; // whose ROW_COUNT() this has just taken
       },
       onProgress: (ended, eachUs) => {
-        for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs);
+        const now = this.nowMs();
+        for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs, now);
       },
     };
   }

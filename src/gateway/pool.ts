@@ -74,7 +74,8 @@ export interface LinkEvents {
   onProgress(ended: readonly Exchange[], eachUs: number): void;
 }
 
-interface Seat {
+/** Where a connection is. */
+export interface Seat {
   readonly lane: Lane;
   place: 'connecting' | 'free' | 'shared' | 'held';
   owner: LinkOwner | null;
@@ -219,8 +220,8 @@ export class NodePool {
   }
 
   #seat(link: ServerConnection): Seat {
-    const seat = this.#seats.get(link);
-    if (seat === undefined) throw new Error('a server connection that is not in this pool');
+    const { seat } = link;
+    if (seat === null) throw new Error('a server connection that is not in this pool');
     return seat;
   }
 
@@ -308,9 +309,9 @@ export class NodePool {
    * Whoever got it does not need it any more. `reusable`: what is left on it is what its state says; else it is closed.
    */
   release(link: ServerConnection, reusable: boolean): void {
-    const seat = this.#seats.get(link);
+    const { seat } = link;
     if (seat?.place === 'shared') return this.#progressed(link);
-    if (seat === undefined || seat.place !== 'held') return;
+    if (seat === null || seat.place !== 'held') return;
     this.#held--;
     seat.owner = null;
     if (!reusable || !link.ready || link.busy) {
@@ -339,8 +340,8 @@ export class NodePool {
   }
 
   #progressed(link: ServerConnection): void {
-    const seat = this.#seats.get(link);
-    if (seat === undefined || seat.place !== 'shared') return;
+    const { seat } = link;
+    if (seat === null || seat.place !== 'shared') return;
     if (!link.busy) {
       this.#leaveShared(link, seat);
       this.#setFree(link, seat);
@@ -349,8 +350,8 @@ export class NodePool {
 
   /** Its client does not read, or its statement takes long: whoever can goes elsewhere, and nobody comes. */
   leaveAlone(link: ServerConnection): void {
-    const seat = this.#seats.get(link);
-    if (seat === undefined || seat.place !== 'shared') return;
+    const { seat } = link;
+    if (seat === null || seat.place !== 'shared') return;
     seat.alone = true;
     if (link.depth > 1) link.divert();
   }
@@ -529,21 +530,14 @@ export class NodePool {
     // Not all at once, where all were opened at once.
     const expiresMs = now + this.#limits.maxLifetimeMs * (0.9 + 0.2 * Math.random());
     const place = 'connecting';
-    this.#seats.set(link, {
-      lane,
-      place,
-      owner: null,
-      idleSinceMs: now,
-      expiresMs,
-      alone: false,
-      reserved: false,
-      ending: null,
-    });
+    const flags = { alone: false, reserved: false, ending: null };
+    link.seat = { lane, place, owner: null, idleSinceMs: now, expiresMs, ...flags };
+    this.#seats.set(link, link.seat);
   }
 
   #opened(link: ServerConnection): void {
-    const seat = this.#seats.get(link);
-    if (seat === undefined || seat.place !== 'connecting') return;
+    const { seat } = link;
+    if (seat === null || seat.place !== 'connecting') return;
     this.#stats.opened++;
     this.#connecting--;
     seat.lane.connecting--;
@@ -551,10 +545,11 @@ export class NodePool {
   }
 
   #onLost(link: ServerConnection, loss: Loss, inFlight: boolean): void {
-    const seat = this.#seats.get(link);
-    if (seat === undefined) return;
+    const { seat } = link;
+    if (seat === null) return;
     const { lane, place, owner } = seat;
     this.#seats.delete(link);
+    link.seat = null;
     lane.members--;
     if (place !== 'connecting') this.#stats.ended(loss, seat.ending);
     switch (place) {

@@ -30,6 +30,7 @@ import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import type { Flushable, Flusher } from './flusher.ts';
 import { AT_LOGIN, type LinkState } from './link-state.ts';
+import type { Seat } from './pool.ts';
 import { LinkStatements } from './prepared.ts';
 import type { SessionState } from './session.ts';
 
@@ -79,6 +80,8 @@ export function loginSettings({ dialect }: LoginProfile, characterSet: string | 
 /** Of a dialect: the login asked for multi-statements. */
 export const DIALECT_MULTI_STATEMENTS = Capability.MULTI_STATEMENTS;
 
+/** What was flushed is topped up when this share of it is left. */
+const REFILL = 0.5;
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 64 * 1024;
 
@@ -174,6 +177,8 @@ export class ServerConnection implements Flushable {
   lastWriter: SessionState | null = null;
   /** The last statement left warnings or an error behind. */
   hasDiagnostics = false;
+  /** The pool's; null where it is in none. */
+  seat: Seat | null = null;
   /** The sum of what is queued. */
   expectedUs = 0;
   /** Since when the answer that is due has been waited for. */
@@ -193,6 +198,10 @@ export class ServerConnection implements Flushable {
   #out: Buffer[] = [];
   /** Exchanges whose commands are still in `#out`. */
   #unsent = 0;
+  /** The flusher has been told. */
+  #flushing = false;
+  /** With no more answers due than this, what was gathered is flushed. */
+  #refillAt = 0;
 
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
@@ -240,15 +249,28 @@ export class ServerConnection implements Flushable {
       return;
     }
     if (exchange !== null) this.#unsent++;
-    if (this.#out.push(packet) === 1) flusher.add(this);
+    this.#out.push(packet);
+    this.#flushSoon(flusher);
+  }
+
+  /**
+   * At the end of this turn, or, while the server still has much of what was flushed before, when that has been answered: then
+   * more has come together, and goes with one system call for all of it.
+   */
+  #flushSoon(flusher: Flusher): void {
+    if (this.#flushing || this.#exchanges.length - this.#unsent > this.#refillAt) return;
+    this.#flushing = true;
+    flusher.add(this);
   }
 
   /** Hands what was gathered to the kernel. */
   flush(): void {
     const out = this.#out;
+    this.#flushing = false;
     if (out.length === 0) return;
     this.#out = [];
     this.#unsent = 0;
+    this.#refillAt = Math.floor(this.#exchanges.length * REFILL);
     if (this.#phase === 'lost') return;
     if (out.length === 1) {
       this.#socket.write(out[0] as Buffer);
@@ -366,6 +388,8 @@ export class ServerConnection implements Flushable {
     const eachUs = ((now - this.headSinceMs) * 1000) / ended.length;
     this.headSinceMs = now;
     this.#ended = [];
+    const { flusher } = this.#options;
+    if (flusher !== null && this.#out.length > 0) this.#flushSoon(flusher);
     if (this.#phase === 'ready') this.#options.onProgress?.(ended, eachUs);
   }
 
