@@ -11,7 +11,14 @@ import {
   parseChangeUser,
   plainOk,
 } from '../wire/index.ts';
-import { findStatement, readRequest, type ServerRequest, withConnectionId } from './command.ts';
+import {
+  findStatement,
+  maySetUnseen,
+  readRequest,
+  type ServerRequest,
+  withConnectionId,
+  withSessionScope,
+} from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
@@ -359,10 +366,14 @@ export class Client {
   }
 
   #run(packet: Packet, request: ServerRequest): void {
-    if (request.sql.flags.connectionId) {
-      const named = withConnectionId(packet, request, this.connectionId);
-      this.#statement = new Statement(this, named.packet, named.request);
-    } else this.#statement = new Statement(this, packet, request);
+    const { sql } = request;
+    // Reads, which are most, have no such thing in them.
+    let sent = { packet, request };
+    if (sql.flags.connectionId) sent = withConnectionId(packet, request, this.connectionId);
+    if ((!sql.rerunnable || request.shape === 'prepare') && maySetUnseen(request)) {
+      sent = withSessionScope(sent.packet, sent.request);
+    }
+    this.#statement = new Statement(this, sent.packet, sent.request);
     this.#statement.start();
   }
 

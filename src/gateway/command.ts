@@ -2,7 +2,14 @@
 // Text is classified by src/sql; the protocol's own commands are classified here.
 
 import type { Flavor } from '../messages/index.ts';
-import { type Classification, type ClassifyOptions, classify, lastDigest, rewriteConnectionId } from '../sql/index.ts';
+import {
+  type Classification,
+  type ClassifyOptions,
+  classify,
+  lastDigest,
+  rewriteConnectionId,
+  scopeSystemVariables,
+} from '../sql/index.ts';
 import { type AnswerShape, asPacket, Command, frame, type Packet, queryTextOffset } from '../wire/index.ts';
 import { slotOf } from './costs.ts';
 import type { LinkState } from './link-state.ts';
@@ -214,7 +221,34 @@ export function withConnectionId(
   // What IS_USED_LOCK() tells is the server's id, to which CONNECTION_ID() is compared.
   if (text === null || executes(command) || request.sql.flags.namedLock) return { packet, request };
   const rewritten = rewriteConnectionId(text, options, id);
-  if (rewritten === null) return { packet, request };
+  return rewritten === null ? { packet, request } : withText(packet, { ...request, text }, rewritten);
+}
+
+/** SET may name a variable in the way that MariaDB does not report. */
+export function maySetUnseen({ command, sql, options, text }: ServerRequest): boolean {
+  if (options.flavor !== 'mariadb' || text === null) return false;
+  if (command !== Command.QUERY) return command === Command.STMT_PREPARE;
+  return sql.kind === 'set' || sql.kind === 'multi' || sql.kind === 'admin';
+}
+
+/** The command as MariaDB reports what it sets; of an unknown effect where that cannot be. */
+export function withSessionScope(packet: Packet, request: ServerRequest): { packet: Packet; request: ServerRequest } {
+  const { text, options, sql } = request;
+  const scoped = text === null ? null : scopeSystemVariables(text, options);
+  if (text === null || scoped === null) return { packet, request };
+  if (scoped === 'unsure') {
+    if (request.command !== Command.QUERY) return { packet, request };
+    return { packet, request: { ...request, plain: false, sql: { ...sql, kind: 'unknown', rerunnable: false } } };
+  }
+  return withText(packet, { ...request, text }, scoped);
+}
+
+function withText(
+  packet: Packet,
+  request: ServerRequest & { text: Buffer },
+  rewritten: Buffer,
+): { packet: Packet; request: ServerRequest } {
+  const { text } = request;
   const { payload } = packet;
   const head = payload.subarray(0, payload.length - text.length); // the command, and attributes
   const raw = frame(Buffer.concat([head, rewritten]), 0);

@@ -22,6 +22,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story('a savepoint with autocommit off outlasts strangers', savepoints);
         await story('IS_USED_LOCK() and CONNECTION_ID() in one text are of one connection', usedLock);
         await story('variables that are NULL have no collation of strangers', nullVariables);
+        await story('what SET @@name changes travels, and nobody else has it', unscoped);
         if (flavor === 'mariadb') {
           await story('LASTVAL() and @@last_gtid are of the last write, or an error', connectionOnly);
           await story('warnings over statements without tables are not of strangers', keptWarnings);
@@ -93,6 +94,17 @@ async function foundRows(one: Connection, other: Connection): Promise<void> {
   await one.query('SELECT SQL_CALC_FOUND_ROWS n FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS some LIMIT 1');
   const [rows] = await one.execute<RowDataPacket[]>('SELECT FOUND_ROWS() AS found');
   assert.deepEqual(rows, [{ found: 3 }]);
+}
+
+async function unscoped(one: Connection, other: Connection): Promise<void> {
+  const were = await value(other, 'SELECT @@net_read_timeout');
+  await one.query("SET @a = 1, @@net_read_timeout = 77, @@`time_zone` := '+05:00'");
+  await one.execute('SET @@net_write_timeout = 78');
+  assert.equal(await value(other, 'SELECT @@net_read_timeout'), were);
+  assert.notEqual(await value(other, 'SELECT @@time_zone'), '+05:00');
+  assert.notEqual(await value(other, 'SELECT @@net_write_timeout'), 78);
+  const mine = "SELECT CONCAT_WS(' ', @@net_read_timeout, @@net_write_timeout, @@time_zone)";
+  assert.equal(await value(one, mine), '77 78 +05:00');
 }
 
 async function savepoints(one: Connection, other: Connection): Promise<void> {

@@ -61,7 +61,12 @@ const VARIABLES: Readonly<Record<string, Texts>> = {
 /** All ways to write an assignment, and what else sets variables. */
 export const SETTINGS: Texts = Object.entries(VARIABLES).flatMap(([name, values]) =>
   values.flatMap((value, i) => {
-    const forms = [`SET ${name} = ${value}`, `SET SESSION ${name} = ${value}`, `SET @@session.${name} = ${value}`];
+    const forms = [
+      `SET ${name} = ${value}`,
+      `SET @@${name} = ${value}`,
+      `SET SESSION ${name} = ${value}`,
+      `SET @@session.${name} = ${value}`,
+    ];
     return [forms[0], forms[1 + (i % 2)]].filter((form) => form !== undefined);
   }),
 );
@@ -75,6 +80,11 @@ export const SEVERAL_SETTINGS: Texts = [
   "SET group_concat_max_len = 8, time_zone = 'nowhere'",
   "SET time_zone = '+09:00', no_such_variable = 1",
   'SET @c = 1, @c = (SELECT n FROM missing)',
+  'SET @@max_connections = 200',
+  'SET @@version = 1',
+  'SET @@no_such_variable = 1',
+  "SET @@sql_mode = 'NO_SUCH_MODE'",
+  'SET @a = 1, @@div_precision_increment := 5',
   'SET GLOBAL max_connections = 200',
   'SET @@global.sql_mode = DEFAULT, @a = 3',
   'SET LOCAL div_precision_increment = 6',
