@@ -122,6 +122,8 @@ export class Login {
   #extendedOffer = 0;
   /** COM_CHANGE_USER. */
   #anew = false;
+  /** An auth switch gave it another try. */
+  #askedAnew = false;
 
   constructor(client: Client, socket: Socket, done: (result: LoggedIn) => void, nonce?: Buffer) {
     const { worker } = client;
@@ -156,7 +158,7 @@ export class Login {
     login.#asked = { user, authResponse, authPlugin, database, capabilities, extended, collation, zstdLevel: 0 };
     login.#anew = true;
     // After the caller has stored the login: an immediate answer must find it there.
-    queueMicrotask(() => login.#authenticate(true));
+    queueMicrotask(() => login.#authenticate(false));
     return login;
   }
 
@@ -311,6 +313,11 @@ export class Login {
         if (step.send !== null) this.#send(step.send);
         return this.#succeed(step.credential);
       case 'fail': {
+        // It may have computed with another nonce than we think. Asked at once, libmariadb would not take the question for one.
+        if (this.#anew && !this.#askedAnew && step.reason === 'wrong-password') {
+          this.#askedAnew = true;
+          return this.#authenticate(true);
+        }
         const stale =
           step.reason === 'unknown-user' || step.reason === 'wrong-password' || step.reason === 'host-not-allowed';
         if (!stale || this.#refreshed) {

@@ -42,7 +42,7 @@ export interface ServerAuthRequest {
   capabilities: number;
   /** The greeting's 20 bytes, which `authResponse` was computed with. */
   nonce: Buffer;
-  /** COM_CHANGE_USER: a client may have computed with another nonce than we think, so ask it anew. */
+  /** A second try: the client may have computed with another nonce than we think, so it is asked anew. */
   alwaysSwitch?: boolean;
 }
 
