@@ -9,7 +9,7 @@ export interface FakeConnection {
   /** Command packets, as they came. */
   commands: Buffer[];
   open: boolean;
-  /** Ends a login that was held back. */
+  /** Ends a login that is held back, or would be when it comes. */
   letIn(): void;
   break(): void;
 }
@@ -53,12 +53,14 @@ export class FakeServer {
     const id = this.connections.length + 1;
     const ok = (sequence: number): boolean => socket.write(frame(plainOk(2, CAPABILITIES), sequence));
     let waits = false;
+    let mayEnter = false;
     const connection: FakeConnection = {
       id,
       commands: [],
       open: true,
       letIn: () => {
         if (waits) ok(2);
+        else mayEnter = true;
         waits = false;
       },
       break: () => socket.destroy(),
@@ -92,7 +94,7 @@ export class FakeServer {
         }
         loggedIn = true;
         if (this.refuses) socket.write(frame(encodeErr({ errno: 1045, sqlState: '28000', message: 'no' }), 2));
-        else if (this.holdsLogins) waits = true;
+        else if (this.holdsLogins && !mayEnter) waits = true;
         else ok(2);
       }
     });

@@ -61,36 +61,26 @@ const VARIABLES: Readonly<Record<string, Texts>> = {
 /** All ways to write an assignment, and what else sets variables. */
 export const SETTINGS: Texts = Object.entries(VARIABLES).flatMap(([name, values]) =>
   values.flatMap((value, i) => {
-    const forms = [
-      `SET ${name} = ${value}`,
-      `SET @@${name} = ${value}`,
-      `SET SESSION ${name} = ${value}`,
-      `SET @@session.${name} = ${value}`,
-    ];
-    return [forms[0], forms[1 + (i % 2)]].filter((form) => form !== undefined);
+    const forms = ['SET ', 'SET SESSION ', 'SET @@session.', 'SET @@'].map((how) => `${how}${name} = ${value}`);
+    return [forms[0], forms[1 + (i % 3)]].filter((form) => form !== undefined);
   }),
 );
 
 export const SEVERAL_SETTINGS: Texts = [
   "SET sql_mode = 'ANSI_QUOTES', @a = 7, time_zone = '+03:00'",
-  "SET @a = 1, SESSION group_concat_max_len = 3, @b = 'two'",
+  "SET @a = 1, LOCAL group_concat_max_len = 3, @b = 'two'",
   'SET @b = @a, @a = 5, group_concat_max_len = @a',
   // The second part fails: nothing, or the first part, is set.
-  "SET @a = 99, sql_mode = 'NO_SUCH_MODE'",
+  "SET @a = 99, @@sql_mode = 'NO_SUCH_MODE'",
   "SET group_concat_max_len = 8, time_zone = 'nowhere'",
   "SET time_zone = '+09:00', no_such_variable = 1",
   'SET @c = 1, @c = (SELECT n FROM missing)',
   'SET @@max_connections = 200',
-  'SET @@version = 1',
-  'SET @@no_such_variable = 1',
-  "SET @@sql_mode = 'NO_SUCH_MODE'",
-  'SET @a = 1, @@div_precision_increment := 5',
   'SET GLOBAL max_connections = 200',
   'SET @@global.sql_mode = DEFAULT, @a = 3',
-  'SET LOCAL div_precision_increment = 6',
   'SET SESSION sql_log_bin = 0',
-  'SET no_such_variable = 1',
-  'SET SESSION version = 1',
+  'SET @@no_such_variable = 1',
+  'SET @@version = 1',
   "SET @mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'",
   "SET /* comment */ sql_mode = /*!50000 'ANSI' */",
 ];
