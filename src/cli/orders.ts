@@ -14,7 +14,8 @@ export interface OrderOptions extends ApiOptions {
   force?: true;
 }
 
-async function clusterOf(target: ApiTarget, wanted: string | undefined): Promise<string> {
+/** The name of the cluster that is meant. Rejects with a UsageError where that is not clear. */
+export async function clusterOf(target: ApiTarget, wanted: string | undefined): Promise<string> {
   const { clusters } = await callApi<StatusJson>(target, '/api/v1/clusters');
   const names = clusters.map((cluster) => cluster.name);
   if (wanted !== undefined) {

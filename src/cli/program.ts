@@ -6,6 +6,7 @@ import { demoCommand } from './demo.ts';
 import { failoverCommand } from './failover.ts';
 import { CommandFailure, UsageError } from './failure.ts';
 import { historyCommand } from './history.ts';
+import { maintenanceCommand } from './maintenance.ts';
 import { startCommand } from './start.ts';
 import { statusCommand } from './status.ts';
 import { switchoverCommand } from './switchover.ts';
@@ -34,6 +35,7 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(statusCommand());
   program.addCommand(switchoverCommand());
   program.addCommand(failoverCommand());
+  program.addCommand(maintenanceCommand());
   program.addCommand(historyCommand());
   program.addCommand(await sandbox(argv));
   program.addCommand(demoCommand());

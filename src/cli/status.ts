@@ -14,6 +14,7 @@ function clusterLines(cluster: ClusterStatus): string[] {
     `primary ${cluster.primary ?? 'none'}`,
     `durability ${cluster.durability}`,
     `recovery ${cluster.recovery}`,
+    ...(cluster.maintenance === null ? [] : [`in maintenance until ${cluster.maintenance.until ?? 'it is ended'}`]),
   ];
   const rows = cluster.nodes.map((node) => [
     node.node,

@@ -7,11 +7,12 @@ import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { AccountFeed } from './accounts.ts';
 import { ClusterGate, type GateFleet } from './gate.ts';
-import { Incidents, type Recoveries } from './incidents.ts';
+import { Incidents, OrderError, type Recoveries } from './incidents.ts';
 import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { Reviews } from './reviews.ts';
 import { suspectGraceMs } from './routes.ts';
 import { ClusterRouting, type RouteTable } from './routing.ts';
+import { isoTime, type OperatorOrder, Standing } from './standing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
 /** Stories have time limits, which no change announces. */
@@ -35,6 +36,7 @@ export interface ClusterControlOptions {
   onStep: (record: RecoveryRecord, step: RecoveryStep) => void;
   onEnded: (record: RecoveryRecord) => void;
   onStatus: (status: ClusterStatus) => void;
+  onOrder: (order: OperatorOrder) => void;
 }
 
 /** A worker that brought evidence. */
@@ -47,6 +49,7 @@ export class ClusterControl {
   readonly incidents: Incidents;
   readonly #options: ClusterControlOptions;
   readonly #routing: ClusterRouting;
+  readonly #standing: Standing;
   readonly #reviews: Reviews<EvidenceSource>;
   readonly #accounts: AccountFeed;
   #unsubscribe: () => void = () => undefined;
@@ -65,6 +68,7 @@ export class ClusterControl {
       health: () => monitor.primaryHealth(),
       greeting: () => monitor.greeting(),
     };
+    this.#standing = new Standing({ cluster: config.name, store, wallMs: () => clock.wallMs() });
     this.#routing = new ClusterRouting({ memory, source, store, clock });
     table.add(this.#routing);
     const setPrimary = (node: NodeAddress) => monitor.setPrimary(node);
@@ -77,6 +81,7 @@ export class ClusterControl {
       view: source.view,
       health: source.health,
       setPrimary,
+      maintenance: () => this.#standing.maintenance,
       clock,
       log,
       onStarted: options.onStarted,
@@ -157,7 +162,54 @@ export class ClusterControl {
       health: monitor.primaryHealth(),
       running: this.incidents.running?.kind ?? null,
       problems: this.incidents.problems(),
+      maintenance: this.#standing.maintenanceOrders,
     });
+  }
+
+  /** Begins or ends maintenance of a node, or of all. Throws an OrderError. */
+  maintenance({ node, forMs, end }: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder {
+    const of = node ?? null;
+    if (end === true) {
+      if (!this.#standing.endMaintenance(of))
+        throw new OrderError('refused', `${node ?? this.name} is not in maintenance`);
+      return this.#orderChanged({
+        order: 'maintenance',
+        of: node ?? this.name,
+        state: 'ended',
+        by: 'operator',
+        until: null,
+      });
+    }
+    this.#mustKnow(node);
+    const { until } = this.#standing.maintain(of, forMs ?? null);
+    return this.#orderChanged({
+      order: 'maintenance',
+      of: node ?? this.name,
+      state: 'begun',
+      by: 'operator',
+      until: isoTime(until),
+    });
+  }
+
+  #mustKnow(node: NodeAddress | undefined): void {
+    if (node === undefined || this.view().nodes.some((each) => each.node === node)) return;
+    const known = this.view().nodes.map((each) => each.node);
+    throw new OrderError('unknown-node', `${this.name} has no node ${node}; it has ${known.join(', ')}`);
+  }
+
+  /** Tells it and acts upon it. */
+  #orderChanged(order: OperatorOrder): OperatorOrder {
+    this.#options.log.info({ cluster: this.name, ...order }, `${order.order} of ${order.of} ${order.state}`);
+    this.#options.onOrder(order);
+    this.#changed();
+    return order;
+  }
+
+  #expireOrders(): void {
+    for (const { node, until } of this.#standing.expire()) {
+      const of = node ?? this.name;
+      this.#orderChanged({ order: 'maintenance', of, state: 'ended', by: 'time-limit', until: isoTime(until) });
+    }
   }
 
   #fit(node: NodeAddress, since: number): boolean {
@@ -179,6 +231,7 @@ export class ClusterControl {
         this.#changedMeanwhile = false;
         // Routes first: a hold must not wait for anything. Then what to do about it, then who asked.
         this.#options.table.refresh();
+        this.#expireOrders();
         this.#lookWhenGraceEnds();
         this.incidents.evaluate();
         this.#reviews.settle();

@@ -17,6 +17,7 @@ import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { chooseSocketPath, lockStateDir, prepareStateDir } from './processes.ts';
 import { RouteTable } from './routing.ts';
 import { gatewaySettings, settingsHash } from './settings.ts';
+import type { OperatorOrder } from './standing.ts';
 import { endpointStatus, notReadyReason, type StatusJson } from './status.ts';
 import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 
@@ -198,6 +199,10 @@ export class ControlProcess {
     return this.#cluster(cluster).incidents.failover(options);
   }
 
+  maintenance(cluster: string, options: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder {
+    return this.#cluster(cluster).maintenance(options);
+  }
+
   metrics(): Promise<string> {
     return this.#metrics.text();
   }
@@ -232,6 +237,7 @@ export class ControlProcess {
         this.#events.recoveryEnded(record);
       },
       onStatus: (status) => this.#events.cluster(status),
+      onOrder: (order) => this.#events.operatorOrder(config.name, order),
     });
   }
 

@@ -36,6 +36,15 @@ export interface FailoverStory {
   refusedView: string | null;
 }
 
+/** What operators keep for themselves: nothing is recovered there while it lasts. */
+export interface Maintenance {
+  /** The whole of it. */
+  cluster: boolean;
+  nodes: ReadonlySet<NodeAddress>;
+}
+
+export const noMaintenance: Maintenance = { cluster: false, nodes: new Set() };
+
 export const noFailovers: FailoverStory = { attempts: [], refusedView: null };
 
 export interface Situation {
@@ -53,6 +62,7 @@ export interface Situation {
   follow: FollowStory | null;
   /** Since when a recovery that ended holds the clients; null where none does. */
   heldSince: number | null;
+  maintenance: Maintenance;
   /** When the last recovery ended. What was seen before that is no reason to mend a node: it may be mended. */
   quietSince: number;
 }
@@ -119,6 +129,10 @@ export function fingerprint(view: ClusterView): string {
     view.primary,
     view.nodes.map((node) => [node.node, node.state, node.observation.reach.state, node.gtid]),
   ]);
+}
+
+function inMaintenance({ maintenance }: Situation, node: NodeAddress): boolean {
+  return maintenance.cluster || maintenance.nodes.has(node);
 }
 
 function mayFailOver({ failovers, now, view }: Situation): boolean {
@@ -189,10 +203,12 @@ export function decide(situation: Situation): Action {
     return { do: 'follow', primary: view.primary, reason: 'someone else made it the primary' };
   }
   if (health.state === 'dead') {
-    return mayFailOver(situation) ? { do: 'failover', reason: health.reason } : { do: 'nothing' };
+    return mayFailOver(situation) && !inMaintenance(situation, primary)
+      ? { do: 'failover', reason: health.reason }
+      : { do: 'nothing' };
   }
   const primaryView = view.nodes.find((node) => node.node === primary);
-  if (primaryView) {
+  if (primaryView && !inMaintenance(situation, primary)) {
     const reason = reinstateReason(situation, primaryView);
     if (reason !== null) return { do: 'reinstate', node: primary, reason };
   }
@@ -204,7 +220,7 @@ export function decide(situation: Situation): Action {
   }
   const writersFirst = view.nodes.toSorted((a, b) => Number(isWritable(b)) - Number(isWritable(a)));
   for (const node of writersFirst) {
-    if (node.node === primary) continue;
+    if (node.node === primary || inMaintenance(situation, node.node)) continue;
     const reason = rejoinReason(situation, node);
     if (reason !== null) return { do: 'rejoin', node: node.node, reason };
   }

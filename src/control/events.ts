@@ -4,10 +4,17 @@ import type { NodeAddress } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 import type { Log } from './ports.ts';
 import { errorText } from './ports.ts';
+import type { OperatorOrder } from './standing.ts';
 import type { ClusterStatus } from './status.ts';
 
 export interface ControlEvent {
-  type: 'cluster-changed' | 'recovery-started' | 'recovery-step' | 'recovery-ended' | 'worker-changed';
+  type:
+    | 'cluster-changed'
+    | 'recovery-started'
+    | 'recovery-step'
+    | 'recovery-ended'
+    | 'operator-order'
+    | 'worker-changed';
   /** ISO 8601, UTC. */
   at: string;
   cluster: string | null;
@@ -16,6 +23,7 @@ export interface ControlEvent {
     | { kind: 'recovery-started'; recovery: Pick<RecoveryRecord, 'id' | 'kind' | 'from' | 'to' | 'reason'> }
     | { kind: 'recovery-step'; recovery: string; step: RecoveryStep }
     | { kind: 'recovery-ended'; recovery: RecoveryRecord }
+    | { kind: 'operator-order'; order: OperatorOrder }
     | { kind: 'worker'; worker: number; state: 'started' | 'listening' | 'exited'; detail: string };
 }
 
@@ -53,6 +61,10 @@ export class Events {
 
   recoveryEnded(record: RecoveryRecord): void {
     this.#tell('recovery-ended', record.cluster, { kind: 'recovery-ended', recovery: record });
+  }
+
+  operatorOrder(cluster: string, order: OperatorOrder): void {
+    this.#tell('operator-order', cluster, { kind: 'operator-order', order });
   }
 
   worker(worker: number, state: 'started' | 'listening' | 'exited', detail: string): void {

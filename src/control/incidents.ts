@@ -20,6 +20,7 @@ import {
   type FollowStory,
   failoverWindowMs,
   fingerprint,
+  type Maintenance,
   noFailovers,
   observe,
   type Stories,
@@ -63,6 +64,7 @@ export interface IncidentsOptions {
   view: () => ClusterView;
   health: () => PrimaryHealth;
   setPrimary: (node: NodeAddress) => void;
+  maintenance: () => Maintenance;
   clock: Clock;
   log: Log;
   onStarted: (record: RecoveryRecord) => void;
@@ -131,6 +133,7 @@ export class Incidents {
       follow: this.#follow,
       heldSince: routing.heldByRecoverySince,
       quietSince: this.#quietSince,
+      maintenance: this.#options.maintenance(),
     });
     this.#act(action);
   }
@@ -210,7 +213,8 @@ export class Incidents {
           to: action.primary,
           epoch: routing.memory.epoch,
           reason: action.reason,
-          mayFence: automatic,
+          // In maintenance nothing is changed on any node.
+          mayFence: automatic && !this.#options.maintenance().cluster,
         };
         this.#countFollow(action.primary);
         this.#start('follow', (context) => runFollow(context, options));

@@ -183,6 +183,18 @@ export class Metrics {
     this.#define('cluster_epoch', 'Grows by one with every change of primary.', ['cluster'], (set) => {
       for (const { status } of this.#source.clusters()) set({ cluster: status.name }, status.epoch);
     });
+    this.#define(
+      'maintenance',
+      '1 for a node, or a cluster (no node), that nothing is recovered of.',
+      ['cluster', 'node'],
+      (set) => {
+        for (const { status } of this.#source.clusters()) {
+          if (status.maintenance !== null) set({ cluster: status.name, node: '' }, 1);
+          for (const { node, maintenance } of status.nodes)
+            if (maintenance !== null) set({ cluster: status.name, node }, 1);
+        }
+      },
+    );
     this.#define('cluster_state', '1 for the state that a cluster is in.', ['cluster', 'state'], (set) => {
       for (const { status } of this.#source.clusters()) {
         for (const state of clusterStates) {

@@ -1,19 +1,26 @@
 // The state of everything in the shape of `status --json` (design.md section 3), made from what the other parts
 // know. Pure: no part of it is kept anywhere. Keys may be added, never renamed.
-import type { ClusterView, NodeRole, NodeState, PrimaryHealth, Problem } from '../cluster/types.ts';
+import type { ClusterView, NodeRole, NodeState, NodeView, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryKind } from '../recovery/types.ts';
+import type { MaintenanceOrder } from '../store/types.ts';
+import { isoTime } from './standing.ts';
 
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
+
+export interface MaintenanceStatus {
+  until: string | null;
+}
 
 export interface NodeStatus {
   node: NodeAddress;
   role: NodeRole;
-  state: NodeState;
+  state: NodeState | 'maintenance';
   lagMs: number | null;
   gtid: string;
   detail: string;
+  maintenance: MaintenanceStatus | null;
 }
 
 export interface ClusterStatus {
@@ -24,6 +31,7 @@ export interface ClusterStatus {
   flavor: 'mysql' | 'mariadb' | null;
   durability: string;
   recovery: 'automatic' | 'observe';
+  maintenance: MaintenanceStatus | null;
   nodes: NodeStatus[];
   problems: Problem[];
 }
@@ -53,6 +61,7 @@ export interface ClusterStatusInput {
   running: RecoveryKind | null;
   /** Beyond those of the view. */
   problems: Problem[];
+  maintenance: readonly MaintenanceOrder[];
 }
 
 function stateOf(input: ClusterStatusInput, problems: Problem[]): ClusterState {
@@ -60,7 +69,24 @@ function stateOf(input: ClusterStatusInput, problems: Problem[]): ClusterState {
   if (input.running !== null && input.running !== 'rejoin') return 'recovering';
   if (input.route.primary === null || input.health.state === 'dead') return 'down';
   if (input.route.gate.state === 'closed') return 'holding';
-  return problems.length > 0 ? 'degraded' : 'healthy';
+  // A node that someone works at is nobody's news.
+  const news = problems.filter(({ node }) => !input.maintenance.some((order) => order.node === (node ?? '')));
+  return news.length > 0 ? 'degraded' : 'healthy';
+}
+
+function maintenanceOf(input: ClusterStatusInput, of: NodeAddress | null): MaintenanceStatus | null {
+  const order = input.maintenance.find(({ node }) => node === of);
+  return order === undefined ? null : { until: isoTime(order.until) };
+}
+
+function nodeStatus(input: ClusterStatusInput, view: NodeView): NodeStatus {
+  const { node, role, lagMs, gtid } = view;
+  const maintenance = maintenanceOf(input, node);
+  const state = view.state === 'ok' && maintenance !== null ? 'maintenance' : view.state;
+  const ends = maintenance?.until ?? `it is ended: evenkeel maintenance ${node} --end`;
+  const why = maintenance === null ? [] : [`in maintenance until ${ends}`];
+  const detail = [...why, view.detail].filter((part) => part !== '').join('; ');
+  return { node, role, state, lagMs, gtid, detail, maintenance };
 }
 
 export function clusterStatus(input: ClusterStatusInput): ClusterStatus {
@@ -74,7 +100,8 @@ export function clusterStatus(input: ClusterStatusInput): ClusterStatus {
     flavor: view.flavor,
     durability: config.durability,
     recovery: config.recovery,
-    nodes: view.nodes.map(({ node, role, state, lagMs, gtid, detail }) => ({ node, role, state, lagMs, gtid, detail })),
+    maintenance: maintenanceOf(input, null),
+    nodes: view.nodes.map((node) => nodeStatus(input, node)),
     problems,
   };
 }

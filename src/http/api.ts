@@ -8,16 +8,24 @@ import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 /** `holding`: clients wait. `recovering`: a switchover or failover runs. `degraded`: serves, with a problem. */
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
 
+/** Nothing is recovered by itself. */
+export interface MaintenanceStatus {
+  /** ISO 8601, UTC; null: until it is ended. */
+  until: string | null;
+}
+
 export interface NodeStatus {
   node: NodeAddress;
   role: NodeRole;
-  state: NodeState;
+  /** `maintenance` where nothing else is to be said of it. */
+  state: NodeState | 'maintenance';
   /** Null where unknown; 0 on the primary. */
   lagMs: number | null;
   /** Executed GTIDs, in the flavor's own notation. */
   gtid: string;
   /** What is wrong and what mends it; empty when `state` is ok. */
   detail: string;
+  maintenance: MaintenanceStatus | null;
 }
 
 export interface ClusterStatus {
@@ -28,6 +36,8 @@ export interface ClusterStatus {
   flavor: 'mysql' | 'mariadb' | null;
   durability: string;
   recovery: 'automatic' | 'observe';
+  /** Of the whole cluster. */
+  maintenance: MaintenanceStatus | null;
   nodes: NodeStatus[];
   problems: Problem[];
 }
@@ -53,7 +63,13 @@ export interface StatusJson {
 
 /** One entry of `GET /api/v1/events`. Ids are given by the HTTP side. */
 export interface ControlEvent {
-  type: 'cluster-changed' | 'recovery-started' | 'recovery-step' | 'recovery-ended' | 'worker-changed';
+  type:
+    | 'cluster-changed'
+    | 'recovery-started'
+    | 'recovery-step'
+    | 'recovery-ended'
+    | 'operator-order'
+    | 'worker-changed';
   /** ISO 8601, UTC. */
   at: string;
   /** Null where it concerns no cluster. */
@@ -63,7 +79,20 @@ export interface ControlEvent {
     | { kind: 'recovery-started'; recovery: Pick<RecoveryRecord, 'id' | 'kind' | 'from' | 'to' | 'reason'> }
     | { kind: 'recovery-step'; recovery: string; step: RecoveryStep }
     | { kind: 'recovery-ended'; recovery: RecoveryRecord }
+    | { kind: 'operator-order'; order: OperatorOrder }
     | { kind: 'worker'; worker: number; state: 'started' | 'listening' | 'exited'; detail: string };
+}
+
+/** What an operator ordered and what stands until it ends. */
+export interface OperatorOrder {
+  order: 'maintenance';
+  /** The node or the cluster that it is about. */
+  of: string;
+  state: 'begun' | 'ended';
+  /** A time limit ends it, too. */
+  by: 'operator' | 'time-limit';
+  /** ISO 8601, UTC; null: until it is ended. */
+  until: string | null;
 }
 
 /**
@@ -87,6 +116,8 @@ export interface ControlApi {
   switchover(cluster: string, options: { to?: NodeAddress }): Promise<RecoveryRecord>;
   /** As `switchover`. `force` promotes where durability would speak against it. */
   failover(cluster: string, options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord>;
+  /** Of one node, or of the whole cluster. Throws with an OrderErrorCode. */
+  maintenance(cluster: string, options: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder;
   /** Prometheus text exposition format 0.0.4. */
   metrics(): Promise<string>;
   /** Calls `listener` (which does not throw) with everything that happens; returns the unsubscriber. */

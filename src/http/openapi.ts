@@ -1,6 +1,7 @@
 // The OpenAPI 3.1 document, made of the list of routes and the schemas that the answers are tested against.
 import { z } from 'zod';
-import { type HttpError, ROUTES, type Route } from './routes.ts';
+import type { HttpError, Route } from './requests.ts';
+import { ROUTES } from './routes.ts';
 import { errorSchema, eventSchema } from './schemas.ts';
 
 const ERROR_TEXT: Record<HttpError['status'], string> = {

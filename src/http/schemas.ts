@@ -3,9 +3,12 @@
 import { z } from 'zod';
 import { PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
-import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, StatusJson } from './api.ts';
+import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, OperatorOrder, StatusJson } from './api.ts';
 
 const nodeAddress = z.string().describe('host:port');
+
+const until = z.string().nullable().describe('ISO 8601, UTC; null: until it is ended');
+const maintenance = z.object({ until }).nullable().describe('Nothing is recovered by itself');
 
 export const nodeSchema = z.object({
   node: nodeAddress,
@@ -26,10 +29,12 @@ export const nodeSchema = z.object({
     'identity-changed',
     'other-flavor',
     'discovering',
+    'maintenance',
   ]),
   lagMs: z.number().nullable(),
   gtid: z.string(),
   detail: z.string().describe('What is wrong and what mends it; empty when the state is ok'),
+  maintenance,
 }) satisfies z.ZodType<NodeStatus>;
 
 export const problemSchema = z.object({
@@ -56,6 +61,7 @@ export const clusterSchema = z.object({
   flavor: z.enum(['mysql', 'mariadb']).nullable(),
   durability: z.string(),
   recovery: z.enum(['automatic', 'observe']),
+  maintenance,
   nodes: z.array(nodeSchema),
   problems: z.array(problemSchema),
 }) satisfies z.ZodType<Omit<ClusterStatus, 'problems'>>;
@@ -104,7 +110,14 @@ export const readySchema = z.object({ ready: z.boolean(), reasons: z.array(z.str
 export const healthSchema = z.object({ status: z.literal('ok') });
 
 export const eventSchema = z.object({
-  type: z.enum(['cluster-changed', 'recovery-started', 'recovery-step', 'recovery-ended', 'worker-changed']),
+  type: z.enum([
+    'cluster-changed',
+    'recovery-started',
+    'recovery-step',
+    'recovery-ended',
+    'operator-order',
+    'worker-changed',
+  ]),
   at: z.string().describe('ISO 8601, UTC'),
   cluster: z.string().nullable(),
   data: z.looseObject({ kind: z.string() }),
@@ -139,4 +152,23 @@ export const switchoverBody = z.strictObject({ to });
 export const failoverBody = z.strictObject({
   to,
   force: z.boolean().optional().describe('Promote even where acknowledged writes may be lost'),
+});
+
+export const operatorOrderSchema = z.object({
+  order: z.enum(['maintenance']),
+  of: z.string().describe('The node or the cluster that it is about'),
+  state: z.enum(['begun', 'ended']),
+  by: z.enum(['operator', 'time-limit']),
+  until,
+}) satisfies z.ZodType<OperatorOrder>;
+
+const forMs = z
+  .int()
+  .min(1000)
+  .max(30 * 86_400_000);
+
+export const maintenanceBody = z.strictObject({
+  node: z.string().min(1).max(300).optional().describe('host:port; absent: the whole cluster'),
+  forMs: forMs.optional().describe('Ends by itself after this time; absent: lasts until it is ended'),
+  end: z.boolean().optional().describe('Ends it'),
 });

@@ -8,7 +8,8 @@ import type { ControlApi } from './api.ts';
 import { EventStream } from './events.ts';
 import { bearerToken, hostAllowed, isLoopbackHost, sameToken } from './guard.ts';
 import { openapiDocument } from './openapi.ts';
-import { HttpError, ROUTES, type Route, type Services } from './routes.ts';
+import { HttpError, type Route, type Services } from './requests.ts';
+import { ROUTES } from './routes.ts';
 
 export interface HttpOptions {
   /** Where to listen. Port 0: the system chooses. */

@@ -4,7 +4,7 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { RecoveryRecord } from '../recovery/types.ts';
-import type { ClusterMemory, Store } from './types.ts';
+import type { ClusterMemory, StandingOrders, Store } from './types.ts';
 
 /** The newest recoveries that are kept, per cluster; older ones are deleted. */
 export const MAX_RECOVERIES_PER_CLUSTER = 1_000;
@@ -31,6 +31,10 @@ const MIGRATIONS: readonly string[] = [
      record TEXT NOT NULL
    ) STRICT;
    CREATE INDEX recovery_by_time ON recovery (cluster, started_at, id);`,
+  `CREATE TABLE standing_orders (
+     cluster TEXT PRIMARY KEY,
+     orders TEXT NOT NULL
+   ) STRICT;`,
 ];
 
 /** Why a store cannot be opened or read. */
@@ -144,6 +148,11 @@ export function openEmbeddedStore(path: string): Store {
      ON CONFLICT (cluster) DO UPDATE SET epoch = excluded.epoch, memory = excluded.memory
      WHERE excluded.epoch >= cluster.epoch`,
   );
+  const selectOrders = db.prepare('SELECT orders FROM standing_orders WHERE cluster = ?');
+  const upsertOrders = db.prepare(
+    `INSERT INTO standing_orders (cluster, orders) VALUES (?, ?)
+     ON CONFLICT (cluster) DO UPDATE SET orders = excluded.orders`,
+  );
   const upsertRecovery = db.prepare(
     `INSERT INTO recovery (id, cluster, started_at, record) VALUES (?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
@@ -180,6 +189,13 @@ export function openEmbeddedStore(path: string): Store {
     },
     saveCluster(memory) {
       guarded(() => upsertCluster.run(memory.cluster, memory.epoch, JSON.stringify(memory)));
+    },
+    loadOrders(cluster) {
+      const row = guarded(() => selectOrders.get(cluster));
+      return row === undefined ? null : (parse(row['orders']) as StandingOrders);
+    },
+    saveOrders(orders) {
+      guarded(() => upsertOrders.run(orders.cluster, JSON.stringify(orders)));
     },
     saveRecovery(record) {
       guarded(() => {

@@ -10,9 +10,25 @@ export interface ClusterMemory {
   nodes: { node: NodeAddress; identity: string }[];
 }
 
+/** A node, or the whole cluster (`node` null), that nothing is recovered of by itself. */
+export interface MaintenanceOrder {
+  node: NodeAddress | null;
+  /** Milliseconds since 1970; `until` null: until it is ended. */
+  since: number;
+  until: number | null;
+}
+
+/** What operators ordered for a cluster, and what stands until they take it back or its time is over. */
+export interface StandingOrders {
+  cluster: string;
+  maintenance: MaintenanceOrder[];
+}
+
 export interface Store {
   loadCluster(cluster: string): ClusterMemory | null;
   saveCluster(memory: ClusterMemory): void;
+  loadOrders(cluster: string): StandingOrders | null;
+  saveOrders(orders: StandingOrders): void;
   /** Inserts, or replaces the entry with the same id (a recovery is saved at its start and at its end). */
   saveRecovery(record: RecoveryRecord): void;
   /** Newest first. */

@@ -28,6 +28,9 @@ describe('usage', () => {
     [['status', '--config', 'none.yaml'], 2],
     [['history', '--limit', '0'], 2],
     [['switchover', '--to'], 2],
+    [['maintenance'], 2],
+    [['maintenance', 'shop', '--for', '30'], 2],
+    [['maintenance', 'shop', '--for', '30m', '--end'], 2],
     [['start', '--config', 'none.yaml'], 2],
     [['start'], 2],
     [['start', 'mysql://x'], 2],
@@ -44,7 +47,7 @@ describe('usage', () => {
     });
   }
 
-  for (const verb of ['start', 'check', 'status', 'switchover', 'failover', 'history', 'demo']) {
+  for (const verb of ['start', 'check', 'status', 'switchover', 'failover', 'maintenance', 'history', 'demo']) {
     test(`evenkeel ${verb} --help shows an example`, async () => {
       const run = await evenkeel([verb, '--help'], { cwd: empty });
       assert.equal(run.status, 0);
@@ -169,6 +172,24 @@ describe('what is printed', () => {
     assert.equal(run.status, 1);
     assert.equal((JSON.parse(run.out) as typeof RECORD).outcome, 'rolled-back');
     assert.match(run.err, /rolled back: lag/);
+  });
+
+  test('maintenance is of a node or of a cluster, for a time or until it is ended', async () => {
+    await using fake = await serveFake();
+    const env = { EVENKEEL_TOKEN: TOKEN };
+    const order = (...args: string[]) => evenkeel(['maintenance', ...args, '--api', fake.base], { cwd: empty, env });
+    const node = await order('db2:3306', '--for', '30m');
+    assert.equal(node.status, 0, node.err);
+    assert.match(node.out, /^db2:3306 is in maintenance until 2030-01-01T00:00:00\.000Z/);
+    const cluster = await order('shop', '--end', '--json');
+    assert.equal((JSON.parse(cluster.out) as { of: string }).of, 'shop');
+    const unknown = await order('db9:3306');
+    assert.equal(unknown.status, 2);
+    assert.match(unknown.err, /there are: shop, db1:3306, db2:3306/);
+    assert.deepEqual(fake.control.orders, [
+      { kind: 'maintenance', cluster: 'shop', options: { node: 'db2:3306', forMs: 1_800_000 } },
+      { kind: 'maintenance', cluster: 'shop', options: { end: true } },
+    ]);
   });
 
   test('an order that is refused says why and ends with 1; an unknown cluster ends with 2', async () => {

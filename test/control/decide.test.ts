@@ -11,6 +11,7 @@ import {
   maxFailoversPerWindow,
   mendBackoffMs,
   noFailovers,
+  noMaintenance,
   notReplicatingGraceMs,
   observe,
   readOnlyGraceMs,
@@ -44,6 +45,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     follow: null,
     heldSince: null,
     quietSince: 0,
+    maintenance: noMaintenance,
     ...over,
   };
 }
@@ -58,6 +60,32 @@ function seen(...views: NodeView[][]): { stories: Stories; now: number } {
   }
   return { stories, now };
 }
+
+test('nothing is recovered of what is in maintenance, and everything else is', () => {
+  const whole = { cluster: true, nodes: new Set<string>() };
+  const only = (node: string) => ({ cluster: false, nodes: new Set([node]) });
+  const died = [lostPrimary, replica];
+  assert.equal(decide(situation(died, { health: dead })).do, 'failover');
+  assert.equal(decide(situation(died, { health: dead, maintenance: whole })).do, 'nothing');
+  assert.equal(decide(situation(died, { health: dead, maintenance: only('a:1') })).do, 'nothing');
+  assert.equal(decide(situation(died, { health: dead, maintenance: only('b:1') })).do, 'failover');
+
+  const restarted = seen([primary, replica], [lostPrimary, replica], [readOnlyPrimary, replica]);
+  const back = [readOnlyPrimary, replica];
+  assert.equal(decide(situation(back, restarted)).do, 'reinstate');
+  assert.equal(decide(situation(back, { ...restarted, maintenance: whole })).do, 'nothing');
+  assert.equal(decide(situation(back, { ...restarted, maintenance: only('a:1') })).do, 'nothing');
+
+  const writer = nodeView('b:1', 'unknown', 'second-writer');
+  const second = seen([primary, replica], [primary, nodeView('b:1', 'replica', 'unreachable')], [primary, writer]);
+  assert.equal(decide(situation([primary, writer], second)).do, 'rejoin');
+  assert.equal(decide(situation([primary, writer], { ...second, maintenance: only('b:1') })).do, 'nothing');
+  assert.equal(decide(situation([primary, writer], { ...second, maintenance: only('a:1') })).do, 'rejoin');
+
+  // What someone does meanwhile is followed: nothing is changed on a node by that.
+  const moved = { cluster: 'shop', flavor: 'mysql' as const, primary: 'b:1', nodes: back, problems: [] };
+  assert.equal(decide(situation(back, { view: moved, maintenance: whole })).do, 'follow');
+});
 
 test('a sound cluster is left alone', () => {
   assert.deepEqual(decide(situation([primary, replica])), { do: 'nothing' });

@@ -124,8 +124,8 @@ describe('who may ask', () => {
 
   test('changing needs the token, on loopback too', async () => {
     await using fake = await serveFake();
-    for (const verb of ['switchover', 'failover']) {
-      const url = `${fake.base}/api/v1/clusters/shop/${verb}`;
+    for (const { path } of ROUTES.filter(({ method }) => method === 'POST')) {
+      const url = fake.base + path.replace(':name', 'shop');
       await assertError(await fetch(url, { method: 'POST' }), 401, 'unauthorized');
       for (const authorization of ['Bearer wrong', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`]) {
         await assertError(await fetch(url, { method: 'POST', headers: { authorization } }), 403, 'forbidden');

@@ -5,6 +5,7 @@ import {
   type ControlEvent,
   createHttp,
   type HttpServer,
+  type OperatorOrder,
   type StatusJson,
 } from '../../src/http/index.ts';
 import type { RecoveryRecord } from '../../src/recovery/types.ts';
@@ -40,8 +41,17 @@ export const STATUS: StatusJson = {
       flavor: 'mysql',
       durability: 'semisync',
       recovery: 'automatic',
+      maintenance: null,
       nodes: [
-        { node: 'db1:3306', role: 'primary', state: 'ok', lagMs: 0, gtid: `${'a'.repeat(36)}:1-10`, detail: '' },
+        {
+          node: 'db1:3306',
+          role: 'primary',
+          state: 'ok',
+          lagMs: 0,
+          gtid: `${'a'.repeat(36)}:1-10`,
+          detail: '',
+          maintenance: null,
+        },
         {
           node: 'db2:3306',
           role: 'replica',
@@ -49,6 +59,7 @@ export const STATUS: StatusJson = {
           lagMs: null,
           gtid: '',
           detail: 'bad \u001b[31m row',
+          maintenance: null,
         },
       ],
       problems: [{ code: 'node-problem', node: 'db2:3306', text: 'db2:3306 is broken' }],
@@ -73,6 +84,8 @@ export interface FakeControl extends ControlApi {
   orders: { kind: string; cluster: string; options: object }[];
   /** Replaces what an order comes to. */
   onOrder: () => Promise<RecoveryRecord>;
+  /** Replaces what an order that stands answers. */
+  onStanding: (about: Pick<OperatorOrder, 'order' | 'of'>) => OperatorOrder;
   isReady: boolean;
 }
 
@@ -85,6 +98,7 @@ export function fakeControl(): FakeControl {
   const fake: FakeControl = {
     orders: [],
     onOrder: () => Promise.resolve(RECORD),
+    onStanding: (about) => ({ ...about, state: 'begun', by: 'operator', until: '2030-01-01T00:00:00.000Z' }),
     isReady: true,
     emit: (event) => listeners.forEach((listener) => listener(event)),
     status: () => STATUS,
@@ -94,6 +108,10 @@ export function fakeControl(): FakeControl {
     recovery: (id) => (id === RECORD.id ? RECORD : null),
     switchover: order('switchover'),
     failover: order('failover'),
+    maintenance: (cluster, options) => {
+      fake.orders.push({ kind: 'maintenance', cluster, options });
+      return fake.onStanding({ order: 'maintenance', of: options.node ?? cluster });
+    },
     metrics: () => Promise.resolve('evenkeel_up 1\n'),
     subscribe: (listener) => {
       listeners.add(listener);

@@ -1,0 +1,84 @@
+// What operators ordered for one cluster, and what stands until they take it back or its time is over. Saved before
+// it counts, so that a restart of the control process changes nothing of it. Times are of the wall clock.
+import type { NodeAddress } from '../messages/index.ts';
+import type { MaintenanceOrder, StandingOrders, Store } from '../store/types.ts';
+import type { Maintenance } from './decide.ts';
+
+/** An order as it is told: in events, and to who gave it. */
+export interface OperatorOrder {
+  order: 'maintenance';
+  /** The node or the cluster that it is about. */
+  of: string;
+  state: 'begun' | 'ended';
+  by: 'operator' | 'time-limit';
+  /** ISO 8601, UTC; null: until it is ended. */
+  until: string | null;
+}
+
+/** As people and JSON read it; null stays null. */
+export function isoTime(wallMs: number | null): string | null {
+  return wallMs === null ? null : new Date(wallMs).toISOString();
+}
+
+export interface StandingOptions {
+  cluster: string;
+  store: Store;
+  wallMs: () => number;
+}
+
+const empty = { maintenance: [] };
+
+export class Standing {
+  readonly #options: StandingOptions;
+  #orders: StandingOrders;
+
+  constructor(options: StandingOptions) {
+    this.#options = options;
+    this.#orders = { ...empty, ...options.store.loadOrders(options.cluster), cluster: options.cluster };
+  }
+
+  /** Begins maintenance of a node, or of the whole cluster (null), for `forMs` or until it is ended. */
+  maintain(node: NodeAddress | null, forMs: number | null): MaintenanceOrder {
+    const since = this.#options.wallMs();
+    const order = { node, since, until: forMs === null ? null : since + forMs };
+    this.#save({ maintenance: [...this.#orders.maintenance.filter((each) => each.node !== node), order] });
+    return order;
+  }
+
+  /** False where there was none. */
+  endMaintenance(node: NodeAddress | null): boolean {
+    const left = this.#orders.maintenance.filter((each) => each.node !== node);
+    if (left.length === this.#orders.maintenance.length) return false;
+    this.#save({ maintenance: left });
+    return true;
+  }
+
+  /** What is under maintenance now, as it was ordered. */
+  get maintenanceOrders(): readonly MaintenanceOrder[] {
+    const now = this.#options.wallMs();
+    return this.#orders.maintenance.filter(({ until }) => until === null || until > now);
+  }
+
+  /** The same, as those who decide want it. */
+  get maintenance(): Maintenance {
+    const orders = this.maintenanceOrders;
+    return {
+      cluster: orders.some(({ node }) => node === null),
+      nodes: new Set(orders.flatMap(({ node }) => (node === null ? [] : [node]))),
+    };
+  }
+
+  /** Forgets and returns what has come to its end by itself. */
+  expire(): MaintenanceOrder[] {
+    const now = this.#options.wallMs();
+    const over = this.#orders.maintenance.filter(({ until }) => until !== null && until <= now);
+    if (over.length > 0) this.#save({ maintenance: this.#orders.maintenance.filter((each) => !over.includes(each)) });
+    return over;
+  }
+
+  #save(change: Partial<StandingOrders>): void {
+    const orders = { ...this.#orders, ...change };
+    this.#options.store.saveOrders(orders);
+    this.#orders = orders;
+  }
+}
