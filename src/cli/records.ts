@@ -26,6 +26,7 @@ export function summaryLines(record: RecoveryRecord): string[] {
   const way = `${record.from ?? 'none'} -> ${record.to ?? 'none'}`;
   return [
     `${record.kind} of ${record.cluster} ${record.outcome}: ${way}, epoch ${record.epoch}, ${showMs(record.durationMs)} (id ${record.id})`,
+    ...(record.analysis === undefined ? [] : [`  analysis: ${record.analysis}`]),
     `  reason: ${printable(record.reason)}`,
     `  clients: longest stall ${showMs(record.longestStallMs)}, ${errorsText(record.clientErrors)}`,
   ];

@@ -175,7 +175,12 @@ function judge(state: DetectorState, settings: DetectorSettings, now: number): P
   const leaving = doubt.saidGoodbye && doubt.refusedSince !== null && now - doubt.refusedSince >= GOODBYE_MS;
   if (leaving) return { state: 'dead', since, reason: 'it shuts down, and refuses new connections' };
   if (stillHeardBy.length > 0) {
-    return { state: 'suspect', since, reason: `${found}, but ${stillHeardBy.join(', ')} still hears it` };
+    return {
+      state: 'suspect',
+      since,
+      reason: `${found}, but ${stillHeardBy.join(', ')} still hears it`,
+      heardBy: stillHeardBy,
+    };
   }
   const asked = [...state.witnesses.values()].filter((witness) => witness.receiver !== null).length;
   return {

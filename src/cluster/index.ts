@@ -1,5 +1,6 @@
 // The door of src/cluster: what a cluster is, who its primary is, whether that lives, and the hands on its nodes.
 
+export { ANALYSIS_NAMES, ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
 export * from './gtid.ts';
 export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOptions, monitorClock } from './monitor.ts';
 export * from './types.ts';

@@ -1,6 +1,7 @@
 // The vocabulary of the control plane: what is observed of a node, what is concluded about a cluster.
 // Facts are what a node said; a view is what we make of all nodes' facts together.
 import type { Flavor, NodeAddress } from '../messages/index.ts';
+import type { AnalysisName } from './analyses.ts';
 
 /** One replication channel of a replica, in the words of both flavors' SHOW REPLICA STATUS. */
 export interface ReplicationFacts {
@@ -127,16 +128,7 @@ export interface NodeView {
 
 /** What is wrong with a cluster, for `status`, events and metrics. */
 export interface Problem {
-  code:
-    | 'no-primary'
-    | 'two-writers'
-    | 'primary-unreachable'
-    | 'primary-suspect'
-    | 'primary-read-only'
-    | 'node-problem'
-    | 'semisync-degraded'
-    | 'recovery-refused'
-    | 'mixed-flavors';
+  code: AnalysisName;
   node?: NodeAddress;
   text: string;
 }
@@ -153,7 +145,12 @@ export interface ClusterView {
 export type PrimaryHealth =
   | { state: 'alive' }
   /** Something speaks against it: hold, look again. */
-  | { state: 'suspect'; since: number; reason: string }
+  | {
+      state: 'suspect';
+      since: number;
+      reason: string /** We do not reach it, but these replicas hear it. */;
+      heardBy?: NodeAddress[];
+    }
   /** Enough and consistent evidence: recover. */
   | { state: 'dead'; since: number; reason: string };
 

@@ -1,6 +1,7 @@
 // The view: what all observations together say about a cluster, in roles, states and problems, each with a
 // sentence for the person who has to mend it. Pure; whatever must be remembered between views comes in.
 import type { Flavor, NodeAddress } from '../messages/index.ts';
+import { ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
 import { gtidCount, gtidSubtract } from './gtid.ts';
 import { choosePrimary, type PrimaryChoice } from './primary.ts';
 import type {
@@ -249,15 +250,22 @@ function primaryProblems(context: Context, choice: PrimaryChoice): Problem[] {
   const { primary, primaryObservation, input } = context;
   if (primary === null) return [{ code: 'no-primary', text: noPrimaryText(choice) }];
   if (input.health.state === 'dead') {
-    return [{ code: 'primary-unreachable', node: primary, text: `the primary is dead: ${input.health.reason}` }];
+    return [{ code: 'primary-dead', node: primary, text: `the primary is dead: ${input.health.reason}` }];
   }
   if (input.health.state === 'suspect') {
-    return [{ code: 'primary-suspect', node: primary, text: `the primary is in doubt: ${input.health.reason}` }];
+    const code = input.health.heardBy === undefined ? 'primary-suspect' : 'primary-out-of-our-reach';
+    return [{ code, node: primary, text: `the primary is in doubt: ${input.health.reason}` }];
   }
   const readOnly = primaryObservation?.reach.state === 'up' && primaryObservation.facts?.readOnly === true;
   return readOnly
     ? [{ code: 'primary-read-only', node: primary, text: 'the primary is read-only: it takes no writes' }]
     : [];
+}
+
+/** What is not told of the primary already (see primaryProblems). */
+function primaryAnalysis(state: NodeState): AnalysisName | null {
+  if (state === 'identity-changed') return 'primary-replaced';
+  return state === 'denied' ? 'primary-denied' : null;
 }
 
 function problemsOf(context: Context, nodes: readonly NodeView[], choice: PrimaryChoice): Problem[] {
@@ -277,8 +285,8 @@ function problemsOf(context: Context, nodes: readonly NodeView[], choice: Primar
     problems.push({ code: 'mixed-flavors', text: 'MySQL and MariaDB are mixed in this cluster' });
   }
   for (const { node, role, state, detail } of nodes) {
-    if (role === 'primary' || state === 'ok' || state === 'discovering' || state === 'second-writer') continue;
-    problems.push({ code: 'node-problem', node, text: `${node} ${state}: ${detail}` });
+    const code = role === 'primary' ? primaryAnalysis(state) : ANALYSIS_OF_STATE[state];
+    if (code !== null) problems.push({ code, node, text: `${node} ${state}: ${detail}` });
   }
   return [...problems, ...semiSyncProblem(context)];
 }

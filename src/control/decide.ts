@@ -1,6 +1,7 @@
 // What to do about what is seen: a pure function from the view, the detector's word and the stories of the nodes to
 // one action. It is deliberately slow to touch what an operator may have done on purpose (a read-only primary,
 // a stopped replica), and fast where a crash is the only explanation: a node whose process started anew.
+import { ANALYSIS_OF_STATE, type AnalysisName } from '../cluster/index.ts';
 import type { ClusterView, NodeState, NodeView, PrimaryHealth } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 
@@ -71,10 +72,10 @@ export type Action =
   | { do: 'nothing' }
   /** The first primary of a cluster that nobody remembers. */
   | { do: 'begin'; primary: NodeAddress }
-  | { do: 'follow'; primary: NodeAddress; reason: string }
-  | { do: 'failover'; reason: string }
-  | { do: 'reinstate'; node: NodeAddress; reason: string }
-  | { do: 'rejoin'; node: NodeAddress; reason: string }
+  | { do: 'follow'; analysis: AnalysisName; primary: NodeAddress; reason: string }
+  | { do: 'failover'; analysis: AnalysisName; reason: string }
+  | { do: 'reinstate'; analysis: AnalysisName; node: NodeAddress; reason: string }
+  | { do: 'rejoin'; analysis: AnalysisName; node: NodeAddress; reason: string }
   /** A recovery ended badly and left its hold; the primary proved fit since. */
   | { do: 'release' };
 
@@ -200,17 +201,22 @@ export function decide(situation: Situation): Action {
       observation.reach.state === 'up' &&
       (observation.factsAt ?? 0) < quietSince;
     if (view.nodes.some(stale)) return { do: 'nothing' };
-    return { do: 'follow', primary: view.primary, reason: 'someone else made it the primary' };
+    return {
+      do: 'follow',
+      analysis: 'primary-moved',
+      primary: view.primary,
+      reason: 'someone else made it the primary',
+    };
   }
   if (health.state === 'dead') {
     return mayFailOver(situation) && !inMaintenance(situation, primary)
-      ? { do: 'failover', reason: health.reason }
+      ? { do: 'failover', analysis: 'primary-dead', reason: health.reason }
       : { do: 'nothing' };
   }
   const primaryView = view.nodes.find((node) => node.node === primary);
   if (primaryView && !inMaintenance(situation, primary)) {
     const reason = reinstateReason(situation, primaryView);
-    if (reason !== null) return { do: 'reinstate', node: primary, reason };
+    if (reason !== null) return { do: 'reinstate', analysis: 'primary-read-only', node: primary, reason };
   }
   // A node joins a primary that is there.
   if (health.state !== 'alive' || primaryView === undefined || !isWritable(primaryView)) return { do: 'nothing' };
@@ -222,7 +228,9 @@ export function decide(situation: Situation): Action {
   for (const node of writersFirst) {
     if (node.node === primary || inMaintenance(situation, node.node)) continue;
     const reason = rejoinReason(situation, node);
-    if (reason !== null) return { do: 'rejoin', node: node.node, reason };
+    if (reason === null) continue;
+    const analysis = isWritable(node) ? 'two-writers' : (ANALYSIS_OF_STATE[node.state] ?? 'replica-wrong-source');
+    return { do: 'rejoin', analysis, node: node.node, reason };
   }
   return { do: 'nothing' };
 }

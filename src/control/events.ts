@@ -20,7 +20,10 @@ export interface ControlEvent {
   cluster: string | null;
   data:
     | { kind: 'cluster'; status: ClusterStatus }
-    | { kind: 'recovery-started'; recovery: Pick<RecoveryRecord, 'id' | 'kind' | 'from' | 'to' | 'reason'> }
+    | {
+        kind: 'recovery-started';
+        recovery: Pick<RecoveryRecord, 'id' | 'kind' | 'from' | 'to' | 'reason' | 'analysis'>;
+      }
     | { kind: 'recovery-step'; recovery: string; step: RecoveryStep }
     | { kind: 'recovery-ended'; recovery: RecoveryRecord }
     | { kind: 'operator-order'; order: OperatorOrder }
@@ -48,10 +51,10 @@ export class Events {
   }
 
   recoveryStarted(record: RecoveryRecord): void {
-    const { id, kind, from, to, reason } = record;
+    const { analysis, id, kind, from, to, reason } = record;
     this.#tell('recovery-started', record.cluster, {
       kind: 'recovery-started',
-      recovery: { id, kind, from, to, reason },
+      recovery: { id, kind, from, to, reason, ...(analysis === undefined ? {} : { analysis }) },
     });
   }
 

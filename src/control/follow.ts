@@ -33,6 +33,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     to: options.to,
     epoch: options.epoch,
     outcome: 'failed',
+    ...(context.analysis === undefined ? {} : { analysis: context.analysis }),
     reason: options.reason,
     startedAt: wall.toISOString(),
     durationMs: 0,

@@ -1,6 +1,7 @@
 // Carries out what `decide` says, for one cluster: one recovery at a time, each at most as often as its story allows.
 // Between two recoveries it looks again; nothing is remembered here that a restart of this process would miss,
 // except how often something was tried.
+import type { AnalysisName } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import type {
@@ -217,20 +218,20 @@ export class Incidents {
           mayFence: automatic && !this.#options.maintenance().cluster,
         };
         this.#countFollow(action.primary);
-        this.#start('follow', (context) => runFollow(context, options));
+        this.#start('follow', action.analysis, (context) => runFollow(context, options));
         return;
       }
       case 'failover':
         if (!automatic) return this.#wouldHave(action);
         this.#countFailover();
-        this.#start('failover', (context) =>
+        this.#start('failover', action.analysis, (context) =>
           recoveries.failover(context, { reason: action.reason, startedAtMs: this.#startedAtMs }),
         );
         return;
       case 'reinstate':
         if (!automatic) return this.#wouldHave(action);
         if (!this.#mayMend(action.node)) return;
-        this.#start('reinstate', (context) =>
+        this.#start('reinstate', action.analysis, (context) =>
           recoveries.reinstate(context, {
             lastKnown: this.#lastKnown(action.node),
             startedAtMs: this.#startedAtMs,
@@ -240,7 +241,7 @@ export class Incidents {
       case 'rejoin':
         if (!automatic) return this.#wouldHave(action);
         if (!this.#mayMend(action.node)) return;
-        this.#start('rejoin', (context) => recoveries.rejoin(context, action.node));
+        this.#start('rejoin', action.analysis, (context) => recoveries.rejoin(context, action.node));
         return;
       case 'release':
         this.#options.log.info({ cluster: routing.cluster }, 'the primary is fit again: the hold of a recovery ends');
@@ -286,8 +287,12 @@ export class Incidents {
     return this.#lastWritable?.node === node ? this.#lastWritable.facts : null;
   }
 
-  #start(kind: Running['kind'], work: (context: RecoveryContext) => Promise<RecoveryRecord>): void {
-    this.#run(kind, work).catch((error: unknown) => {
+  #start(
+    kind: Running['kind'],
+    analysis: AnalysisName,
+    work: (context: RecoveryContext) => Promise<RecoveryRecord>,
+  ): void {
+    this.#run(kind, (context) => work({ ...context, analysis })).catch((error: unknown) => {
       this.#options.log.error({ cluster: this.#options.routing.cluster, kind, error: errorText(error) }, 'not begun');
     });
   }
@@ -354,7 +359,7 @@ export class Incidents {
     const text = `recovery is set to observe; it would have done: ${action.do}${node === null ? '' : ` of ${node}`}`;
     const key = node ?? 'failover';
     if (this.#refusals.get(key)?.text === text) return;
-    this.#refusals.set(key, { code: 'recovery-refused', ...(node === null ? {} : { node }), text });
+    this.#refusals.set(key, { code: 'recovery-observed', ...(node === null ? {} : { node }), text });
     this.#options.log.warn({ cluster: this.#options.routing.cluster, action: action.do, reason: action.reason }, text);
     this.#options.onChanged();
   }

@@ -1,6 +1,7 @@
 // Everything in Prometheus' text format. Values are taken from their owners when they are asked for; only what
 // exists nowhere else (counts of recoveries and their histograms) is kept here.
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import { ANALYSIS_NAMES } from '../cluster/index.ts';
 import type { ClusterView } from '../cluster/types.ts';
 import { CLOSE_REASONS, PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
@@ -180,6 +181,18 @@ export class Metrics {
         }
       }
     });
+    this.#define(
+      'problems',
+      'Problems by analysis (docs/analyses.md); every one is there.',
+      ['cluster', 'code'],
+      (set) => {
+        for (const { status } of this.#source.clusters()) {
+          for (const code of ANALYSIS_NAMES) {
+            set({ cluster: status.name, code }, status.problems.filter((problem) => problem.code === code).length);
+          }
+        }
+      },
+    );
     this.#define('cluster_epoch', 'Grows by one with every change of primary.', ['cluster'], (set) => {
       for (const { status } of this.#source.clusters()) set({ cluster: status.name }, status.epoch);
     });

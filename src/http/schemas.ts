@@ -1,6 +1,7 @@
 // The JSON of the API as schemas: request bodies are checked with them, the OpenAPI document is made of them, and
 // the tests hold the answers against them. `satisfies` lets the compiler compare each with its type.
 import { z } from 'zod';
+import { ANALYSIS_NAMES } from '../cluster/index.ts';
 import { PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, OperatorOrder, StatusJson } from './api.ts';
@@ -38,17 +39,7 @@ export const nodeSchema = z.object({
 }) satisfies z.ZodType<NodeStatus>;
 
 export const problemSchema = z.object({
-  code: z.enum([
-    'no-primary',
-    'two-writers',
-    'primary-unreachable',
-    'primary-suspect',
-    'primary-read-only',
-    'node-problem',
-    'semisync-degraded',
-    'recovery-refused',
-    'mixed-flavors',
-  ]),
+  code: z.enum(ANALYSIS_NAMES).describe('One of docs/analyses.md'),
   node: nodeAddress.optional(),
   text: z.string(),
 });
@@ -98,6 +89,7 @@ export const recoverySchema = z.object({
   to: nodeAddress.nullable(),
   epoch: z.int().nonnegative(),
   outcome: z.enum(['done', 'failed', 'rolled-back']),
+  analysis: z.enum(ANALYSIS_NAMES).optional().describe('What it was begun for; absent where an operator ordered it'),
   reason: z.string(),
   startedAt: z.string().describe('ISO 8601, UTC'),
   durationMs: z.number(),

@@ -85,6 +85,7 @@ export class Journal {
       to,
       epoch: this.epochInStore(),
       outcome: 'failed',
+      ...(ctx.analysis === undefined ? {} : { analysis: ctx.analysis }),
       reason: UNFINISHED,
       startedAt: new Date(ctx.clock.wallMs()).toISOString(),
       durationMs: 0,

@@ -1,5 +1,6 @@
 // What a recovery is: its plan as data, its record, and the hands it needs (ports). The recovery code
 // decides and orders; nodes are touched only through `NodeControl`, clients only through `ClientGate`.
+import type { AnalysisName } from '../cluster/index.ts';
 import type { ClusterView, NodeControl } from '../cluster/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import type { Impact, NodeAddress } from '../messages/index.ts';
@@ -28,6 +29,8 @@ export interface RecoveryRecord {
   to: NodeAddress | null;
   epoch: number;
   outcome: RecoveryOutcome;
+  /** What it was begun for; absent where an operator ordered it. */
+  analysis?: AnalysisName | undefined;
   reason: string;
   /** ISO 8601, UTC. */
   startedAt: string;
@@ -78,6 +81,8 @@ export interface RecoveryContext {
   clock: RecoveryClock;
   config: ClusterConfig;
   log: RecoveryLog;
+  /** What it is begun for; absent where an operator ordered it. */
+  analysis?: AnalysisName | undefined;
   /** Called when the recovery has begun (`step` null) and after each step. Must not throw. */
   onProgress?: (record: RecoveryRecord, step: RecoveryStep | null) => void;
   /** In [0, 1), for the end of the id. */

@@ -123,7 +123,7 @@ describe('what is printed', () => {
     assert.equal(run.status, 0);
     assert.match(run.out, /cluster shop: degraded, mysql, epoch 3, primary db1:3306/);
     assert.match(run.out, /db2:3306 +replica +replication-broken +\? /);
-    assert.match(run.out, /problem node-problem: db2:3306 is broken/);
+    assert.match(run.out, /problem replica-broken: db2:3306 is broken/);
     assert.match(
       run.out,
       /writer +shop +127\.0\.0\.1:6446 +primary +7 +1\n {2}pinned: 3 temporary-table, 1 transaction\n/,

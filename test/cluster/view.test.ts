@@ -258,5 +258,5 @@ test('the known primary that turned read-only, is in doubt or is dead is said to
   const suspect = view([node(1, writable)], { ...known, health: { state: 'suspect', since: 1, reason: 'why' } });
   assert.deepEqual(codes(suspect), ['primary-suspect']);
   const dead = view([node(1, { reach: refused })], { ...known, health: { state: 'dead', since: 1, reason: 'why' } });
-  assert.deepEqual(codes(dead), ['primary-unreachable']);
+  assert.deepEqual(codes(dead), ['primary-dead']);
 });

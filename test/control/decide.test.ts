@@ -107,7 +107,11 @@ test('a change of primary by someone else is followed, before anything else is t
 });
 
 test('a dead primary is failed over; a suspected one is not', () => {
-  assert.deepEqual(decide(situation([lostPrimary, replica], { health: dead })), { do: 'failover', reason: 'refused' });
+  assert.deepEqual(decide(situation([lostPrimary, replica], { health: dead })), {
+    do: 'failover',
+    analysis: 'primary-dead',
+    reason: 'refused',
+  });
   const suspect: PrimaryHealth = { state: 'suspect', since: 0, reason: 'silent' };
   assert.deepEqual(decide(situation([lostPrimary, replica], { health: suspect })), { do: 'nothing' });
 });

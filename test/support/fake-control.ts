@@ -62,7 +62,7 @@ export const STATUS: StatusJson = {
           maintenance: null,
         },
       ],
-      problems: [{ code: 'node-problem', node: 'db2:3306', text: 'db2:3306 is broken' }],
+      problems: [{ code: 'replica-broken', node: 'db2:3306', text: 'db2:3306 is broken' }],
     },
   ],
   endpoints: [
