@@ -7,6 +7,8 @@ import { failoverCommand } from './failover.ts';
 import { CommandFailure, UsageError } from './failure.ts';
 import { historyCommand } from './history.ts';
 import { maintenanceCommand } from './maintenance.ts';
+import { pauseCommand } from './pause.ts';
+import { resumeCommand } from './resume.ts';
 import { startCommand } from './start.ts';
 import { statusCommand } from './status.ts';
 import { switchoverCommand } from './switchover.ts';
@@ -35,6 +37,8 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(statusCommand());
   program.addCommand(switchoverCommand());
   program.addCommand(failoverCommand());
+  program.addCommand(pauseCommand());
+  program.addCommand(resumeCommand());
   program.addCommand(maintenanceCommand());
   program.addCommand(historyCommand());
   program.addCommand(await sandbox(argv));

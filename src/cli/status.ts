@@ -59,6 +59,8 @@ export function printStatus(status: StatusJson, output: Output): void {
     output.out(line);
     const pinned = pinnedText(status.endpoints[index]?.pinned ?? {});
     if (pinned !== null) output.out(`  pinned: ${pinned}`);
+    const paused = status.endpoints[index]?.paused ?? null;
+    if (paused !== null) output.out(`  paused until ${paused.until}`);
   }
 }
 

@@ -13,6 +13,8 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'listening',
   'failed',
   'routes-applied',
+  'pauses-applied',
+  'quiesced',
   'drained',
   'evidence',
   'refresh-accounts',

@@ -2,7 +2,7 @@
 // of what is known comes through `#changed`, which does the same things in the same order each time.
 import type { ClusterView } from '../cluster/types.ts';
 import type { ClusterConfig, Config } from '../config/types.ts';
-import type { Account, FromWorker, NodeAddress, ToWorker } from '../messages/index.ts';
+import type { Account, FromWorker, NodeAddress, QuiesceTarget, ToWorker } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { AccountFeed } from './accounts.ts';
@@ -12,7 +12,7 @@ import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { Reviews } from './reviews.ts';
 import { suspectGraceMs } from './routes.ts';
 import { ClusterRouting, type RouteTable } from './routing.ts';
-import { isoTime, type OperatorOrder, Standing } from './standing.ts';
+import { isoTime, type OperatorOrder, type PauseReport, Standing } from './standing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
 /** Stories have time limits, which no change announces. */
@@ -28,6 +28,8 @@ export interface ClusterControlOptions {
   fleet: GateFleet & {
     setAccounts(cluster: string, accounts: Account[]): void;
     confirmAccounts(cluster: string): void;
+    applyPauses(): Promise<boolean>;
+    quiesce(of: QuiesceTarget, waitMs: number): Promise<number>;
   };
   recoveries: Recoveries;
   clock: Clock;
@@ -206,10 +208,44 @@ export class ClusterControl {
   }
 
   #expireOrders(): void {
-    for (const { node, until } of this.#standing.expire()) {
-      const of = node ?? this.name;
-      this.#orderChanged({ order: 'maintenance', of, state: 'ended', by: 'time-limit', until: isoTime(until) });
+    for (const order of this.#standing.expire()) this.#orderChanged(order);
+  }
+
+  /** What is paused now, and until when. */
+  get pauses(): readonly { endpoint: string; until: number }[] {
+    return this.#standing.pauses;
+  }
+
+  /**
+   * Holds an endpoint's statements in every worker, for `forMs` at most; then waits for what is in progress there, for
+   * `waitMs` at most. Rejects with an OrderError where a worker did not follow; nothing is paused then.
+   */
+  async pause(endpoint: string, forMs: number, waitMs: number): Promise<PauseReport> {
+    const { fleet } = this.#options;
+    const { until } = this.#standing.pause(endpoint, forMs);
+    if (!(await fleet.applyPauses())) {
+      this.#standing.resume(endpoint);
+      await fleet.applyPauses();
+      throw new OrderError(
+        'refused',
+        'a worker did not say that it holds: nothing is paused; look at the log, try again',
+      );
     }
+    const order = this.#orderChanged({
+      order: 'pause',
+      of: endpoint,
+      state: 'begun',
+      by: 'operator',
+      until: isoTime(until),
+    });
+    return { ...order, inProgress: await fleet.quiesce({ endpoint }, Math.min(waitMs, forMs)) };
+  }
+
+  /** Rejects with an OrderError where it is not paused. A worker that does not hear of it resumes when the time is over. */
+  async resume(endpoint: string): Promise<OperatorOrder> {
+    if (!this.#standing.resume(endpoint)) throw new OrderError('refused', `${endpoint} is not paused`);
+    await this.#options.fleet.applyPauses();
+    return this.#orderChanged({ order: 'pause', of: endpoint, state: 'ended', by: 'operator', until: null });
   }
 
   #fit(node: NodeAddress, since: number): boolean {

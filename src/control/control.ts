@@ -17,7 +17,7 @@ import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { chooseSocketPath, lockStateDir, prepareStateDir } from './processes.ts';
 import { RouteTable } from './routing.ts';
 import { gatewaySettings, settingsHash } from './settings.ts';
-import type { OperatorOrder } from './standing.ts';
+import type { OperatorOrder, PauseReport } from './standing.ts';
 import { endpointStatus, notReadyReason, type StatusJson } from './status.ts';
 import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 
@@ -115,7 +115,12 @@ export class ControlProcess {
     this.#settleMs = timeouts?.settleMs ?? settleMs;
     this.#events = new Events(log, () => new Date(clock.wallMs()));
     // Milliseconds since 1970: above what an earlier run published, which made far less than one a millisecond.
-    this.#fleet = new Fleet({ log, applyTimeoutMs: timeouts?.applyMs ?? applyMs, firstVersion: clock.wallMs() });
+    this.#fleet = new Fleet({
+      log,
+      applyTimeoutMs: timeouts?.applyMs ?? applyMs,
+      firstVersion: clock.wallMs(),
+      pauses: () => this.#pauses(),
+    });
     this.#table = new RouteTable(this.#fleet, clock);
     this.#supervisor = new Supervisor({
       stateDir: config.stateDir,
@@ -138,6 +143,7 @@ export class ControlProcess {
       totals: () => this.#counters.totals(),
       clusters: () => [...this.#clusters.values()].map((each) => ({ status: each.status(), view: each.view() })),
       workersUp: () => this.#supervisor.up(),
+      paused: () => this.#config.endpoints.map((each) => [each.name, this.#pausedUntil(each) !== null]),
       workerRestarts: () => this.#supervisor.restarts,
     });
   }
@@ -167,7 +173,9 @@ export class ControlProcess {
     const counted = this.#counters.totals().endpoints;
     return {
       clusters: [...this.#clusters.values()].map((cluster) => cluster.status()),
-      endpoints: this.#config.endpoints.map((settings) => endpointStatus(settings, counted)),
+      endpoints: this.#config.endpoints.map((settings) =>
+        endpointStatus(settings, counted, this.#pausedUntil(settings)),
+      ),
     };
   }
 
@@ -178,7 +186,8 @@ export class ControlProcess {
     for (const endpoint of this.#config.endpoints) {
       const cluster = this.#clusters.get(endpoint.cluster);
       const reason = notReadyReason(endpoint, cluster && this.#table.routeOf(cluster.routing));
-      if (reason !== null) reasons.push(reason);
+      if (this.#pausedUntil(endpoint) !== null) reasons.push(`endpoint ${endpoint.name}: paused by an operator`);
+      else if (reason !== null) reasons.push(reason);
     }
     return { ready: reasons.length === 0, reasons };
   }
@@ -201,6 +210,22 @@ export class ControlProcess {
 
   maintenance(cluster: string, options: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder {
     return this.#cluster(cluster).maintenance(options);
+  }
+
+  async pause(endpoint: string, { forMs, waitMs = 0 }: { forMs: number; waitMs?: number }): Promise<PauseReport> {
+    const { name, cluster } = this.#endpoint(endpoint);
+    // What arrives when the pause begins waits for all of it, and must not be refused for that.
+    const longestMs = Math.floor(0.9 * this.#config.hold.timeoutMs);
+    if (forMs > longestMs) {
+      const text = `statements are refused after hold.timeout (${this.#config.hold.timeoutMs} ms): pause for at most ${longestMs} ms, or raise it`;
+      throw new OrderError('refused', text);
+    }
+    return this.#cluster(cluster).pause(name, forMs, waitMs);
+  }
+
+  async resume(endpoint: string): Promise<OperatorOrder> {
+    const { name, cluster } = this.#endpoint(endpoint);
+    return this.#cluster(cluster).resume(name);
   }
 
   metrics(): Promise<string> {
@@ -254,6 +279,24 @@ export class ControlProcess {
     return cluster;
   }
 
+  #endpoint(name: string): Config['endpoints'][number] {
+    const endpoint = this.#config.endpoints.find((each) => each.name === name);
+    if (endpoint) return endpoint;
+    const known = this.#config.endpoints.map((each) => each.name).join(', ');
+    throw new OrderError('unknown-endpoint', `there is no endpoint ${name}; there are: ${known}`);
+  }
+
+  #pauses(): { endpoint: string; leftMs: number }[] {
+    const now = this.#clock.wallMs();
+    return [...this.#clusters.values()].flatMap(({ pauses }) =>
+      pauses.map(({ endpoint, until }) => ({ endpoint, leftMs: until - now })),
+    );
+  }
+
+  #pausedUntil({ name, cluster }: Config['endpoints'][number]): number | null {
+    return this.#clusters.get(cluster)?.pauses.find(({ endpoint }) => endpoint === name)?.until ?? null;
+  }
+
   #workerLeft(member: Member): void {
     this.#fleet.left(member);
     this.#counters.ended(member);
@@ -283,6 +326,8 @@ export class ControlProcess {
         this.#counters.update(member, message.counters);
         return;
       case 'routes-applied':
+      case 'pauses-applied':
+      case 'quiesced':
       case 'drained':
       case 'impact':
         this.#fleet.message(member, message);

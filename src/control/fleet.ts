@@ -1,7 +1,7 @@
 // All workers as one: publishes routing tables, asks questions and waits until every worker has answered. A
 // worker that does not answer what must be answered is killed: one that cannot be told that a route is closed must
 // not go on sending. What is awaited here is what a switchover relies on, so an answer is never assumed.
-import type { Account, ClusterRoute, FromWorker, ToWorker } from '../messages/index.ts';
+import type { Account, ClusterRoute, FromWorker, QuiesceTarget, ToWorker } from '../messages/index.ts';
 import type { Log } from './ports.ts';
 
 /** One worker process that has said hello. */
@@ -31,6 +31,8 @@ export interface FleetOptions {
   applyTimeoutMs: number;
   /** Table versions start here; above those of an earlier run, for the workers that outlived it. */
   firstVersion: number;
+  /** What is paused now. */
+  pauses: () => { endpoint: string; leftMs: number }[];
 }
 
 export class Fleet {
@@ -55,6 +57,7 @@ export class Fleet {
   joined(member: Member): void {
     this.#members.add(member);
     for (const [cluster, accounts] of this.#accounts) member.send({ type: 'accounts', cluster, accounts });
+    member.send({ type: 'pauses', version: this.#nextId++, pauses: this.#options.pauses() });
     if (this.#table) member.send({ type: 'routes', version: this.#version, clusters: this.#table });
   }
 
@@ -117,6 +120,24 @@ export class Fleet {
       'did not drain in time',
     );
     return replies.reduce((sum, reply) => sum + (reply.type === 'drained' ? reply.endedTransactions : 0), 0);
+  }
+
+  /** Tells every worker what is paused now. False where one did not answer in time. */
+  async applyPauses(): Promise<boolean> {
+    const version = this.#nextId++;
+    this.broadcast({ type: 'pauses', version, pauses: this.#options.pauses() });
+    const applied = (message: FromWorker) => message.type === 'pauses-applied' && message.version === version;
+    const replies = await this.#wait(applied, this.#options.applyTimeoutMs, null);
+    return replies.length >= this.#members.size;
+  }
+
+  /** Resolves when nothing more is in progress there, or after `waitMs`: with how much still is. */
+  async quiesce(of: QuiesceTarget, waitMs: number): Promise<number> {
+    const id = this.#nextId++;
+    this.broadcast({ type: 'quiesce', id, of, waitMs });
+    const quiesced = (message: FromWorker) => message.type === 'quiesced' && message.id === id;
+    const replies = await this.#wait(quiesced, waitMs + this.#options.applyTimeoutMs, null);
+    return replies.reduce((sum, reply) => sum + (reply.type === 'quiesced' ? reply.inProgress : 0), 0);
   }
 
   /** What clients noticed of a recovery. Workers that do not answer in time are left out. */

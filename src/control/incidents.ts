@@ -38,7 +38,7 @@ export interface Recoveries {
   reinstate: typeof reinstate;
 }
 
-export type OrderErrorCode = 'unknown-cluster' | 'unknown-node' | 'busy' | 'refused';
+export type OrderErrorCode = 'unknown-cluster' | 'unknown-endpoint' | 'unknown-node' | 'busy' | 'refused';
 
 /** Why an operator's order did not begin. */
 export class OrderError extends Error {

@@ -22,6 +22,8 @@ type Setter = (labels: Record<string, string>, value: number) => void;
 export interface MetricsSource {
   totals(): Totals;
   clusters(): { status: ClusterStatus; view: ClusterView }[];
+  /** Every endpoint, and whether it is paused. */
+  paused(): [string, boolean][];
   workersUp(): boolean[];
   workerRestarts(): number;
 }
@@ -110,6 +112,9 @@ export class Metrics {
     perEndpoint('endpoint_held_statements', 'Statements that are being held.', 'held');
     perEndpoint('endpoint_statements_total', 'Statements received from clients.', 'statements');
     perEndpoint('endpoint_errors_total', 'Errors that Evenkeel itself answered.', 'errors');
+    this.#define('endpoint_paused', '1 while an operator holds its statements.', ['endpoint'], (set) => {
+      for (const [endpoint, paused] of this.#source.paused()) set({ endpoint }, Number(paused));
+    });
     this.#define('server_connections', 'Connections to servers, by state.', ['node', 'state'], (set) => {
       for (const [node, { open, inUse, connecting }] of totals().serverConnections) {
         set({ node, state: 'in-use' }, inUse);

@@ -6,8 +6,8 @@ import type { Maintenance } from './decide.ts';
 
 /** An order as it is told: in events, and to who gave it. */
 export interface OperatorOrder {
-  order: 'maintenance';
-  /** The node or the cluster that it is about. */
+  order: 'maintenance' | 'pause';
+  /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
   by: 'operator' | 'time-limit';
@@ -15,10 +15,17 @@ export interface OperatorOrder {
   until: string | null;
 }
 
+export interface PauseReport extends OperatorOrder {
+  /** Transactions and statements that have not come to their end yet. */
+  inProgress: number;
+}
+
 /** As people and JSON read it; null stays null. */
 export function isoTime(wallMs: number | null): string | null {
   return wallMs === null ? null : new Date(wallMs).toISOString();
 }
+
+type PauseOrder = StandingOrders['paused'][number];
 
 export interface StandingOptions {
   cluster: string;
@@ -26,7 +33,7 @@ export interface StandingOptions {
   wallMs: () => number;
 }
 
-const empty = { maintenance: [] };
+const empty = { maintenance: [], paused: [] };
 
 export class Standing {
   readonly #options: StandingOptions;
@@ -68,12 +75,46 @@ export class Standing {
     };
   }
 
-  /** Forgets and returns what has come to its end by itself. */
-  expire(): MaintenanceOrder[] {
+  /** Replaces an earlier pause of the endpoint. */
+  pause(endpoint: string, forMs: number): PauseOrder {
+    const order = { endpoint, until: this.#options.wallMs() + forMs };
+    this.#save({ paused: [...this.#orders.paused.filter((each) => each.endpoint !== endpoint), order] });
+    return order;
+  }
+
+  /** False where it is not paused. */
+  resume(endpoint: string): boolean {
+    const paused = this.#orders.paused.filter((each) => each.endpoint !== endpoint);
+    if (paused.length === this.#orders.paused.length) return false;
+    this.#save({ paused });
+    return true;
+  }
+
+  /** What is paused now. */
+  get pauses(): readonly PauseOrder[] {
     const now = this.#options.wallMs();
-    const over = this.#orders.maintenance.filter(({ until }) => until !== null && until <= now);
-    if (over.length > 0) this.#save({ maintenance: this.#orders.maintenance.filter((each) => !over.includes(each)) });
-    return over;
+    return this.#orders.paused.filter(({ until }) => until > now);
+  }
+
+  /** Forgets and returns what has come to its end by itself. */
+  expire(): OperatorOrder[] {
+    const now = this.#options.wallMs();
+    const maintained = this.#orders.maintenance.filter(({ until }) => until !== null && until <= now);
+    const paused = this.#orders.paused.filter(({ until }) => until <= now);
+    if (maintained.length + paused.length === 0) return [];
+    this.#save({
+      maintenance: this.#orders.maintenance.filter((each) => !maintained.includes(each)),
+      paused: this.#orders.paused.filter((each) => !paused.includes(each)),
+    });
+    const ended = { state: 'ended', by: 'time-limit' } as const;
+    return [
+      ...maintained.map(({ node, until }): OperatorOrder => {
+        return { order: 'maintenance', of: node ?? this.#options.cluster, ...ended, until: isoTime(until) };
+      }),
+      ...paused.map(({ endpoint, until }): OperatorOrder => {
+        return { order: 'pause', of: endpoint, ...ended, until: isoTime(until) };
+      }),
+    ];
   }
 
   #save(change: Partial<StandingOrders>): void {

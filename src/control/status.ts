@@ -45,6 +45,7 @@ export interface EndpointStatus {
   held: number;
   /** Sessions that keep their server connection, by reason. */
   pinned: PinCounts;
+  paused: { until: string } | null;
 }
 
 export interface StatusJson {
@@ -114,11 +115,13 @@ function routeText(route: EndpointRoute): string {
 export function endpointStatus(
   settings: EndpointSettings,
   counted: ReadonlyMap<string, { clients: number; held: number; pinned: PinCounts }>,
+  pausedUntil: number | null,
 ): EndpointStatus {
   const { name, cluster, host, port, route } = settings;
   const { clients, held, pinned } = counted.get(name) ?? { clients: 0, held: 0, pinned: {} };
+  const paused = pausedUntil === null ? null : { until: new Date(pausedUntil).toISOString() };
   const listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  return { name, cluster, listen, route: routeText(route), clients, held, pinned };
+  return { name, cluster, listen, route: routeText(route), clients, held, pinned, paused };
 }
 
 function notServing({ route: wanted }: EndpointSettings, route: ClusterRoute): string | null {

@@ -276,6 +276,8 @@ export class Supervisor {
       case 'hello':
         return;
       case 'routes-applied':
+      case 'pauses-applied':
+      case 'quiesced':
       case 'drained':
       case 'evidence':
       case 'refresh-accounts':

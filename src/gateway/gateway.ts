@@ -13,6 +13,7 @@ import type {
   GatewaySettings,
   KillOutcome,
   NodeAddress,
+  QuiesceTarget,
   ToWorker,
   WorkerCounters,
 } from '../messages/index.ts';
@@ -39,6 +40,7 @@ import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { countPins } from './pins.ts';
 import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
 import { StatementBook } from './prepared.ts';
+import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { describeLoss, ServerConnection } from './server-connection.ts';
@@ -91,7 +93,7 @@ export class GatewayWorker {
   #endpoints = new Map<string, EndpointState>();
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
-  #drains = new Set<Drain>();
+  #drains = new Set<Drain | Quiesce>();
   #killOrders = new KillOrders();
   #warmers = new Map<string, Warmer>();
   #timers: NodeJS.Timeout[] = [];
@@ -213,6 +215,11 @@ export class GatewayWorker {
         const { id, cluster, recovery } = message;
         return this.#reportImpact(id, cluster, recovery, this.nowMs() + IMPACT_WAIT_MS);
       }
+      case 'pauses':
+        this.#routes.applyPauses(message.pauses, this.nowMs());
+        return this.#options.send({ type: 'pauses-applied', version: message.version });
+      case 'quiesce':
+        return this.#quiesce(message.id, message.of, message.waitMs);
       case 'retire':
         return this.#retire(message.drainMs);
     }
@@ -279,6 +286,15 @@ export class GatewayWorker {
       this.#options.send({ type: 'drained', id, cluster, endedTransactions });
     });
     this.#drains.add(drain);
+    this.#checkDrains();
+  }
+
+  #quiesce(id: number, of: QuiesceTarget, waitMs: number): void {
+    const quiesce = new Quiesce(of, this.nowMs() + waitMs, (inProgress) => {
+      this.#drains.delete(quiesce);
+      this.#options.send({ type: 'quiesced', id, inProgress });
+    });
+    this.#drains.add(quiesce);
     this.#checkDrains();
   }
 

@@ -25,11 +25,12 @@ interface Suspicion {
 
 export type Pick = { node: NodeAddress } | { closed: HoldReason };
 
-/** A way for statements: one for all that want a cluster's primary, one for each other endpoint. */
+/** The way for an endpoint's statements. */
 export class Gate {
   readonly hold: Hold;
   readonly cluster: ClusterRouting;
   #route: EndpointRoute;
+  #pausedUntilMs: number | null = null;
 
   constructor(cluster: ClusterRouting, route: EndpointRoute, hold: Hold) {
     this.cluster = cluster;
@@ -41,7 +42,13 @@ export class Gate {
     return this.#route.kind === 'primary' || this.#route.kind === 'auto';
   }
 
+  /** An operator's pause, to this time at the latest; null ends it. `refresh` makes it take effect. */
+  pause(untilMs: number | null): void {
+    this.#pausedUntilMs = untilMs;
+  }
+
   pick(): Pick {
+    if (this.#pausedUntilMs !== null) return { closed: 'paused' };
     const route = this.#route;
     switch (route.kind) {
       case 'primary':
@@ -70,6 +77,7 @@ export class Gate {
 
   /** Closes or opens the hold as the pick says. */
   refresh(nowMs: number): void {
+    if (this.#pausedUntilMs !== null && nowMs >= this.#pausedUntilMs) this.#pausedUntilMs = null;
     const pick = this.pick();
     if ('closed' in pick) {
       if (this.hold.passes) this.cluster.closing();
@@ -222,13 +230,19 @@ export class RoutingTable {
         cluster = new ClusterRouting(endpoint.cluster, sink);
         this.clusters.set(endpoint.cluster, cluster);
       }
-      const primary = endpoint.route.kind === 'primary' || endpoint.route.kind === 'auto';
-      let gate = primary ? cluster.gates.find((each) => each.wantsPrimary) : undefined;
-      if (gate === undefined) {
-        gate = new Gate(cluster, endpoint.route, new Hold(limits, budget));
-        cluster.gates.push(gate);
-      }
+      // One for each, though several may want the primary: each can be paused by itself.
+      const gate = new Gate(cluster, endpoint.route, new Hold(limits, budget));
+      cluster.gates.push(gate);
       this.gates.set(endpoint.name, gate);
+    }
+  }
+
+  /** Exactly these endpoints are paused from now on. */
+  applyPauses(pauses: readonly { endpoint: string; leftMs: number }[], nowMs: number): void {
+    for (const [endpoint, gate] of this.gates) {
+      const left = pauses.find((each) => each.endpoint === endpoint)?.leftMs ?? 0;
+      gate.pause(left > 0 ? nowMs + left : null);
+      gate.refresh(nowMs);
     }
   }
 

@@ -54,6 +54,8 @@ export interface EndpointStatus {
   held: number;
   /** Sessions that keep their server connection, by reason (docs/sessions.md); a reason with none is not there. */
   pinned: PinCounts;
+  /** Its statements are held by an operator's word, until this time (ISO 8601, UTC) at the latest. */
+  paused: { until: string } | null;
 }
 
 export interface StatusJson {
@@ -85,8 +87,8 @@ export interface ControlEvent {
 
 /** What an operator ordered and what stands until it ends. */
 export interface OperatorOrder {
-  order: 'maintenance';
-  /** The node or the cluster that it is about. */
+  order: 'maintenance' | 'pause';
+  /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
   /** A time limit ends it, too. */
@@ -95,12 +97,18 @@ export interface OperatorOrder {
   until: string | null;
 }
 
+export interface PauseReport extends OperatorOrder {
+  /** Transactions and statements that have not come to their end yet. */
+  inProgress: number;
+}
+
 /**
  * Why an order was not carried out at all. `switchover` and `failover` reject with an Error that has one of
  * these as `code`; a recovery that began and failed resolves, with `outcome` saying so.
  */
 export type OrderErrorCode =
   | 'unknown-cluster' // 404
+  | 'unknown-endpoint' // 404
   | 'unknown-node' // 404
   | 'busy' // 409: another recovery of this cluster runs
   | 'refused'; // 422: checked and found unsafe or impossible; the message says why and what mends it
@@ -118,6 +126,9 @@ export interface ControlApi {
   failover(cluster: string, options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord>;
   /** Of one node, or of the whole cluster. Throws with an OrderErrorCode. */
   maintenance(cluster: string, options: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder;
+  /** Resolves when every worker holds, and nothing is in progress or `waitMs` is over. Rejects with an OrderErrorCode. */
+  pause(endpoint: string, options: { forMs: number; waitMs?: number }): Promise<PauseReport>;
+  resume(endpoint: string): Promise<OperatorOrder>;
   /** Prometheus text exposition format 0.0.4. */
   metrics(): Promise<string>;
   /** Calls `listener` (which does not throw) with everything that happens; returns the unsubscriber. */

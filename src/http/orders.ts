@@ -1,6 +1,6 @@
 // The routes of operators' orders that stand until they end: each is carried out at once, and answers with what stands.
 import { clusterName, compact, order, type Route, readBody } from './requests.ts';
-import { maintenanceBody, operatorOrderSchema } from './schemas.ts';
+import { maintenanceBody, operatorOrderSchema, pauseBody, pauseSchema, resumeBody } from './schemas.ts';
 
 export const ORDER_ROUTES: readonly Route[] = [
   {
@@ -15,6 +15,32 @@ export const ORDER_ROUTES: readonly Route[] = [
       const name = clusterName(context, api);
       const body = await readBody(context, maintenanceBody);
       return context.json(await order(() => api.maintenance(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/endpoints/:name/pause',
+    access: 'change',
+    summary: 'Holds all statements of an endpoint for a time; transactions in progress come to their end',
+    body: { name: 'PauseOrder', schema: pauseBody },
+    answers: { name: 'Pause', schema: pauseSchema },
+    errors: [400, 404, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const body = await readBody(context, pauseBody);
+      return context.json(await order(() => api.pause(context.req.param('name') ?? '', compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/endpoints/:name/resume',
+    access: 'change',
+    summary: 'Ends a pause: what waited goes on, in its order',
+    body: { name: 'ResumeOrder', schema: resumeBody },
+    answers: { name: 'OperatorOrder', schema: operatorOrderSchema },
+    errors: [400, 404, 413, 415, 422],
+    handle: async (context, { api }) => {
+      await readBody(context, resumeBody);
+      return context.json(await order(() => api.resume(context.req.param('name') ?? '')));
     },
   },
 ];

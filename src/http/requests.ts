@@ -63,7 +63,13 @@ export async function readBody<T>(context: Context, schema: z.ZodType<T>): Promi
   );
 }
 
-const ORDER_STATUS = { 'unknown-cluster': 404, 'unknown-node': 404, busy: 409, refused: 422 } as const;
+const ORDER_STATUS = {
+  'unknown-cluster': 404,
+  'unknown-endpoint': 404,
+  'unknown-node': 404,
+  busy: 409,
+  refused: 422,
+} as const;
 
 /** Carries an order out; a rejection with an OrderErrorCode becomes its answer. */
 export async function order<T>(run: () => T | Promise<T>): Promise<T> {

@@ -4,7 +4,15 @@ import { z } from 'zod';
 import { ANALYSIS_NAMES } from '../cluster/index.ts';
 import { PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
-import type { ClusterStatus, ControlEvent, EndpointStatus, NodeStatus, OperatorOrder, StatusJson } from './api.ts';
+import type {
+  ClusterStatus,
+  ControlEvent,
+  EndpointStatus,
+  NodeStatus,
+  OperatorOrder,
+  PauseReport,
+  StatusJson,
+} from './api.ts';
 
 const nodeAddress = z.string().describe('host:port');
 
@@ -67,6 +75,10 @@ export const endpointSchema = z.object({
   pinned: z
     .partialRecord(z.enum(PIN_REASONS), z.int().nonnegative())
     .describe('Sessions that keep their server connection, by reason; a reason with none is not there'),
+  paused: z
+    .object({ until: z.string().describe('ISO 8601, UTC') })
+    .nullable()
+    .describe("Its statements are held by an operator's word, until this time at the latest"),
 }) satisfies z.ZodType<EndpointStatus>;
 
 export const statusSchema = z.object({
@@ -122,6 +134,7 @@ export const ERROR_CODES = [
   'host-not-allowed',
   'not-found',
   'unknown-cluster',
+  'unknown-endpoint',
   'unknown-node',
   'method-not-allowed',
   'busy',
@@ -147,8 +160,8 @@ export const failoverBody = z.strictObject({
 });
 
 export const operatorOrderSchema = z.object({
-  order: z.enum(['maintenance']),
-  of: z.string().describe('The node or the cluster that it is about'),
+  order: z.enum(['maintenance', 'pause']),
+  of: z.string().describe('The node, the cluster or the endpoint that it is about'),
   state: z.enum(['begun', 'ended']),
   by: z.enum(['operator', 'time-limit']),
   until,
@@ -164,3 +177,19 @@ export const maintenanceBody = z.strictObject({
   forMs: forMs.optional().describe('Ends by itself after this time; absent: lasts until it is ended'),
   end: z.boolean().optional().describe('Ends it'),
 });
+
+export const pauseSchema = operatorOrderSchema.extend({
+  inProgress: z.int().nonnegative().describe('Transactions and statements that have not come to their end yet'),
+}) satisfies z.ZodType<PauseReport>;
+
+export const pauseBody = z.strictObject({
+  forMs: z.int().min(100).max(3_600_000).describe('It resumes by itself after this time'),
+  waitMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .optional()
+    .describe('How long the answer may wait for what is in progress; 0 if absent'),
+});
+
+export const resumeBody = z.strictObject({});

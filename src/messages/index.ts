@@ -160,6 +160,9 @@ export type EvidenceKind = 'connection-lost' | 'connect-failed' | 'read-only' | 
 /** What became of a KILL. An account may kill its own connections only. */
 export type KillOutcome = 'done' | 'unknown' | 'denied';
 
+/** Where nothing more is to be in progress: transactions, and statements in flight. */
+export type QuiesceTarget = { endpoint: string };
+
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
   | { type: 'routes'; version: number; clusters: ClusterRoute[] }
@@ -172,6 +175,10 @@ export type ToWorker =
   /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
   | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }
   | { type: 'kill-answer'; order: number; outcome: KillOutcome }
+  /** The endpoints that are paused now, all of them; each resumes by itself after `leftMs`. Answered by `pauses-applied`. */
+  | { type: 'pauses'; version: number; pauses: { endpoint: string; leftMs: number }[] }
+  /** Wait until nothing more is in progress there, or the time is over. Answered by `quiesced`. */
+  | { type: 'quiesce'; id: number; of: QuiesceTarget; waitMs: number }
   /** A recovery ended: send the clients' view of it (`impact`) and forget it. */
   | { type: 'impact-report'; id: number; cluster: string; recovery: string }
   /** Stop listening, let clients finish their transactions, close, exit 0. */
@@ -211,6 +218,9 @@ export type FromWorker =
   | { type: 'failed'; error: string }
   | { type: 'routes-applied'; version: number }
   | { type: 'drained'; id: number; cluster: string; endedTransactions: number }
+  | { type: 'pauses-applied'; version: number }
+  /** `inProgress`: what has not come to its end. */
+  | { type: 'quiesced'; id: number; inProgress: number }
   | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }
   | { type: 'refresh-accounts'; cluster: string; user: string }
   | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; user: string }

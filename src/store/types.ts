@@ -22,6 +22,8 @@ export interface MaintenanceOrder {
 export interface StandingOrders {
   cluster: string;
   maintenance: MaintenanceOrder[];
+  /** Endpoints whose statements are held; `until` in milliseconds since 1970. */
+  paused: { endpoint: string; until: number }[];
 }
 
 export interface Store {

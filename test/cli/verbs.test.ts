@@ -28,6 +28,10 @@ describe('usage', () => {
     [['status', '--config', 'none.yaml'], 2],
     [['history', '--limit', '0'], 2],
     [['switchover', '--to'], 2],
+    [['pause'], 2],
+    [['pause', 'writer', '--for', '10'], 2],
+    [['pause', 'writer', '--for', '2h'], 2],
+    [['resume'], 2],
     [['maintenance'], 2],
     [['maintenance', 'shop', '--for', '30'], 2],
     [['maintenance', 'shop', '--for', '30m', '--end'], 2],
@@ -47,7 +51,18 @@ describe('usage', () => {
     });
   }
 
-  for (const verb of ['start', 'check', 'status', 'switchover', 'failover', 'maintenance', 'history', 'demo']) {
+  for (const verb of [
+    'start',
+    'check',
+    'status',
+    'switchover',
+    'failover',
+    'pause',
+    'resume',
+    'maintenance',
+    'history',
+    'demo',
+  ]) {
     test(`evenkeel ${verb} --help shows an example`, async () => {
       const run = await evenkeel([verb, '--help'], { cwd: empty });
       assert.equal(run.status, 0);
@@ -172,6 +187,21 @@ describe('what is printed', () => {
     assert.equal(run.status, 1);
     assert.equal((JSON.parse(run.out) as typeof RECORD).outcome, 'rolled-back');
     assert.match(run.err, /rolled back: lag/);
+  });
+
+  test('pause says until when, and what is in progress still; resume ends it', async () => {
+    await using fake = await serveFake();
+    const env = { EVENKEEL_TOKEN: TOKEN };
+    const order = (...args: string[]) => evenkeel([...args, '--api', fake.base], { cwd: empty, env });
+    const paused = await order('pause', 'writer', '--for', '5s');
+    assert.equal(paused.status, 0, paused.err);
+    assert.match(paused.out, /^writer is paused in every worker; it resumes by itself at 2030-.*\n2 transactions/);
+    const resumed = await order('resume', 'writer', '--json');
+    assert.equal((JSON.parse(resumed.out) as { state: string }).state, 'ended');
+    assert.deepEqual(fake.control.orders, [
+      { kind: 'pause', cluster: 'writer', options: { forMs: 5000, waitMs: 1000 } },
+      { kind: 'resume', cluster: 'writer', options: {} },
+    ]);
   });
 
   test('maintenance is of a node or of a cluster, for a time or until it is ended', async () => {

@@ -72,6 +72,11 @@ function take(message: ToWorker): void {
       const { cluster, id, recovery } = message;
       return send({ type: 'impact', id, cluster, recovery, impact });
     }
+    case 'pauses':
+      if (!deaf) send({ type: 'pauses-applied', version: message.version });
+      return;
+    case 'quiesce':
+      return send({ type: 'quiesced', id: message.id, inProgress: index });
     case 'retire':
       for (const server of listeners) server.close();
       send({ type: 'retired' });

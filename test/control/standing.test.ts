@@ -3,7 +3,16 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { ControlEvent } from '../../src/control/events.ts';
 import type { OperatorOrder } from '../../src/control/standing.ts';
-import { FakeMonitor, freePort, nodeView, startTestControl, temporaryDir, testConfig, until } from './harness.ts';
+import {
+  FakeMonitor,
+  freePort,
+  nodeView,
+  order,
+  startTestControl,
+  temporaryDir,
+  testConfig,
+  until,
+} from './harness.ts';
 
 const cleanups: (() => unknown)[] = [];
 after(async () => {
@@ -74,4 +83,43 @@ test('maintenance that has a time ends by itself, and that is told', async () =>
   );
   monitor.show(monitor.shown.nodes);
   assert.equal(control.status().clusters[0]?.nodes[1]?.state, 'ok');
+});
+
+test('a pause is acknowledged by every worker, outlives the control process, and ends by a word or by its time', async () => {
+  const config = await prepared();
+  const first = await startTestControl(config);
+  const report = await first.control.pause('writer', { forMs: 20_000 });
+  // Each fake worker says its own number.
+  assert.equal(report.inProgress, 1);
+  await assert.rejects(first.control.pause('writer', { forMs: 28_000 }), { code: 'refused', message: /27000 ms/ });
+  await assert.rejects(first.control.pause('other', { forMs: 1000 }), { code: 'unknown-endpoint', message: /writer/ });
+  await first.control.stop(500);
+
+  const { control } = await startTestControl(config);
+  cleanups.push(() => control.stop(500));
+  const told = listen(control);
+  assert.deepEqual(control.status().endpoints[0]?.paused, { until: report.until });
+  assert.deepEqual(control.ready().reasons, ['endpoint writer: paused by an operator']);
+  assert.match(await control.metrics(), /evenkeel_endpoint_paused\{endpoint="writer"\} 1/);
+  const heard = (await order(config.stateDir, 1)).heard.filter((each) => each.type === 'pauses').at(-1);
+  assert.equal(heard?.pauses[0]?.endpoint, 'writer');
+  assert.ok((heard?.pauses[0]?.leftMs ?? 0) > 10_000);
+
+  assert.equal((await control.resume('writer')).state, 'ended');
+  assert.deepEqual((await order(config.stateDir, 0)).heard.filter((each) => each.type === 'pauses').at(-1)?.pauses, []);
+  await assert.rejects(control.resume('writer'), { code: 'refused' });
+  await control.pause('writer', { forMs: 100 });
+  await until('the end', () => told.at(-1)?.by === 'time-limit');
+  assert.equal(control.status().endpoints[0]?.paused, null);
+  assert.match(await control.metrics(), /evenkeel_endpoint_paused\{endpoint="writer"\} 0/);
+});
+
+test('where a worker does not say that it holds, nothing is paused', async () => {
+  const config = await prepared();
+  const { control } = await startTestControl(config, { timeouts: { applyMs: 100 } });
+  cleanups.push(() => control.stop(500));
+  await order(config.stateDir, 1, { do: 'be-deaf' });
+  await assert.rejects(control.pause('writer', { forMs: 1000 }), { code: 'refused' });
+  assert.equal(control.status().endpoints[0]?.paused, null);
+  assert.deepEqual((await order(config.stateDir, 0)).heard.filter((each) => each.type === 'pauses').at(-1)?.pauses, []);
 });

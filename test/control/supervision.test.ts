@@ -217,6 +217,7 @@ test('what a dead worker counted stays in the sums', async () => {
       clients: 6,
       held: 2,
       pinned: { cursor: 2, transaction: 4 },
+      paused: null,
     },
   ]);
   const { pid } = await order(dir, 0);

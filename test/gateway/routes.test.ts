@@ -50,7 +50,7 @@ function stage(readerRoute: EndpointRoute = { kind: 'replica', maxLagMs: null, f
   const told: string[] = [];
   const load = new Map<string, number>();
   const endpoints = [endpoint('writer', { kind: 'primary' }), endpoint('reader', readerRoute)];
-  const table = new RoutingTable([...endpoints, endpoint('auto', { kind: 'auto' })], LIMITS, new HoldBudget(), {
+  const table = new RoutingTable(endpoints, LIMITS, new HoldBudget(), {
     evidence: (_cluster, node, kind, evidence) => void told.push(`${node} ${kind} ${evidence}`),
     load: (node) => load.get(node) ?? 0,
     closing: () => void told.push('closing'),
@@ -184,10 +184,29 @@ describe('routes', () => {
     assert.deepEqual(order, ['left', 'released']);
   });
 
-  test('every endpoint that wants the primary shares one hold, so that its order is one', () => {
-    const { table, writer, reader } = stage();
-    assert.equal(table.gates.get('auto'), writer);
-    assert.notEqual(reader, writer);
+  test('a pause holds its endpoint alone, whatever the route says, and ends by itself', () => {
+    const { cluster, table, writer, reader } = stage();
+    table.applyPauses([{ endpoint: 'writer', leftMs: 100 }], 10);
+    assert.deepEqual(writer.pick(), { closed: 'paused' });
+    assert.equal(writer.hold.closedFor, 'paused');
+    assert.ok(writer.admits('db1:1'), 'an open transaction may come to its end');
+    assert.ok(reader.hold.passes);
+    cluster.apply(route({ epoch: 2, primary: 'db2:2' }), 20, () => {});
+    assert.equal(writer.hold.closedFor, 'paused');
+    table.tick(109, true);
+    assert.equal(writer.hold.closedFor, 'paused');
+    table.tick(110, true);
+    assert.deepEqual(writer.pick(), { node: 'db2:2' });
+    assert.ok(writer.hold.passes);
+
+    table.applyPauses([{ endpoint: 'writer', leftMs: 100 }], 200);
+    table.applyPauses([{ endpoint: 'reader', leftMs: 100 }], 210);
+    assert.ok(writer.hold.passes, 'it was resumed');
+    assert.deepEqual(reader.pick(), { closed: 'paused' });
+    cluster.apply(route({ epoch: 2, primary: 'db2:2', gate: { state: 'closed', reason: 'failover' } }), 220, () => {});
+    table.applyPauses([], 230);
+    assert.deepEqual(writer.pick(), { closed: 'failover' });
+    assert.ok(reader.hold.passes);
   });
 
   test('a route without a primary, or with a closed gate, says why', () => {

@@ -74,6 +74,7 @@ export const STATUS: StatusJson = {
       clients: 7,
       held: 1,
       pinned: { transaction: 1, 'temporary-table': 3 },
+      paused: null,
     },
   ],
 };
@@ -111,6 +112,14 @@ export function fakeControl(): FakeControl {
     maintenance: (cluster, options) => {
       fake.orders.push({ kind: 'maintenance', cluster, options });
       return fake.onStanding({ order: 'maintenance', of: options.node ?? cluster });
+    },
+    pause: (endpoint, options) => {
+      fake.orders.push({ kind: 'pause', cluster: endpoint, options });
+      return Promise.resolve({ ...fake.onStanding({ order: 'pause', of: endpoint }), inProgress: 2 });
+    },
+    resume: (endpoint) => {
+      fake.orders.push({ kind: 'resume', cluster: endpoint, options: {} });
+      return Promise.resolve({ ...fake.onStanding({ order: 'pause', of: endpoint }), state: 'ended' });
     },
     metrics: () => Promise.resolve('evenkeel_up 1\n'),
     subscribe: (listener) => {
