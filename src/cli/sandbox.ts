@@ -33,7 +33,12 @@ export function sandboxCommand(): Command {
     .command('up')
     .description('make a cluster, or start the nodes of an existing one that are down')
     .addOption(new Option('--flavor <flavor>', 'mariadb or mysql (default: mariadb)'))
-    .addOption(new Option('--replication <kind>', 'async or semisync (default: semisync; async for one node)'))
+    .addOption(
+      new Option(
+        '--replication <kind>',
+        'async, semisync, group (mysql) or galera (mariadb) (default: semisync; async for one node)',
+      ),
+    )
     .addOption(new Option('--nodes <n>', '1 to 5 (default: 3)'))
     .addOption(dir())
     .addOption(json())
@@ -74,7 +79,8 @@ async function up(flags: UpFlags): Promise<void> {
   });
   const nodes = flags.nodes === undefined ? (existing?.nodes.length ?? 3) : Number(flags.nodes);
   // startSandbox checks the words; until then they are only claimed to be right.
-  const flavor = (flags.flavor ?? existing?.flavor ?? 'mariadb') as SandboxOptions['flavor'];
+  const implied = flags.replication === 'group' ? 'mysql' : 'mariadb';
+  const flavor = (flags.flavor ?? existing?.flavor ?? implied) as SandboxOptions['flavor'];
   const usual = nodes === 1 ? 'async' : 'semisync';
   const replication = (flags.replication ?? existing?.replication ?? usual) as SandboxOptions['replication'];
   const progress = (line: string): void => void process.stderr.write(`${line}\n`);

@@ -276,6 +276,30 @@ export class Hands implements NodeControl {
     });
   }
 
+  async electMember(node: NodeAddress, memberId: string, timeoutMs: number): Promise<void> {
+    await this.#work('elect member', node, timeoutMs, async ({ connection, left }) => {
+      await connection.query(`SELECT group_replication_set_as_primary(${connection.quote(memberId)})`, left());
+    });
+  }
+
+  async syncWithCluster(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('sync with the cluster', node, timeoutMs, async ({ connection, left }) => {
+      await connection.queryAll('SET SESSION wsrep_dirty_reads = OFF; SET SESSION wsrep_sync_wait = 1', left());
+      try {
+        await connection.query('SELECT 1 FROM DUAL', left());
+      } finally {
+        await connection.queryAll('SET SESSION wsrep_sync_wait = 0; SET SESSION wsrep_dirty_reads = ON', left());
+      }
+    });
+  }
+
+  async joinGroup(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('join group', node, timeoutMs, async ({ connection, left }) => {
+      await connection.query('STOP GROUP_REPLICATION', left());
+      await connection.query('START GROUP_REPLICATION', left());
+    });
+  }
+
   async #semiSyncNames({ connection, left }: Work): Promise<SemiSyncNames | null> {
     const rows = await connection.query("SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%\\_enabled'", left());
     const values = new Map(rows.map((row) => [Object.values(row)[0] ?? '', Object.values(row)[1]]));

@@ -2,7 +2,7 @@
 // carry out a recovery's steps. Column and variable names are brought to one spelling (source, replica) first.
 import type { Account, Flavor, NodeAddress } from '../messages/index.ts';
 import type { ControlConnection, Row } from './connection.ts';
-import type { ReplicationFacts, SemiSyncFacts } from './types.ts';
+import type { ReplicationFacts, SemiSyncFacts, TopologyFacts } from './types.ts';
 
 /** Parts of a probe. `state` is required; the others may be refused to us and are then left out. */
 export type ProbePart =
@@ -14,7 +14,11 @@ export type ProbePart =
   | 'semisync-variables'
   | 'semisync-status'
   | 'replicas'
-  | 'dump-threads';
+  | 'dump-threads'
+  | 'group-settings'
+  | 'group-members'
+  | 'galera-settings'
+  | 'galera-status';
 
 /** The rows of each part that was asked; a part that was refused is missing. */
 export type ProbeRows = Partial<Record<ProbePart, Row[]>>;
@@ -35,9 +39,12 @@ export interface Dialect {
   readonly everyProbe: readonly ProbePart[];
   /** Asked with every probe as long as the node has a source. */
   readonly everyProbeOfReplicas: readonly ProbePart[];
+  /** The same for members of a group. */
+  readonly everyProbeOfMembers: readonly ProbePart[];
   readonly fullProbe: readonly ProbePart[];
   executed(state: Row): { gtidExecuted: string; gtidPosition: string };
   replication(rows: ProbeRows, gtidExecuted: string): ReplicationFacts | null;
+  topology(rows: ProbeRows): TopologyFacts | null;
 
   /** Statements, in order. */
   readOnly: readonly string[];

@@ -1,6 +1,8 @@
 // The door of src/cluster: what a cluster is, who its primary is, whether that lives, and the hands on its nodes.
 
 export { ANALYSIS_NAMES, ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
+export { couldWrite, galeraOf, isWithout, leftBehindBy } from './galera.ts';
+export { leftBehind } from './group.ts';
 export * from './gtid.ts';
 export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOptions, monitorClock } from './monitor.ts';
 export * from './types.ts';

@@ -4,10 +4,12 @@ import type { Account } from '../messages/index.ts';
 import type { ControlConnection } from './connection.ts';
 import type { Dialect, FollowSettings, ProbePart, ProbeRows } from './dialect.ts';
 import { errorOrNull, isOn, modern, receiverState, semiSyncReplicaActive, toNumber } from './dialect.ts';
+import { GALERA_PARTS, galeraFacts } from './galera.ts';
 import { formatPositionOf, gtidUnion, parsePosition, reaches } from './gtid.ts';
 import type { ReplicationFacts } from './types.ts';
 
 const PARTS: Partial<Record<ProbePart, string>> = {
+  ...GALERA_PARTS,
   state:
     'SELECT @@global.read_only AS read_only, @@global.server_id AS server_id,' +
     ' @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos,' +
@@ -171,7 +173,8 @@ export const mariadbDialect: Dialect = {
   parts: PARTS,
   everyProbe: ['state', 'replication'],
   everyProbeOfReplicas: [],
-  fullProbe: ['semisync-variables', 'semisync-status', 'replicas', 'dump-threads'],
+  everyProbeOfMembers: ['galera-status'],
+  fullProbe: ['galera-settings', 'galera-status', 'semisync-variables', 'semisync-status', 'replicas', 'dump-threads'],
   executed(state) {
     // Without log_slave_updates what came by replication is in no binary log; gtid_slave_pos tells of it.
     const binlog = state['gtid_binlog_state'] ?? '';
@@ -181,6 +184,7 @@ export const mariadbDialect: Dialect = {
     };
   },
   replication,
+  topology: galeraFacts,
   readOnly: ['SET GLOBAL read_only = ON'],
   writable: ['SET GLOBAL read_only = OFF'],
   stopReceiver: `${SHORT_GOODBYE}STOP SLAVE IO_THREAD`,

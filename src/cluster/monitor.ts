@@ -11,6 +11,7 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
+import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, unobserved } from './view.ts';
 import { type MonitorClock, NodeWatcher } from './watcher.ts';
@@ -274,6 +275,7 @@ export class ClusterMonitor {
     const { replication } = facts;
     if (replication !== null) this.#add(normalized(joinAddress(replication.sourceHost, replication.sourcePort)), true);
     for (const replica of facts.replicas) this.#add(normalized(replica), false);
+    for (const member of membersOf(facts)) this.#add(normalized(member), false);
   }
 
   /** Two names of one server become one: the primary's, else the one known first. */
@@ -384,6 +386,7 @@ export class ClusterMonitor {
       identities: this.#identities,
       aliases: this.#aliases,
       errant: this.#errant,
+      oneWriter: this.#config.recovery === 'automatic',
     };
     const first = computeView(input);
     this.#errant = first.errant;

@@ -4,10 +4,12 @@ import type { Account } from '../messages/index.ts';
 import type { ControlConnection } from './connection.ts';
 import type { Dialect, FollowSettings, ProbePart, ProbeRows } from './dialect.ts';
 import { errorOrNull, isOn, modern, receiverState, semiSyncReplicaActive, toNumber } from './dialect.ts';
+import { GROUP_PARTS, groupFacts } from './group.ts';
 import { gtidUnion } from './gtid.ts';
 import type { ReplicationFacts } from './types.ts';
 
 const PARTS: Partial<Record<ProbePart, string>> = {
+  ...GROUP_PARTS,
   state:
     'SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only,' +
     ' @@global.server_id AS server_id, @@global.gtid_executed AS gtid_executed',
@@ -116,12 +118,22 @@ export const mysqlDialect: Dialect = {
   parts: PARTS,
   everyProbe: ['state', 'replication'],
   everyProbeOfReplicas: ['receiver', 'applier'],
-  fullProbe: ['heartbeat', 'semisync-variables', 'semisync-status', 'replicas', 'dump-threads'],
+  everyProbeOfMembers: ['group-members', 'applier'],
+  fullProbe: [
+    'group-settings',
+    'group-members',
+    'heartbeat',
+    'semisync-variables',
+    'semisync-status',
+    'replicas',
+    'dump-threads',
+  ],
   executed(state) {
     const gtid = (state['gtid_executed'] ?? '').replaceAll(/\s/g, '');
     return { gtidExecuted: gtid, gtidPosition: gtid };
   },
   replication,
+  topology: groupFacts,
   readOnly: ['SET GLOBAL super_read_only = ON'],
   writable: ['SET GLOBAL super_read_only = OFF', 'SET GLOBAL read_only = OFF'],
   stopReceiver: 'STOP REPLICA IO_THREAD',

@@ -19,7 +19,10 @@ export interface PrimaryInput {
 }
 
 export type PrimaryChoice =
-  | { node: NodeAddress; why: 'known' | 'only-writer' | 'followed-by-writers' | 'moved-by-hand' }
+  | {
+      node: NodeAddress;
+      why: 'known' | 'only-writer' | 'followed-by-writers' | 'moved-by-hand' | 'elected' | 'first-writer';
+    }
   | { node: null; why: 'discovering' | 'no-writer' | 'two-writers' | 'writer-without-followers' };
 
 interface Live {

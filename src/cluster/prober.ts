@@ -5,12 +5,14 @@ import { joinAddress } from '../messages/index.ts';
 import { ConnectionError, type ControlConnection, type Row } from './connection.ts';
 import type { Dialect, ProbePart, ProbeRows } from './dialect.ts';
 import { isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialect.ts';
+import { READ_UNREADY } from './galera.ts';
 import { mariadbDialect } from './mariadb.ts';
 import { mysqlDialect } from './mysql.ts';
 import type { NodeFacts } from './types.ts';
 
 /** A refused part is asked again after so many full probes: privileges may have been granted. */
 const ASK_AGAIN_AFTER = 30;
+const UNKNOWN_VARIABLE = 1193;
 
 type Constants = Pick<NodeFacts, 'version' | 'identity' | 'startedAtMs' | 'logBin' | 'logReplicaUpdates' | 'selfName'>;
 
@@ -42,6 +44,7 @@ export class Prober {
   #refused = new Map<ProbePart, string>();
   #fullProbes = 0;
   #isReplica = true;
+  #isMember = false;
 
   constructor(connection: ControlConnection) {
     this.connection = connection;
@@ -60,10 +63,24 @@ export class Prober {
   /** Which server this is; the first round trip of a connection. */
   async constants(timeoutMs: number): Promise<Constants> {
     if (this.#constants === null) {
-      this.#constants = constantsOf(await this.connection.queryAll(CONSTANTS, timeoutMs));
+      this.#constants = constantsOf(await this.#askConstants(timeoutMs));
       this.#dialect = /mariadb/i.test(this.#constants.version) ? mariadbDialect : mysqlDialect;
     }
     return this.#constants;
+  }
+
+  /** A member of a Galera cluster that takes no statements would refuse even this. */
+  async #askConstants(timeoutMs: number): Promise<Row[][]> {
+    if (!/mariadb/i.test(this.connection.greeting?.version ?? '')) {
+      return await this.connection.queryAll(CONSTANTS, timeoutMs);
+    }
+    try {
+      return (await this.connection.queryAll(`${READ_UNREADY};${CONSTANTS}`, timeoutMs)).slice(1);
+    } catch (error) {
+      // A MariaDB that was built without Galera does not know the setting.
+      if (!(error instanceof ConnectionError) || error.errno !== UNKNOWN_VARIABLE) throw error;
+      return await this.connection.queryAll(CONSTANTS, timeoutMs);
+    }
   }
 
   /** One probe within `timeoutMs` (each of its round trips: one, or two on a new connection). Throws ConnectionError. */
@@ -74,9 +91,10 @@ export class Prober {
     if (isFull && ++this.#fullProbes % ASK_AGAIN_AFTER === 0) this.#refused.clear();
     const wanted: ProbePart[] = [...dialect.everyProbe];
     if (this.#isReplica || isFull) wanted.push(...dialect.everyProbeOfReplicas);
+    if (this.#isMember && !isFull) wanted.push(...dialect.everyProbeOfMembers);
     if (isFull) wanted.push(...dialect.fullProbe);
     const rows = await this.#ask(
-      wanted.filter((part) => !this.#refused.has(part)),
+      [...new Set(wanted)].filter((part) => !this.#refused.has(part)),
       timeoutMs,
     );
     if (isFull) this.#slow = Object.fromEntries(dialect.fullProbe.map((part) => [part, rows[part] ?? []]));
@@ -86,6 +104,7 @@ export class Prober {
       ...(greeting === null ? {} : { greeting }),
     };
     this.#isReplica = facts.replication !== null;
+    this.#isMember = facts.topology !== null;
     return facts;
   }
 
@@ -130,5 +149,6 @@ function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeF
     replication: dialect.replication(rows, gtid.gtidExecuted),
     semiSync: semiSync(rows),
     replicas: replicaAddresses(rows, joinAddress),
+    topology: dialect.topology(rows),
   };
 }

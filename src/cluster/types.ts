@@ -37,6 +37,63 @@ export interface SemiSyncFacts {
   timeoutMs: number;
 }
 
+/** Who makes a node the primary: a recovery of ours, the members of a group, or the platform that runs the servers. */
+export type Topology = 'replication' | 'group' | 'galera';
+
+export interface GroupMember {
+  /** Its server_uuid. */
+  id: string;
+  node: NodeAddress;
+  state: string;
+  role: 'primary' | 'secondary';
+}
+
+/** MySQL Group Replication, as one member sees it. */
+export interface GroupFacts {
+  kind: 'group';
+  group: string;
+  /** The member's own id. */
+  self: string;
+  /** `OFFLINE` where it is in no group. */
+  state: string;
+  role: 'primary' | 'secondary';
+  singlePrimary: boolean;
+  /** It sees more than half of the members. */
+  majority: boolean;
+  /** The group's life and the number of its view in it. */
+  view: string;
+  /** Transactions of others that it has still to apply. */
+  queue: number;
+  lagMs: number | null;
+  members: GroupMember[];
+}
+
+/** MariaDB Galera, as one member sees it. */
+export interface GaleraFacts {
+  kind: 'galera';
+  /** Of the cluster's state. */
+  cluster: string;
+  component: 'primary' | 'non-primary' | 'disconnected';
+  state: 'synced' | 'donor' | 'joined' | 'joiner' | 'other';
+  /** The server's own word for it. */
+  stateText: string;
+  /** It takes statements. */
+  ready: boolean;
+  /** Someone asked it not to slow the others down: it may be far behind. */
+  desynced: boolean;
+  /** How many members the component has. */
+  size: number;
+  /** Number of the component's configuration: it grows with every change of its members. */
+  configuration: number;
+  /** Writesets of others that it has still to apply. */
+  queue: number;
+  lagMs: null;
+  /** Addresses for clients, as the members tell them; fewer than `size` where some do not. */
+  members: NodeAddress[];
+}
+
+export type TopologyFacts = GroupFacts | GaleraFacts;
+
 /** How a server greets its clients; drivers draw conclusions from both. */
 export interface ServerGreeting {
   /** Verbatim: MariaDB before 11 puts `5.5.5-` in front. */
@@ -72,6 +129,8 @@ export interface NodeFacts {
   semiSync: SemiSyncFacts | null;
   /** Replicas attached now, as far as the node can tell their address (report_host, processlist). */
   replicas: NodeAddress[];
+  /** Of a server that is set up as a member of a group; absent or null: it is not. */
+  topology?: TopologyFacts | null;
 }
 
 /** How a probe ended. */
@@ -113,6 +172,10 @@ export type NodeState =
   | 'errant' // has transactions that the primary has not
   | 'identity-changed'
   | 'other-flavor'
+  | 'member-joining' // is being brought up to date by its group
+  | 'member-out' // offline, expelled or disconnected
+  | 'no-majority' // in its group, but cut off from most of it
+  | 'desynced' // Galera: a donor, or told not to keep up
   | 'discovering';
 
 export interface NodeView {
@@ -136,6 +199,8 @@ export interface Problem {
 export interface ClusterView {
   cluster: string;
   flavor: Flavor | null;
+  /** Absent: plain replication. */
+  topology?: Topology;
   primary: NodeAddress | null;
   nodes: NodeView[];
   problems: Problem[];
@@ -177,4 +242,10 @@ export interface NodeControl {
    * attaches goes on; a young file makes that quick.
    */
   rotateBinlog(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** Group Replication: has the group make the member with this id its primary, and waits for it. */
+  electMember(node: NodeAddress, memberId: string, timeoutMs: number): Promise<void>;
+  /** Galera: waits until the node has applied all that its cluster had committed when this was called. */
+  syncWithCluster(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** Group Replication: has a member that is out of its group join it. */
+  joinGroup(node: NodeAddress, timeoutMs: number): Promise<void>;
 }

@@ -4,6 +4,7 @@ import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
 import { gtidCount, gtidSubtract } from './gtid.ts';
 import { choosePrimary, type PrimaryChoice } from './primary.ts';
+import { chooseAmongMembers, memberVerdict, topologyOf } from './topology.ts';
 import type {
   ClusterView,
   NodeFacts,
@@ -37,6 +38,8 @@ export interface ViewInput {
   aliases: ReadonlyMap<NodeAddress, NodeAddress>;
   /** Errant transactions by node as last found: a verdict outlives the moments in which it cannot be checked. */
   errant: ReadonlyMap<NodeAddress, string>;
+  /** Galera: all members but one are kept read-only. Absent: they are. */
+  oneWriter?: boolean;
 }
 
 /** One view, why its primary is the primary, and what the next view must know of this one. */
@@ -180,6 +183,8 @@ function verdictOf(context: Context, observation: NodeObservation): Verdict {
       detail: `another server answers here: identity was ${was}, is ${facts.identity}`,
     };
   }
+  const asMember = memberVerdict(facts, node === primary, input.oneWriter ?? true);
+  if (asMember !== null) return asMember;
   if (node === primary) {
     if (!facts.readOnly) return OK;
     return { state: 'read-only-primary', detail: 'the primary is read-only: it takes no writes' };
@@ -201,15 +206,23 @@ function nodeView(context: Context, observation: NodeObservation): NodeView {
   const { node, facts } = observation;
   const isPrimary = node === context.primary;
   const verdict = verdictOf(context, observation);
-  const replica = facts !== null && facts.replication !== null && verdict.state !== 'identity-changed';
+  const follows = facts !== null && (facts.replication !== null || (facts.topology ?? null) !== null);
+  const replica = follows && verdict.state !== 'identity-changed';
   return {
     node,
     role: isPrimary ? 'primary' : replica ? 'replica' : 'unknown',
     ...verdict,
-    lagMs: isPrimary ? 0 : observation.reach.state === 'up' ? (facts?.replication?.lagMs ?? null) : null,
+    lagMs: isPrimary ? 0 : observation.reach.state === 'up' ? lagOf(facts) : null,
     gtid: facts?.gtidExecuted ?? '',
     observation,
   };
+}
+
+/** A member with nothing left to apply is not behind; with something left nobody says by how much. */
+function lagOf(facts: NodeFacts | null): number | null {
+  const own = facts?.topology ?? null;
+  if (own === null || facts?.replication != null) return facts?.replication?.lagMs ?? null;
+  return own.queue === 0 ? 0 : (own.lagMs ?? null);
 }
 
 function semiSyncProblem(context: Context): Problem[] {
@@ -240,6 +253,8 @@ function noPrimaryText(choice: PrimaryChoice): string {
     case 'only-writer':
     case 'followed-by-writers':
     case 'moved-by-hand':
+    case 'elected':
+    case 'first-writer':
       return '';
     default:
       throw new Error(`unknown choice: ${JSON.stringify(choice satisfies never)}`);
@@ -264,8 +279,21 @@ function primaryProblems(context: Context, choice: PrimaryChoice): Problem[] {
 
 /** What is not told of the primary already (see primaryProblems). */
 function primaryAnalysis(state: NodeState): AnalysisName | null {
-  if (state === 'identity-changed') return 'primary-replaced';
-  return state === 'denied' ? 'primary-denied' : null;
+  switch (state) {
+    case 'identity-changed':
+      return 'primary-replaced';
+    case 'denied':
+      return 'primary-denied';
+    case 'no-majority':
+      return 'primary-no-majority';
+    case 'member-out':
+    case 'member-joining':
+      return 'primary-out-of-group';
+    case 'desynced':
+      return 'member-desynced';
+    default:
+      return null;
+  }
 }
 
 function problemsOf(context: Context, nodes: readonly NodeView[], choice: PrimaryChoice): Problem[] {
@@ -311,14 +339,16 @@ function cleared(context: Context, nodes: readonly NodeView[], node: NodeAddress
 /** Roles, states and problems of all nodes. */
 export function computeView(input: ViewInput): ViewResult {
   const sourceOf = sourceFinder(input);
-  const choice = choosePrimary({
+  const topology = topologyOf(input.observations);
+  const seen = {
     observations: input.observations,
     known: input.primary,
-    knownHealth: input.health,
-    secondWriters: input.secondWriters,
-    sameIdentity: (observation) => sameIdentity(input, observation),
-    sourceOf,
-  });
+    sameIdentity: (observation: NodeObservation) => sameIdentity(input, observation),
+  };
+  const choice =
+    topology === 'replication'
+      ? choosePrimary({ ...seen, knownHealth: input.health, secondWriters: input.secondWriters, sourceOf })
+      : chooseAmongMembers(topology, seen);
   const primary = choice.node;
   const flavor = flavorOf(input, primary);
   const primaryObservation = input.observations.find(({ node }) => node === primary) ?? null;
@@ -327,6 +357,6 @@ export function computeView(input: ViewInput): ViewResult {
   return {
     choice,
     errant: new Map([...input.errant, ...context.errant].filter(([node]) => !cleared(context, nodes, node))),
-    view: { cluster: input.cluster, flavor, primary, nodes, problems: problemsOf(context, nodes, choice) },
+    view: { cluster: input.cluster, flavor, topology, primary, nodes, problems: problemsOf(context, nodes, choice) },
   };
 }

@@ -132,11 +132,11 @@ export function fingerprint(view: ClusterView): string {
   ]);
 }
 
-function inMaintenance({ maintenance }: Situation, node: NodeAddress): boolean {
+export function inMaintenance({ maintenance }: Situation, node: NodeAddress): boolean {
   return maintenance.cluster || maintenance.nodes.has(node);
 }
 
-function mayFailOver({ failovers, now, view }: Situation): boolean {
+export function mayFailOver({ failovers, now, view }: Situation): boolean {
   const recent = failovers.attempts.filter((at) => now - at < failoverWindowMs);
   if (recent.length >= maxFailoversPerWindow) return false;
   const last = recent.at(-1);
@@ -145,11 +145,12 @@ function mayFailOver({ failovers, now, view }: Situation): boolean {
   return now - last >= (changed ? retryChangedMs : retrySameMs);
 }
 
-function isWritable(node: NodeView): boolean {
+export function isWritable(node: NodeView): boolean {
   return node.observation.reach.state === 'up' && node.observation.facts?.readOnly === false;
 }
 
-function reinstateReason(situation: Situation, primary: NodeView): string | null {
+/** Why the known primary, which answers and is read-only, should take writes again; null where it should not. */
+export function reinstateReason(situation: Situation, primary: NodeView): string | null {
   if (primary.observation.reach.state !== 'up' || primary.observation.facts?.readOnly !== true) return null;
   if (situation.health.state === 'dead') return null;
   if (situation.view.nodes.some((node) => node.node !== primary.node && isWritable(node))) return null;
@@ -188,25 +189,28 @@ function astrayReason({ primary, view }: Situation, { node, observation, state }
   return elsewhere ? `it stopped following ${source}, which is not the primary` : null;
 }
 
+/** Clients go to the primary that somebody else made. */
+export function followAction(situation: Situation, to: NodeAddress, reason: string): Action {
+  const { follow, now, primary, quietSince, view } = situation;
+  if (follow?.to === to && now < follow.notBefore) return { do: 'nothing' };
+  // Right after a recovery the view may still speak of what was before it.
+  const stale = ({ node, observation }: NodeView) =>
+    (node === primary || node === to) && observation.reach.state === 'up' && (observation.factsAt ?? 0) < quietSince;
+  if (view.nodes.some(stale)) return { do: 'nothing' };
+  return { do: 'follow', analysis: 'primary-moved', primary: to, reason };
+}
+
+/** Whether the hold that a recovery left ends: the primary, which takes writes, was seen since. */
+export function releases({ heldSince }: Situation, primary: NodeView): boolean {
+  return heldSince !== null && (primary.observation.factsAt ?? 0) > heldSince;
+}
+
 /** The one thing to do now. The caller runs nothing else of this cluster meanwhile. */
 export function decide(situation: Situation): Action {
   const { view, health, primary } = situation;
   if (primary === null) return view.primary === null ? { do: 'nothing' } : { do: 'begin', primary: view.primary };
   if (view.primary !== null && view.primary !== primary) {
-    const { follow, now, quietSince } = situation;
-    if (follow?.to === view.primary && now < follow.notBefore) return { do: 'nothing' };
-    // Right after a recovery the view may still speak of what was before it.
-    const stale = ({ node, observation }: NodeView) =>
-      (node === primary || node === view.primary) &&
-      observation.reach.state === 'up' &&
-      (observation.factsAt ?? 0) < quietSince;
-    if (view.nodes.some(stale)) return { do: 'nothing' };
-    return {
-      do: 'follow',
-      analysis: 'primary-moved',
-      primary: view.primary,
-      reason: 'someone else made it the primary',
-    };
+    return followAction(situation, view.primary, 'someone else made it the primary');
   }
   if (health.state === 'dead') {
     return mayFailOver(situation) && !inMaintenance(situation, primary)
@@ -221,9 +225,7 @@ export function decide(situation: Situation): Action {
   // A node joins a primary that is there.
   if (health.state !== 'alive' || primaryView === undefined || !isWritable(primaryView)) return { do: 'nothing' };
   const otherWriter = view.nodes.some((node) => node.node !== primary && isWritable(node));
-  if (situation.heldSince !== null && !otherWriter && (primaryView.observation.factsAt ?? 0) > situation.heldSince) {
-    return { do: 'release' };
-  }
+  if (!otherWriter && releases(situation, primaryView)) return { do: 'release' };
   const writersFirst = view.nodes.toSorted((a, b) => Number(isWritable(b)) - Number(isWritable(a)));
   for (const node of writersFirst) {
     if (node.node === primary || inMaintenance(situation, node.node)) continue;

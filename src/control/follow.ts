@@ -1,6 +1,7 @@
 // Following a change of primary that someone else made: by hand, or by another tool. Nothing is promoted; clients
 // are held, the old primary is made read-only if it still takes writes and we may, and writes go to the new one.
-import type { NodeFacts } from '../cluster/types.ts';
+import { leftBehind } from '../cluster/index.ts';
+import type { NodeFacts, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import type { RecoveryContext, RecoveryRecord, RecoveryStep } from '../recovery/index.ts';
 import { errorText } from './ports.ts';
@@ -63,13 +64,19 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
       await gate.close('switchover', record.id);
       return 'statements are held';
     });
+    let facts: NodeFacts | null = null;
     await step('look at the new primary', async () => {
-      const facts = await nodes.look(options.to, lookTimeoutMs);
+      facts = await nodes.look(options.to, lookTimeoutMs);
       if (facts.readOnly) throw new Error(`${options.to} does not take writes`);
       return `${options.to} takes writes`;
     });
-    await step('end what is in flight', async () => `${await gate.drain(drainMs)} transactions ended`);
-    if (options.from !== null) await step('old primary read-only', () => fence(context, options));
+    const from = context.view().nodes.find(({ node }) => node === options.from);
+    const group = behindIts(facts, from);
+    // What is in flight to a node that its group has left behind ends in nothing.
+    const waitMs = group === null && from?.observation.reach.state === 'up' ? drainMs : 0;
+    await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
+    if (options.from !== null)
+      await step('old primary read-only', async () => group ?? (await fence(context, options)));
     await step('open', async () => {
       record.epoch = await gate.open(options.to, record.id);
       return `epoch ${record.epoch}`;
@@ -86,6 +93,14 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
   record.durationMs = tenths(clock.nowMs() - began);
   store.saveRecovery(record);
   return record;
+}
+
+/** Why an old primary that a group had needs no fence of ours; null where it does. */
+function behindIts(facts: NodeFacts | null, from: NodeView | undefined): string | null {
+  const own = facts?.topology?.kind === 'group' ? facts.topology : null;
+  if (own === null || from === undefined || !leftBehind(own, from.node, from.observation.facts?.identity ?? null))
+    return null;
+  return `the group of the new primary has left ${from.node} behind: it can confirm no writes`;
 }
 
 /** Rejects where the old primary still takes writes: then two would, and we must not choose. */

@@ -16,7 +16,6 @@ import type {
 import {
   type Action,
   attempted,
-  decide,
   type FailoverStory,
   type FollowStory,
   failoverWindowMs,
@@ -26,6 +25,7 @@ import {
   observe,
   type Stories,
 } from './decide.ts';
+import { decideByTopology } from './decide-groups.ts';
 import { runFollow } from './follow.ts';
 import { type Clock, errorText, type Log } from './ports.ts';
 import type { ClusterRouting } from './routing.ts';
@@ -121,7 +121,7 @@ export class Incidents {
     this.#rememberWritable();
     if (this.#running || this.#stopped) return;
     const { epoch, nodes, primary } = routing.memory;
-    const action = decide({
+    const action = decideByTopology({
       now,
       view: view(),
       health: health(),

@@ -44,6 +44,14 @@ const fallbackGreeting: Record<Flavor, ServerGreeting> = {
 /** The states in which a node's data is what a reader may expect. A delayed replica is behind on purpose. */
 const readableStates: ReadonlySet<NodeState> = new Set<NodeState>(['ok', 'lagging']);
 
+const unfitStates: ReadonlySet<NodeState> = new Set<NodeState>([
+  'identity-changed',
+  'other-flavor',
+  'no-majority',
+  'member-out',
+  'member-joining',
+]);
+
 function mayServeReads(node: NodeView): boolean {
   return node.observation.reach.state === 'up' && readableStates.has(node.state);
 }
@@ -67,8 +75,8 @@ function gateOf(input: RouteInput): Gate {
   const primary = input.view.nodes.find((node) => node.node === input.primary);
   const factsAt = primary?.observation.factsAt ?? null;
   if (primary === undefined || factsAt === null || factsAt < input.openedAt) return { state: 'open' };
-  // Some other server answers at its address.
-  if (primary.state === 'identity-changed' || primary.state === 'other-flavor') {
+  // Some other server answers at its address, or it can confirm nothing to anyone.
+  if (unfitStates.has(primary.state)) {
     return { state: 'closed', reason: 'no-primary' };
   }
   if (primary.observation.facts?.readOnly) return { state: 'closed', reason: 'read-only' };

@@ -109,6 +109,12 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
       return journal.step(name, timeoutMs, () => nodes.detachFromSource(action.node, timeoutMs));
     case 'semi-sync-role':
       return journal.step(name, timeoutMs, () => nodes.setSemiSyncRole(action.node, action.role, timeoutMs));
+    case 'elect-member':
+      return journal.step(name, timeoutMs, () => nodes.electMember(action.node, action.member, timeoutMs));
+    case 'join-group':
+      return journal.step(name, timeoutMs, () => nodes.joinGroup(action.node, timeoutMs));
+    case 'sync-with-cluster':
+      return journal.step(name, timeoutMs, () => nodes.syncWithCluster(action.node, timeoutMs));
     case 'follow':
       if (run.following.get(action.node) === action.source) return;
       await journal.step(

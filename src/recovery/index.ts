@@ -1,8 +1,9 @@
 // Recovery's door: who is promoted (elect), in which order things are done (plan), and the runs that do them.
+
+export { reinstate, runFailover, runRejoin, runSwitchover } from './by-topology.ts';
 export { type Election, electForFailover, type FailoverInput } from './elect.ts';
-export { type FailoverOptions, runFailover } from './failover.ts';
-export { type ReinstateOptions, reinstate, runRejoin } from './rejoin.ts';
-export { runSwitchover } from './switchover.ts';
+export type { FailoverOptions } from './failover.ts';
+export type { ReinstateOptions } from './rejoin.ts';
 export type {
   ClientGate,
   NodeControl,

@@ -20,7 +20,11 @@ export type Action =
   | { do: 'rotate-binlog'; node: NodeAddress }
   | { do: 'detach'; node: NodeAddress }
   | { do: 'semi-sync-role'; node: NodeAddress; role: 'source' | 'replica' }
-  | { do: 'follow'; node: NodeAddress; source: NodeAddress };
+  | { do: 'follow'; node: NodeAddress; source: NodeAddress }
+  /** The group of `node` makes `member` its primary. */
+  | { do: 'elect-member'; node: NodeAddress; member: string }
+  | { do: 'join-group'; node: NodeAddress }
+  | { do: 'sync-with-cluster'; node: NodeAddress };
 
 export interface PlannedStep {
   /** As it stands in the record: `read-only db1:3306`. */

@@ -230,7 +230,7 @@ export async function lookAtAll(
  * Waits until the candidate follows closely: how long it takes to reach where the primary is now is its true lag.
  * Null where it does; else why not.
  */
-async function catchUp(
+export async function catchUp(
   ctx: RecoveryContext,
   journal: Journal,
   from: NodeAddress,

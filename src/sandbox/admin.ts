@@ -5,12 +5,19 @@ import mysql from 'mysql2/promise';
 import { SandboxError } from './errors.ts';
 import type { SandboxInfo } from './types.ts';
 
-type Cluster = Pick<SandboxInfo, 'flavor' | 'replication' | 'admin' | 'app'>;
+/** What a connection to a sandbox's server needs to know. */
+export type Cluster = Pick<SandboxInfo, 'flavor' | 'replication' | 'admin' | 'app'>;
 type Address = { host: string; port: number };
 type Row = Record<string, unknown>;
 
 /** Runs one statement; its first row, or an empty one. */
 export type Ask = (sql: string) => Promise<Row>;
+
+/** A column's text; empty where there is none. */
+export function textOf(row: Row, column: string): string {
+  const value = row[column];
+  return typeof value === 'string' ? value : '';
+}
 
 const READY_DEADLINE_MS = 30_000;
 
@@ -111,7 +118,7 @@ export async function ready(ask: Ask, cluster: Cluster): Promise<void> {
     const row = await ask(statement);
     const running = row[`${prefix}_IO_Running`] === 'Yes' && row[`${prefix}_SQL_Running`] === 'Yes';
     const acknowledges =
-      cluster.replication === 'async' ||
+      cluster.replication !== 'semisync' ||
       (await ask(`SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_${word}_status'`))['Value'] === 'ON';
     if (running && acknowledges) return;
     if (performance.now() > end) {

@@ -2,14 +2,23 @@
 // node that starts read-only. Pure text; nodes.ts writes it, template.ts initialises with a part of it.
 // Semi-sync: every node may acknowledge, but none waits for acknowledgements until it is made primary. A
 // restarted replica whose source side is on would make its own applier wait.
+import { galeraLines } from './galera.ts';
+import { groupLines } from './group.ts';
 import type { ServerProgram } from './servers.ts';
+import type { Replication } from './types.ts';
 
 export interface NodeOptions {
   serverId: number;
   port: number;
   dataDir: string;
   errorLog: string;
-  replication: 'async' | 'semisync';
+  replication: Replication;
+  /** Ports beside the clients' one, of this node first: for Group Replication one, for Galera three. */
+  peerPorts: number[];
+  /** The first peer port of every node. */
+  groupPorts: number[];
+  /** Names the group: a UUID. */
+  group: string;
 }
 
 /** Long enough that a primary never silently goes on without an acknowledgement. */
@@ -56,7 +65,7 @@ export function optionFile(program: ServerProgram, node: NodeOptions): string {
     'max_connections=300',
     'local_infile=ON',
     'max_allowed_packet=64M',
-    ...(program.flavor === 'mysql' ? mysqlLines(node) : mariadbLines(node)),
+    ...(program.flavor === 'mysql' ? mysqlLines(node) : mariadbLines(program, node)),
   ];
   return `[mysqld]\n${lines.join('\n')}\n`;
 }
@@ -71,7 +80,8 @@ function mysqlLines(node: NodeOptions): string[] {
     'performance_schema=ON',
     'binlog_expire_logs_seconds=86400',
   ];
-  if (node.replication === 'async') return lines;
+  if (node.replication === 'group') return [...lines, ...groupLines(node)];
+  if (node.replication !== 'semisync') return lines;
   return [
     ...lines,
     'plugin_load_add=semisync_source.so',
@@ -85,7 +95,7 @@ function mysqlLines(node: NodeOptions): string[] {
   ];
 }
 
-function mariadbLines(node: NodeOptions): string[] {
+function mariadbLines(program: ServerProgram, node: NodeOptions): string[] {
   const lines = [
     'gtid_strict_mode=ON',
     'log_slave_updates=ON',
@@ -95,7 +105,8 @@ function mariadbLines(node: NodeOptions): string[] {
     'plugin_load_add=auth_ed25519',
     'plugin_maturity=beta',
   ];
-  if (node.replication === 'async') return lines;
+  if (node.replication === 'galera') return [...lines, ...galeraLines(program, node)];
+  if (node.replication !== 'semisync') return lines;
   return [
     ...lines,
     'rpl_semi_sync_slave_enabled=ON',

@@ -41,20 +41,22 @@ export function processOf(nodeDir: string): { pid: number; state: 'up' | 'frozen
 
 /**
  * Starts the node's server and returns its pid; it is not ready for connections yet.
- * `bound` ties its life to this process, where the system can do so: for tests that may themselves be killed.
+ * `path` is the PATH of its own children. `bound` ties its life to this process, where the system can do so: for tests that may themselves be killed.
  */
 export async function launch(
   program: ServerProgram,
   nodeDir: string,
   extra: string[],
   bound: boolean,
+  path?: string,
 ): Promise<number> {
   const files = nodeFiles(nodeDir);
   const leash = bound ? pdeathsig() : [];
   const [command = '', ...args] = [...leash, ...program.argv0, `--defaults-file=${files.options}`, ...extra];
+  const env = path === undefined ? process.env : { ...process.env, PATH: path };
   const log = await open(files.errorLog, 'a');
   try {
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', log.fd, log.fd], cwd: nodeDir });
+    const child = spawn(command, args, { detached: true, stdio: ['ignore', log.fd, log.fd], cwd: nodeDir, env });
     const pid = await new Promise<number>((resolve, reject) => {
       child.once('error', (error) => reject(new SandboxError('start-failed', `${command}: ${error.message}`)));
       child.once('spawn', () => resolve(child.pid ?? 0));

@@ -2,30 +2,22 @@
 // remembered: which nodes run is asked of the system, which one is primary is asked of the nodes.
 // A node always starts read-only. Only the first start of a new sandbox makes node1 writable; later starts change
 // no role, so that a crashed primary that comes back cannot accept writes.
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { accountsSql, asAdmin, makePrimary, makeReplica, observe, ready } from './admin.ts';
 import { SandboxError } from './errors.ts';
+import { type Formation, formAnew, formed, peerPortsOf, startWords, takesPart } from './forming.ts';
+import { GALERA_BEGINS, GALERA_LOCAL_SQL, galeraProgram, transferPath } from './galera.ts';
+import { formGroup, GROUP_STAYS_OUT, groupAccount } from './group.ts';
 import { optionFile } from './options.ts';
 import { freePorts } from './ports.ts';
 import { gone, launch, logTail, nodeFiles, type ProcessState, processOf, signalNode } from './process.ts';
+import { load, mustLoad, named, type Saved, type SavedNode, STATE_FILE, save } from './saved.ts';
 import { findServer, type ServerProgram } from './servers.ts';
 import { newDataDir, templateOf } from './template.ts';
 import type { SandboxInfo, SandboxNode, SandboxOptions } from './types.ts';
-
-/** What sandbox.json holds. Pids and roles are not in it: they change. */
-interface Saved {
-  format: 'evenkeel-sandbox-1';
-  flavor: SandboxInfo['flavor'];
-  replication: SandboxInfo['replication'];
-  admin: SandboxInfo['admin'];
-  app: SandboxInfo['app'];
-  nodes: { name: string; host: string; port: number }[];
-  /** While the cluster is being made: the process that makes it. What it leaves half-made is of no use to anybody. */
-  making: number | null;
-}
 
 /** One node as it is now. `pid` is null where it is down; `role` is null where it does not answer. */
 export interface SandboxNodeStatus extends Omit<SandboxNode, 'pid' | 'role'> {
@@ -39,11 +31,12 @@ export interface SandboxStatus extends Omit<SandboxInfo, 'nodes'> {
 }
 
 const START_DEADLINE_MS = 60_000;
-const STATE_FILE = 'sandbox.json';
 
-export interface StartExtras {
+interface StartExtras {
   /** The servers die with this process, even when it is killed. */
   bound?: boolean;
+  /** More options for the server's start. */
+  words?: string[];
 }
 
 /**
@@ -68,8 +61,8 @@ export async function startSandbox(options: SandboxOptions, extras: StartExtras 
     throw new SandboxError('usage', `another process is making a sandbox in ${dir}: ${error.message}`);
   });
   try {
-    await Promise.all(fresh.nodes.map((_, i) => create(dir, fresh, i, program, template, extras)));
-    progress('connecting the replicas');
+    await create(dir, fresh, program, template, extras);
+    progress('connecting the nodes');
     await connect(fresh);
     await save(dir, { ...fresh, making: null }, 'w');
     return await report(dir, fresh);
@@ -100,7 +93,8 @@ export function destroySandboxNow(dir: string, nodes: number): void {
 export async function sandboxStatus(dir: string): Promise<SandboxStatus> {
   const at = resolve(dir);
   const saved = await mustLoad(at);
-  const nodes = saved.nodes.map(async (node): Promise<SandboxNodeStatus> => {
+  const nodes = saved.nodes.map(async ({ name, host, port }): Promise<SandboxNodeStatus> => {
+    const node = { name, host, port };
     const running = processOf(join(at, node.name));
     if (running === null) return { ...node, pid: null, role: null, state: 'down' };
     const role = running.state === 'frozen' ? null : await observe(saved, node);
@@ -117,7 +111,10 @@ export async function startNode(dir: string, name: string, extras: StartExtras =
   const node = named(saved, name);
   const running = processOf(join(at, name));
   if (running !== null) return running.pid;
-  const pid = await launch(await findServer(saved.flavor), join(at, name), [], extras.bound ?? false);
+  const program = await findServer(saved.flavor);
+  const path = saved.replication === 'galera' ? await transferPath(program, at) : undefined;
+  const words = await startWords(saved, program, join(at, name));
+  const pid = await launch(program, join(at, name), [...words, ...(extras.words ?? [])], extras.bound ?? false, path);
   await answers(at, saved, node);
   return pid;
 }
@@ -140,9 +137,12 @@ function validate(options: SandboxOptions): void {
   };
   if (process.platform !== 'linux') wrong('a sandbox needs Linux');
   if (flavor !== 'mysql' && flavor !== 'mariadb') wrong(`unknown flavor '${flavor}': mariadb or mysql`);
-  if (replication === 'group' || replication === 'galera') wrong(`replication '${replication}' is not available yet`);
-  if (replication !== 'async' && replication !== 'semisync') {
-    wrong(`unknown replication '${replication}': async or semisync`);
+  if (!['async', 'semisync', 'group', 'galera'].includes(replication)) {
+    wrong(`unknown replication '${replication}': async, semisync, group (mysql) or galera (mariadb)`);
+  }
+  if (replication === 'group' && flavor !== 'mysql') wrong(`replication 'group' needs --flavor mysql, not ${flavor}`);
+  if (replication === 'galera' && flavor !== 'mariadb') {
+    wrong(`replication 'galera' needs --flavor mariadb, not ${flavor}`);
   }
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > 5) wrong(`a sandbox has 1 to 5 nodes, not ${nodes}`);
   if (replication === 'semisync' && nodes < 2)
@@ -169,14 +169,22 @@ async function claim(dir: string): Promise<void> {
 
 async function plan(options: SandboxOptions): Promise<Saved> {
   const secret = (): string => randomBytes(18).toString('base64url');
-  const ports = await freePorts(options.nodes);
+  const { nodes, replication } = options;
+  const perNode = 1 + peerPortsOf(replication);
+  const ports = await freePorts(nodes * perNode);
   return {
     format: 'evenkeel-sandbox-1',
     flavor: options.flavor,
     replication: options.replication,
     admin: { user: 'evenkeel', password: secret() },
     app: { user: 'app', password: secret(), database: 'app' },
-    nodes: ports.map((port, i) => ({ name: `node${i + 1}`, host: '127.0.0.1', port })),
+    nodes: Array.from({ length: nodes }, (_, i) => ({
+      name: `node${i + 1}`,
+      host: '127.0.0.1',
+      port: ports[i * perNode] ?? 0,
+      ...(perNode === 1 ? {} : { peerPorts: ports.slice(i * perNode + 1, (i + 1) * perNode) }),
+    })),
+    ...(perNode === 1 ? {} : { group: randomUUID() }),
     making: process.pid,
   };
 }
@@ -190,38 +198,92 @@ async function discard(dir: string, saved: Saved, progress: (line: string) => vo
   await stopSandbox(dir);
 }
 
+/** Makes and starts the nodes. Those of Galera are made from the first one's data, so that nobody needs a transfer. */
 async function create(
   dir: string,
   saved: Saved,
-  index: number,
   program: ServerProgram,
   template: string,
   extras: StartExtras,
 ): Promise<void> {
-  const node = saved.nodes[index];
-  if (node === undefined) throw new Error(`no node ${index} in the plan`);
+  const [first, ...others] = saved.nodes;
+  if (first === undefined) throw new Error('a sandbox without nodes');
+  if (saved.replication !== 'galera') {
+    await Promise.all(saved.nodes.map((node) => prepare(dir, saved, node, program, template)));
+    const words = saved.replication === 'group' ? GROUP_STAYS_OUT : [];
+    await Promise.all(saved.nodes.map((node) => firstStart(dir, saved, node, program, { ...extras, words })));
+    return;
+  }
+  await prepare(dir, saved, first, program, template);
+  await firstStart(dir, saved, first, program, { ...extras, words: GALERA_BEGINS });
+  await formed(saved, [first]);
+  signalNode(join(dir, first.name), 'SIGTERM');
+  await gone(join(dir, first.name), START_DEADLINE_MS);
+  const data = nodeFiles(join(dir, first.name)).data;
+  await Promise.all(others.map((node) => prepare(dir, saved, node, program, data)));
+  await formAnew(formation(dir, saved, extras));
+}
+
+/** The node's directory, with its data and its options. */
+async function prepare(
+  dir: string,
+  saved: Saved,
+  node: SavedNode,
+  program: ServerProgram,
+  data: string,
+): Promise<void> {
   const nodeDir = join(dir, node.name);
   const files = nodeFiles(nodeDir);
   await mkdir(nodeDir, { mode: 0o700 });
-  await newDataDir(template, files.data);
+  await newDataDir(data, files.data);
   const settings = {
-    serverId: index + 1,
+    serverId: saved.nodes.indexOf(node) + 1,
     port: node.port,
     dataDir: files.data,
     errorLog: files.errorLog,
     replication: saved.replication,
+    peerPorts: node.peerPorts ?? [],
+    groupPorts: saved.nodes.map(({ peerPorts }) => peerPorts?.[0] ?? 0),
+    group: saved.group ?? '',
   };
-  await writeFile(files.options, optionFile(program, settings), { mode: 0o600 });
-  const init = join(nodeDir, 'init.sql');
-  await writeFile(init, accountsSql(saved, randomBytes(18).toString('base64url')), { mode: 0o600 });
-  await launch(program, nodeDir, [`--init-file=${init}`], extras.bound ?? false);
+  const own = saved.replication === 'galera' ? galeraProgram(program, dir) : program;
+  await writeFile(files.options, optionFile(own, settings), { mode: 0o600 });
+}
+
+/** The start that makes the accounts. */
+async function firstStart(
+  dir: string,
+  saved: Saved,
+  node: SavedNode,
+  program: ServerProgram,
+  extras: StartExtras,
+): Promise<void> {
+  const init = join(dir, node.name, 'init.sql');
+  const galera = saved.replication === 'galera';
+  const accounts = accountsSql(saved, randomBytes(18).toString('base64url'));
+  await writeFile(init, galera ? GALERA_LOCAL_SQL + accounts : accounts, { mode: 0o600 });
+  const path = galera ? await transferPath(program, dir) : undefined;
+  const words = [`--init-file=${init}`, ...(extras.words ?? [])];
+  await launch(program, join(dir, node.name), words, extras.bound ?? false, path);
   await answers(dir, saved, node);
   await rm(init);
+}
+
+/** How forming.ts starts nodes of this sandbox. */
+function formation(dir: string, saved: Saved, extras: StartExtras): Formation {
+  return { dir, saved, start: (name, words) => startNode(dir, name, { ...extras, words }) };
 }
 
 async function connect(saved: Saved): Promise<void> {
   const [first, ...others] = saved.nodes;
   if (first === undefined) throw new Error('a sandbox without nodes');
+  if (saved.replication === 'group') {
+    await Promise.all(saved.nodes.map((node) => asAdmin(saved, node, (ask) => ask(groupAccount(saved)))));
+    return formGroup(saved, saved.nodes);
+  }
+  if (saved.replication === 'galera') {
+    return asAdmin(saved, first, (ask) => makePrimary(ask, saved));
+  }
   await Promise.all(others.map((node) => asAdmin(saved, node, (ask) => makeReplica(ask, saved, first))));
   await asAdmin(saved, first, (ask) => makePrimary(ask, saved));
   await Promise.all(others.map((node) => asAdmin(saved, node, (ask) => ready(ask, saved))));
@@ -237,7 +299,13 @@ async function resume(dir: string, saved: Saved, options: SandboxOptions, extras
     throw new SandboxError('usage', `${dir} holds a sandbox of ${saved.nodes.length} nodes, not ${options.nodes}`);
   }
   options.progress?.(`starting the nodes of ${dir} that are down; no role changes`);
+  if (peerPortsOf(saved.replication) > 0 && !(await takesPart(saved))) {
+    options.progress?.('no node takes part in its group: forming it anew, by the node that has most');
+    await formAnew(formation(dir, saved, extras));
+    return report(dir, saved);
+  }
   await Promise.all(saved.nodes.map((node) => startNode(dir, node.name, extras)));
+  if (peerPortsOf(saved.replication) > 0) await formed(saved, saved.nodes);
   return report(dir, saved);
 }
 
@@ -251,7 +319,7 @@ async function report(dir: string, saved: Saved): Promise<SandboxInfo> {
 }
 
 /** Resolves when the node takes the admin's connections; throws with the end of its log when it never will. */
-async function answers(dir: string, saved: Saved, node: Saved['nodes'][number]): Promise<void> {
+async function answers(dir: string, saved: Saved, node: SavedNode): Promise<void> {
   const nodeDir = join(dir, node.name);
   const end = performance.now() + START_DEADLINE_MS;
   for (;;) {
@@ -261,43 +329,4 @@ async function answers(dir: string, saved: Saved, node: Saved['nodes'][number]):
     const why = running ? 'does not answer' : 'ended while it was starting';
     throw new SandboxError('start-failed', `${node.name} ${why}; the end of its log:\n${await logTail(nodeDir, 12)}`);
   }
-}
-
-function named(saved: Saved, name: string): Saved['nodes'][number] {
-  const node = saved.nodes.find((candidate) => candidate.name === name);
-  if (node === undefined) throw new SandboxError('usage', `the sandbox has no node '${name}'`);
-  return node;
-}
-
-/** With `wx` it fails where another process was first. */
-async function save(dir: string, saved: Saved, flag: 'w' | 'wx'): Promise<void> {
-  const file = join(dir, STATE_FILE);
-  const text = `${JSON.stringify(saved, null, 2)}\n`;
-  if (flag === 'wx') return writeFile(file, text, { mode: 0o600, flag });
-  await writeFile(`${file}.new`, text, { mode: 0o600 });
-  await rename(`${file}.new`, file);
-}
-
-async function load(dir: string): Promise<Saved | null> {
-  const text = await readFile(join(dir, STATE_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
-    throw new SandboxError('usage', `cannot read ${join(dir, STATE_FILE)}: ${error.message}`);
-  });
-  if (text === null) return null;
-  let saved: Partial<Saved> | null;
-  try {
-    saved = JSON.parse(text) as Partial<Saved> | null;
-  } catch {
-    saved = null;
-  }
-  if (saved?.format !== 'evenkeel-sandbox-1' || !Array.isArray(saved.nodes)) {
-    throw new SandboxError('not-a-sandbox', `${join(dir, STATE_FILE)} was not written by this version of evenkeel`);
-  }
-  return saved as Saved;
-}
-
-async function mustLoad(dir: string): Promise<Saved> {
-  const saved = await load(dir);
-  if (saved === null) throw new SandboxError('not-a-sandbox', `${dir} holds no sandbox`);
-  return saved;
 }

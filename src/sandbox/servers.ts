@@ -24,6 +24,8 @@ export interface ServerProgram {
   /** Holds `english/errmsg.sys`, `charsets/` and MariaDB's system table scripts. */
   shareDir: string;
   source: 'environment' | 'path' | 'bundle';
+  /** Where its bundle lies, as if it were `/`; null where it is the system's own. */
+  root: string | null;
 }
 
 /** A client or a peer. */
@@ -129,7 +131,7 @@ export async function findServer(flavor: Flavor, progress: Progress = () => {}):
   const share = join(baseDir, 'share/mysql');
   const shareDir = existsSync(share) ? share : join(baseDir, 'share/mariadb');
   const pluginDir = join(baseDir, 'lib/mysql/plugin');
-  return { flavor, argv0, version: about.version, baseDir, pluginDir, shareDir, source: 'bundle' };
+  return { flavor, argv0, version: about.version, baseDir, pluginDir, shareDir, source: 'bundle', root };
 }
 
 /** A client or a peer, from the PATH or from its bundle. Throws SandboxError `no-server`. */
@@ -203,5 +205,5 @@ async function described(
   const pluginDir = variable('plugin-dir') ?? join(baseDir, 'lib/mysql/plugin');
   const charsets = variable('character-sets-dir');
   const shareDir = variable('lc-messages-dir') ?? (charsets ? join(charsets, '..') : join(baseDir, 'share/mysql'));
-  return { flavor, argv0, version, baseDir, pluginDir, shareDir, source };
+  return { flavor, argv0, version, baseDir, pluginDir, shareDir, source, root: null };
 }

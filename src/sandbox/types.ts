@@ -1,9 +1,12 @@
 // A local cluster of real servers, as `sandbox up --json` prints it (design.md section 3).
 import type { Flavor } from '../messages/index.ts';
 
+/** `group` is MySQL Group Replication with a single primary; `galera` is MariaDB's. */
+export type Replication = 'async' | 'semisync' | 'group' | 'galera';
+
 export interface SandboxOptions {
   flavor: Flavor;
-  replication: 'async' | 'semisync';
+  replication: Replication;
   /** 1 to 5. */
   nodes: number;
   /** Everything lives here; made if missing. */
@@ -22,7 +25,7 @@ export interface SandboxNode {
 
 export interface SandboxInfo {
   flavor: Flavor;
-  replication: 'async' | 'semisync';
+  replication: Replication;
   dir: string;
   admin: { user: string; password: string };
   app: { user: string; password: string; database: string };

@@ -103,6 +103,9 @@ export class FakeMonitor implements Monitor {
     follow: () => Promise.resolve(),
     setSemiSyncRole: () => Promise.resolve(),
     rotateBinlog: () => Promise.resolve(),
+    electMember: () => Promise.resolve(),
+    joinGroup: () => Promise.resolve(),
+    syncWithCluster: () => Promise.resolve(),
   };
   readonly #callbacks = new Set<() => void>();
 

@@ -405,6 +405,9 @@ export class World {
   }
 
   readonly control: NodeControl = {
+    electMember: () => Promise.reject(new Error('no group')),
+    joinGroup: () => Promise.reject(new Error('no group')),
+    syncWithCluster: () => Promise.reject(new Error('no Galera cluster')),
     look: (name, ms) => this.call(this.byName(name), ms, () => this.facts(this.byName(name))),
     setReadOnly: (name, ms) =>
       this.call(this.byName(name), ms, () => {

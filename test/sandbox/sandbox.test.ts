@@ -40,9 +40,9 @@ function rejectsWith(reason: SandboxError['reason'], text: RegExp) {
 describe('what cannot be is refused, and nothing is made', () => {
   const cases: [string, object, RegExp][] = [
     ['an unknown flavor', { flavor: 'postgres' }, /unknown flavor 'postgres': mariadb or mysql/],
-    ['group replication', { replication: 'group' }, /'group' is not available yet/],
-    ['galera', { replication: 'galera' }, /'galera' is not available yet/],
-    ['an unknown replication', { replication: 'row' }, /unknown replication 'row': async or semisync/],
+    ['group replication on MariaDB', { replication: 'group' }, /'group' needs --flavor mysql, not mariadb/],
+    ['galera on MySQL', { flavor: 'mysql', replication: 'galera' }, /'galera' needs --flavor mariadb, not mysql/],
+    ['an unknown replication', { replication: 'row' }, /unknown replication 'row': async, semisync, group/],
     ['no nodes', { nodes: 0 }, /1 to 5 nodes, not 0/],
     ['six nodes', { nodes: 6 }, /1 to 5 nodes, not 6/],
     ['half a node', { nodes: 1.5 }, /1 to 5 nodes, not 1.5/],
@@ -164,12 +164,13 @@ describe('finding servers', () => {
 });
 
 describe('option files', () => {
-  const paths = { baseDir: '/usr', pluginDir: '/plugins', shareDir: '/share', source: 'path' } as const;
+  const paths = { baseDir: '/usr', pluginDir: '/plugins', shareDir: '/share', source: 'path', root: null } as const;
   const programs: ServerProgram[] = [
     { ...paths, argv0: ['mysqld'], flavor: 'mysql', version: '9.7.4' },
     { ...paths, argv0: ['mariadbd'], flavor: 'mariadb', version: '10.11.19' },
   ];
-  const node = { serverId: 2, port: 12345, dataDir: '/d/data', errorLog: '/d/error.log' };
+  const peers = { peerPorts: [2], groupPorts: [1, 2], group: 'aaaaaaaa-0000-4000-8000-000000000000' };
+  const node = { serverId: 2, port: 12345, dataDir: '/d/data', errorLog: '/d/error.log', ...peers };
 
   for (const program of programs) {
     test(`${program.flavor} starts read-only, keeps what is committed when killed, and waits for no acknowledgement before it is primary`, () => {
