@@ -11,6 +11,7 @@ import type { Flavor, NodeAddress } from '../messages/index.ts';
 import type { Contender, FailoverInput } from './elect.ts';
 import { covers } from './gtids.ts';
 import { isReachable } from './look.ts';
+import { isDirect } from './tiers.ts';
 
 export interface Risk {
   refusals: string[];
@@ -73,6 +74,8 @@ function ackersOutOfReach(input: FailoverInput, flavor: Flavor, candidate: Conte
   for (const view of input.view.nodes) {
     known.add(view.node);
     if (view.node === input.primary || !couldAcknowledge(view)) continue;
+    // A replica of a replica acknowledges to that one, if to anybody.
+    if (!attached.has(view.node) && !isDirect(input.view, view.node, input.primary)) continue;
     possible += 1;
     const remembers = input.restarted?.has(view.node) !== true;
     if (isReachable(view, input.nowMs, input.maxAgeMs) && remembers) continue;

@@ -6,6 +6,7 @@ import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { acknowledgedWritesAtRisk } from './durability.ts';
 import { covers, hasNothing, missingFrom, ownTransactionsBeyond, receivedBy, receivedFromOthers } from './gtids.ts';
 import { isReachable } from './look.ts';
+import { isDirect } from './tiers.ts';
 
 export interface FailoverInput {
   /** The last look at all nodes; the order of its nodes (seeds first) breaks the last tie. */
@@ -48,6 +49,8 @@ export interface Contender {
   facts: NodeFacts;
   /** GTIDs that it has, applied or not. */
   received: string;
+  /** It follows the primary itself, not another replica. */
+  direct: boolean;
   lagMs: number;
   /** Place in the view's order. */
   order: number;
@@ -123,7 +126,8 @@ export function contenders(input: FailoverInput): Contender[] {
     if (facts === null || view.node === input.primary || facts.flavor !== flavor) continue;
     if (!isReachable(view, input.nowMs, input.maxAgeMs)) continue;
     const lagMs = facts.replication?.lagMs ?? Number.POSITIVE_INFINITY;
-    found.push({ node: view.node, facts, received: receivedBy(facts), lagMs, order });
+    const direct = isDirect(input.view, view.node, input.primary);
+    found.push({ node: view.node, facts, received: receivedBy(facts), direct, lagMs, order });
   }
   return found;
 }
@@ -140,6 +144,7 @@ function mostAdvanced(flavor: Flavor, among: Contender[]): Contender[] {
 }
 
 function byTie(a: Contender, b: Contender): number {
+  if (a.direct !== b.direct) return a.direct ? -1 : 1;
   if (a.lagMs !== b.lagMs) return a.lagMs < b.lagMs ? -1 : 1;
   return a.order - b.order;
 }

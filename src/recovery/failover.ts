@@ -10,6 +10,7 @@ import { covers, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { LIMITS, planFailover, planQuiesce, step } from './plan.ts';
 import { LOOK_MAX_AGE_MS, lookAtAll, wantsSemiSync } from './switchover.ts';
+import { sourceOf, tiersAfter } from './tiers.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 /** Where an operator orders a failover away from a living primary, its fence must hold. */
@@ -102,8 +103,8 @@ async function promote(
   const to = election.candidate;
   journal.record.to = to;
   journal.note('elect', [`${to}: ${election.reason}`, ...election.warnings].join('; '));
-  const others = replicasOf(view, from).filter((node) => node !== to);
-  const plan = planFailover({ to, others, semiSync, applied: run.applied.has(to) });
+  const { direct, kept } = tiersAfter(view, replicasOf(view, from), from, to);
+  const plan = planFailover({ to, others: direct, kept, semiSync, applied: run.applied.has(to) });
   const before = await carryOut(run, plan.before);
   if (!before.ok) {
     const promoting = run.attempted.some((one) => one.action.do === 'set-writable' && one.action.node === to);
@@ -189,7 +190,9 @@ async function primaryLives(run: Run, view: ClusterView, from: NodeAddress, life
     const stopped = replication.receiver === 'stopped' && replication.receiverError === null;
     return stopped && replication.applier === 'running' && covers(facts.flavor, facts.gtidPosition, receivedBy(facts));
   });
-  const lanes = idle.map(({ node }) => [step({ do: 'follow', node, source: from }, RESUME_MS, false)]);
+  const lanes = idle.map(({ node }) => [
+    step({ do: 'follow', node, source: sourceOf(view, node) ?? from }, RESUME_MS, false),
+  ]);
   if (life.writable) {
     run.gateTouched = true;
     lanes.push([step({ do: 'reopen-gate' }, LIMITS.gateMs, false)]);
@@ -235,7 +238,9 @@ async function quiesce(run: Run, view: ClusterView, from: NodeAddress, mustFence
  */
 async function takeBack(run: Run, from: NodeAddress, why: string): Promise<RecoveryRecord> {
   const { journal } = run;
-  const lanes = [...run.applied].map((node) => [step({ do: 'follow', node, source: from }, RESUME_MS, false)]);
+  const cluster = run.ctx.view();
+  const before = (node: NodeAddress) => sourceOf(cluster, node) ?? from;
+  const lanes = [...run.applied].map((node) => [step({ do: 'follow', node, source: before(node) }, RESUME_MS, false)]);
   const answered = run.fenced.has(from);
   const clients = [
     step({ do: 'restore-writable', node: from }, LIMITS.restoreMs),

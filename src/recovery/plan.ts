@@ -168,6 +168,8 @@ export interface FailoverPlanInput {
   /** It has applied all it received, with its receiver stopped, already. */
   applied: boolean;
   others: NodeAddress[];
+  /** Replicas of replicas, whose receivers were stopped: they go on with the source that they have. */
+  kept?: { node: NodeAddress; source: NodeAddress }[];
   semiSync: boolean;
 }
 
@@ -186,6 +188,7 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
           ...input.others.map((node) => [repoint(node, to)]),
+          ...(input.kept ?? []).map(({ node, source }) => [repoint(node, source)]),
         ],
       },
     ],

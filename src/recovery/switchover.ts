@@ -9,6 +9,7 @@ import { ownTransactionsBeyond } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable, lookAt, viewAfter } from './look.ts';
 import { LIMITS, planSwitchover, planUndo } from './plan.ts';
+import { isDirect, tiersAfter } from './tiers.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 /** Looks of one recovery are at most this old when they are judged. */
@@ -56,15 +57,16 @@ function checkSwitchover(input: SwitchoverCheckInput): SwitchoverCheck {
     return refusals.length > 0 ? { ok: false, refusals } : { ok: true, to, reason: 'named by the operator' };
   }
   const rejected: string[] = [];
-  const fit: { node: NodeAddress; lagMs: number }[] = [];
+  const fit: { node: NodeAddress; direct: boolean; lagMs: number }[] = [];
   for (const one of view.nodes) {
     if (one.node === from) continue;
     const why = unfit(input, one, primaryFacts);
-    if (why === null) fit.push({ node: one.node, lagMs: one.observation.facts?.replication?.lagMs ?? 0 });
+    const lagMs = one.observation.facts?.replication?.lagMs ?? 0;
+    if (why === null) fit.push({ node: one.node, direct: isDirect(view, one.node, from), lagMs });
     else rejected.push(`${one.node} ${why}`);
   }
-  // Sorting is stable: equal lag leaves the seeds' order.
-  const best = fit.sort((a, b) => a.lagMs - b.lagMs)[0];
+  // A replica of a replica only where there is nobody else. Sorting is stable: equal lag leaves the seeds' order.
+  const best = fit.sort((a, b) => Number(b.direct) - Number(a.direct) || a.lagMs - b.lagMs)[0];
   if (best === undefined) {
     refusals.push(`no replica can take over: ${rejected.length === 0 ? 'there is none' : rejected.join('; ')}`);
   }
@@ -167,9 +169,11 @@ async function switchOver(
 
   journal.begin();
   const run = newRun(ctx, journal);
-  const others = view.nodes
+  const replicas = view.nodes
     .filter((one) => one.node !== from && one.node !== to && one.observation.facts?.replication != null)
     .map((one) => one.node);
+  // Replicas of replicas are not touched at all.
+  const others = tiersAfter(view, replicas, from, to).direct;
   const plan = planSwitchover({
     from,
     to,
