@@ -18,7 +18,8 @@ export type ProbePart =
   | 'group-settings'
   | 'group-members'
   | 'galera-settings'
-  | 'galera-status';
+  | 'galera-status'
+  | 'platform-topology';
 
 /** The rows of each part that was asked; a part that was refused is missing. */
 export type ProbeRows = Partial<Record<ProbePart, Row[]>>;

@@ -11,6 +11,7 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
+import { isClusterEndpoint } from './platform.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, unobserved } from './view.ts';
@@ -271,11 +272,22 @@ export class ClusterMonitor {
       this.#identities.set(node, facts.identity);
       void this.#hands.warm(node, this.#config.probe.timeoutMs);
     }
-    if (this.#collapse(node, facts)) return;
+    if (this.#leadsElsewhere(node, facts) || this.#collapse(node, facts)) return;
     const { replication } = facts;
     if (replication !== null) this.#add(normalized(joinAddress(replication.sourceHost, replication.sourcePort)), true);
     for (const replica of facts.replicas) this.#add(normalized(replica), false);
-    for (const member of membersOf(facts)) this.#add(normalized(member), false);
+    for (const member of membersOf(node, facts)) this.#add(normalized(member), false);
+  }
+
+  /** A platform's cluster endpoint leads to one instance now and to another later: the instances are watched instead. */
+  #leadsElsewhere(node: NodeAddress, facts: NodeFacts): boolean {
+    if (!isClusterEndpoint(node)) return false;
+    const members = membersOf(node, facts).map(normalized);
+    if (members.length === 0) return false;
+    for (const member of members) this.#add(member, true);
+    this.#log.info({ cluster: this.#config.name, node, members }, 'a cluster endpoint: its instances are watched');
+    this.#remove(node);
+    return true;
   }
 
   /** Two names of one server become one: the primary's, else the one known first. */

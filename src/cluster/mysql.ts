@@ -6,12 +6,15 @@ import type { Dialect, FollowSettings, ProbePart, ProbeRows } from './dialect.ts
 import { errorOrNull, isOn, modern, receiverState, semiSyncReplicaActive, toNumber } from './dialect.ts';
 import { GROUP_PARTS, groupFacts } from './group.ts';
 import { gtidUnion } from './gtid.ts';
+import { PLATFORM_PARTS } from './platform.ts';
 import type { ReplicationFacts } from './types.ts';
 
 const PARTS: Partial<Record<ProbePart, string>> = {
   ...GROUP_PARTS,
+  ...PLATFORM_PARTS,
   state:
-    'SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only,' +
+    // A reader of Aurora says so by the second one only.
+    'SELECT @@global.read_only OR @@global.innodb_read_only AS read_only, @@global.super_read_only AS super_read_only,' +
     ' @@global.server_id AS server_id, @@global.gtid_executed AS gtid_executed',
   replication: 'SHOW REPLICA STATUS',
   receiver:

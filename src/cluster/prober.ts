@@ -8,25 +8,32 @@ import { isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialec
 import { READ_UNREADY } from './galera.ts';
 import { mariadbDialect } from './mariadb.ts';
 import { mysqlDialect } from './mysql.ts';
+import { PLATFORM_VARIABLES, platformFacts, platformOf } from './platform.ts';
 import type { NodeFacts } from './types.ts';
 
 /** A refused part is asked again after so many full probes: privileges may have been granted. */
 const ASK_AGAIN_AFTER = 30;
 const UNKNOWN_VARIABLE = 1193;
 
-type Constants = Pick<NodeFacts, 'version' | 'identity' | 'startedAtMs' | 'logBin' | 'logReplicaUpdates' | 'selfName'>;
+type Constants = Pick<
+  NodeFacts,
+  'version' | 'identity' | 'startedAtMs' | 'logBin' | 'logReplicaUpdates' | 'selfName'
+> & { topology: ReturnType<typeof platformOf> };
 
 const CONSTANTS =
   'SELECT VERSION() AS version, UNIX_TIMESTAMP() AS now;' +
   " SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid', 'server_id', 'hostname', 'port'," +
-  " 'log_bin', 'log_replica_updates', 'log_slave_updates');" +
+  ` 'log_bin', 'log_replica_updates', 'log_slave_updates', '${PLATFORM_VARIABLES.join("', '")}');` +
   " SHOW GLOBAL STATUS LIKE 'Uptime'";
 
 function constantsOf([head, variableRows, statusRows]: Row[][]): Constants {
   const variables = nameValues(variableRows ?? []);
   const uptime = toNumber(nameValues(statusRows ?? []).get('uptime'));
-  const identity = variables.get('server_uuid') ?? variables.get('server_uid') ?? '';
+  const identity =
+    variables.get('aurora_server_id') ?? variables.get('server_uuid') ?? variables.get('server_uid') ?? '';
+  const topology = platformOf(variables);
   return {
+    topology,
     version: head?.[0]?.['version'] ?? '',
     identity: identity === '' ? `server_id:${variables.get('server_id') ?? ''}` : identity,
     startedAtMs: (toNumber(head?.[0]?.['now']) - uptime) * 1000,
@@ -93,6 +100,7 @@ export class Prober {
     if (this.#isReplica || isFull) wanted.push(...dialect.everyProbeOfReplicas);
     if (this.#isMember && !isFull) wanted.push(...dialect.everyProbeOfMembers);
     if (isFull) wanted.push(...dialect.fullProbe);
+    if (constants.topology?.kind === 'aurora') wanted.push('platform-topology');
     const rows = await this.#ask(
       [...new Set(wanted)].filter((part) => !this.#refused.has(part)),
       timeoutMs,
@@ -149,6 +157,6 @@ function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeF
     replication: dialect.replication(rows, gtid.gtidExecuted),
     semiSync: semiSync(rows),
     replicas: replicaAddresses(rows, joinAddress),
-    topology: dialect.topology(rows),
+    topology: constants.topology === null ? dialect.topology(rows) : platformFacts(constants.topology, rows),
   };
 }

@@ -6,6 +6,7 @@ import type { NodeAddress } from '../messages/index.ts';
 import { chooseGaleraWriter, galeraVerdict } from './galera.ts';
 import { chooseGroupPrimary, groupVerdict } from './group.ts';
 import type { MembersInput, Verdict } from './members.ts';
+import { auroraVerdict, chooseAuroraWriter, instanceAddress } from './platform.ts';
 import type { PrimaryChoice } from './primary.ts';
 import type { NodeFacts, NodeObservation, Topology } from './types.ts';
 
@@ -24,13 +25,18 @@ export function topologyOf(observations: readonly NodeObservation[]): Topology {
   return configured ?? 'replication';
 }
 
-/** The primary of a cluster that is no plain replication, and why it is the one. */
-export function chooseAmongMembers(topology: Exclude<Topology, 'replication'>, input: MembersInput): PrimaryChoice {
+/** The primary of a cluster that is no replication, and why it is the one. */
+export function chooseAmongMembers(
+  topology: Exclude<Topology, 'replication' | 'rds'>,
+  input: MembersInput,
+): PrimaryChoice {
   switch (topology) {
     case 'group':
       return chooseGroupPrimary(input);
     case 'galera':
       return chooseGaleraWriter(input);
+    case 'aurora':
+      return chooseAuroraWriter(input);
     default:
       throw new Error(`unknown topology: ${String(topology satisfies never)}`);
   }
@@ -45,18 +51,27 @@ export function memberVerdict(facts: NodeFacts, isPrimary: boolean, oneWriter: b
       return groupVerdict(own, facts, isPrimary);
     case 'galera':
       return galeraVerdict(own, facts, isPrimary, oneWriter);
+    case 'aurora':
+      return auroraVerdict(facts, isPrimary);
+    case 'rds':
+      return null;
     default:
       throw new Error(`unknown topology: ${JSON.stringify(own satisfies never)}`);
   }
 }
 
 /** Where the other members of its group are, as a node tells it. */
-export function membersOf({ topology }: NodeFacts): NodeAddress[] {
+export function membersOf(node: NodeAddress, { topology }: NodeFacts): NodeAddress[] {
   switch (topology?.kind) {
     case 'group':
       return topology.members.map(({ node }) => node);
     case 'galera':
       return topology.members;
+    case 'aurora': {
+      const { instance, members } = topology;
+      return members.map((one) => instanceAddress(node, instance, one)).filter((one) => one !== null);
+    }
+    case 'rds':
     case undefined:
       return [];
     default:

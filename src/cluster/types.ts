@@ -38,7 +38,7 @@ export interface SemiSyncFacts {
 }
 
 /** Who makes a node the primary: a recovery of ours, the members of a group, or the platform that runs the servers. */
-export type Topology = 'replication' | 'group' | 'galera';
+export type Topology = 'replication' | 'group' | 'galera' | 'aurora' | 'rds';
 
 export interface GroupMember {
   /** Its server_uuid. */
@@ -92,7 +92,29 @@ export interface GaleraFacts {
   members: NodeAddress[];
 }
 
-export type TopologyFacts = GroupFacts | GaleraFacts;
+/** An Aurora instance, as it sees its cluster. */
+export interface AuroraFacts {
+  kind: 'aurora';
+  /** Its own name, which its address begins with. */
+  instance: string;
+  /** The instance that its topology view calls the writer; null where it was not told. */
+  writer: string | null;
+  /** When the writer's entry was made, seconds since 1970. */
+  updated: number;
+  queue: -1;
+  lagMs: number | null;
+  /** Names of all instances. */
+  members: string[];
+}
+
+/** A server of RDS: plain replication that the platform looks after. */
+export interface RdsFacts {
+  kind: 'rds';
+  queue: -1;
+  lagMs: null;
+}
+
+export type TopologyFacts = GroupFacts | GaleraFacts | AuroraFacts | RdsFacts;
 
 /** How a server greets its clients; drivers draw conclusions from both. */
 export interface ServerGreeting {

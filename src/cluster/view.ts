@@ -222,7 +222,7 @@ function nodeView(context: Context, observation: NodeObservation): NodeView {
 function lagOf(facts: NodeFacts | null): number | null {
   const own = facts?.topology ?? null;
   if (own === null || facts?.replication != null) return facts?.replication?.lagMs ?? null;
-  return own.queue === 0 ? 0 : (own.lagMs ?? null);
+  return own.queue === 0 ? 0 : own.lagMs;
 }
 
 function semiSyncProblem(context: Context): Problem[] {
@@ -346,7 +346,7 @@ export function computeView(input: ViewInput): ViewResult {
     sameIdentity: (observation: NodeObservation) => sameIdentity(input, observation),
   };
   const choice =
-    topology === 'replication'
+    topology === 'replication' || topology === 'rds'
       ? choosePrimary({ ...seen, knownHealth: input.health, secondWriters: input.secondWriters, sourceOf })
       : chooseAmongMembers(topology, seen);
   const primary = choice.node;

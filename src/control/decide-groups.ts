@@ -35,10 +35,11 @@ export function decideByTopology(situation: Situation): Action {
     return first === null ? nothing : { do: 'begin', primary: first };
   }
   if (view.primary !== null && view.primary !== primary) {
-    const why = topology === 'group' ? 'its group elected it' : 'someone else made it the primary';
-    return followAction(situation, view.primary, why);
+    const why = { group: 'its group elected it', galera: 'someone else made it the primary' };
+    const by = topology === 'group' || topology === 'galera' ? why[topology] : 'its platform made it the writer';
+    return followAction(situation, view.primary, by);
   }
-  return topology === 'group' ? decideGroup(situation, primary) : decideGalera(situation, primary);
+  return topology === 'galera' ? decideGalera(situation, primary) : decideFollowing(situation, primary);
 }
 
 /** Nobody takes writes, and all were asked: the first that could. It is made writable as a writer that came back is. */
@@ -52,8 +53,8 @@ function isFit({ observation }: NodeView): boolean {
   return observation.reach.state === 'up' && own !== null && couldWrite(own);
 }
 
-/** Whoever the primary is, dead or alive, is for the group to say. */
-function decideGroup(situation: Situation, primary: NodeAddress): Action {
+/** Whoever the primary is, dead or alive, is for the group or the platform to say. */
+function decideFollowing(situation: Situation, primary: NodeAddress): Action {
   const { view, health, now, stories } = situation;
   const seen = view.nodes.find(({ node }) => node === primary);
   if (health.state !== 'alive' || seen === undefined || seen.state !== 'ok') return nothing;

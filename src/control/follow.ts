@@ -95,8 +95,9 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
   return record;
 }
 
-/** Why an old primary that a group had needs no fence of ours; null where it does. */
+/** Why an old primary needs no fence of ours; null where it does. */
 function behindIts(facts: NodeFacts | null, from: NodeView | undefined): string | null {
+  if (facts?.topology?.kind === 'aurora') return 'one instance can write at a time: the platform sees to it';
   const own = facts?.topology?.kind === 'group' ? facts.topology : null;
   if (own === null || from === undefined || !leftBehind(own, from.node, from.observation.facts?.identity ?? null))
     return null;
@@ -114,6 +115,8 @@ async function fence(context: RecoveryContext, options: FollowOptions): Promise<
     return `${from} is not reachable: ${errorText(error)}`;
   }
   if (facts.readOnly) return `${from} is read-only`;
+  if (facts.topology?.kind === 'rds')
+    throw new Error(`${from} still takes writes, and its platform keeps us from changing it`);
   if (!options.mayFence) throw new Error(`${from} still takes writes, and observing we change nothing`);
   await context.nodes.setReadOnly(from, readOnlyTimeoutMs);
   return `${from} made read-only`;

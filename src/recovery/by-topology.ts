@@ -4,6 +4,7 @@ import type { NodeAddress } from '../messages/index.ts';
 import { type FailoverOptions, runFailover as failOverReplication } from './failover.ts';
 import { failOverGalera, keepOneWriter, reinstateGalera, switchGalera } from './galera.ts';
 import { joinGroup, refuseGroupFailover, switchGroup } from './group.ts';
+import { Journal } from './journal.ts';
 import { type ReinstateOptions, reinstate as reinstateReplication, runRejoin as rejoinReplication } from './rejoin.ts';
 import { runSwitchover as switchReplication } from './switchover.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
@@ -19,6 +20,9 @@ export function runSwitchover(ctx: RecoveryContext, options: { to?: NodeAddress 
       return switchGroup(ctx, options);
     case 'galera':
       return switchGalera(ctx, options);
+    case 'aurora':
+    case 'rds':
+      return leaveAlone(ctx, 'switchover', options.to);
   }
 }
 
@@ -31,6 +35,9 @@ export function runFailover(ctx: RecoveryContext, options: FailoverOptions = {})
       return refuseGroupFailover(ctx, options);
     case 'galera':
       return failOverGalera(ctx, options);
+    case 'aurora':
+    case 'rds':
+      return leaveAlone(ctx, 'failover', options.to);
   }
 }
 
@@ -43,12 +50,37 @@ export function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promise<Reco
       return joinGroup(ctx, node);
     case 'galera':
       return keepOneWriter(ctx, node);
+    case 'aurora':
+    case 'rds':
+      return leaveAlone(ctx, 'rejoin', node);
   }
 }
 
 /** Makes the known primary take writes again. Never rejects. */
 export function reinstate(ctx: RecoveryContext, options: ReinstateOptions): Promise<RecoveryRecord> {
-  return topologyOf(ctx) === 'galera' ? reinstateGalera(ctx) : reinstateReplication(ctx, options);
+  switch (topologyOf(ctx)) {
+    case 'replication':
+      return reinstateReplication(ctx, options);
+    case 'galera':
+      return reinstateGalera(ctx);
+    case 'group':
+    case 'aurora':
+    case 'rds':
+      return leaveAlone(ctx, 'reinstate', undefined);
+  }
+}
+
+/** Nothing is changed on servers that a platform runs, and who writes in a group is for that to say. */
+function leaveAlone(
+  ctx: RecoveryContext,
+  kind: RecoveryRecord['kind'],
+  to: NodeAddress | undefined,
+): Promise<RecoveryRecord> {
+  const journal = new Journal(ctx, kind, ctx.view().primary, to ?? null);
+  return journal.refuse(
+    'refused: the platform that runs these servers promotes them; ask it (aws rds failover-db-cluster), and it is followed',
+    false,
+  );
 }
 
 /** A replica beside a group follows a source, as any replica does. */
