@@ -1,7 +1,7 @@
 // What to do in a cluster whose members form a group: pure, as decide.ts, which it falls back to for plain replication.
 // The group itself keeps two members from confirming writes apart; so what is left is to send writes where they belong,
 // and to leave alone what the group, or an operator, is about to do.
-import { couldWrite, galeraOf } from '../cluster/index.ts';
+import { couldWrite, galeraOf, leftBehindBy } from '../cluster/index.ts';
 import type { NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import {
@@ -42,10 +42,23 @@ export function decideByTopology(situation: Situation): Action {
   return topology === 'galera' ? decideGalera(situation, primary) : decideFollowing(situation, primary);
 }
 
-/** Nobody takes writes, and all were asked: the first that could. It is made writable as a writer that came back is. */
+/**
+ * Nobody takes writes, and every member of the component was asked: the first that could. It is made writable as a
+ * writer that came back is.
+ */
 function firstWriter({ view }: Situation): NodeAddress | null {
-  if (view.nodes.some(({ state }) => state === 'discovering' || state === 'unreachable')) return null;
-  return view.nodes.find(isFit)?.node ?? null;
+  if (view.nodes.some(({ state }) => state === 'discovering')) return null;
+  const first = view.nodes.find(isFit);
+  const own = galeraOf(first?.observation.facts ?? null);
+  if (first === undefined || own === null) return null;
+  const up = view.nodes.filter(({ observation }) => observation.reach.state === 'up');
+  const asked =
+    up.length === view.nodes.length ||
+    leftBehindBy(
+      own,
+      up.map((one) => galeraOf(one.observation.facts)),
+    );
+  return asked ? first.node : null;
 }
 
 function isFit({ observation }: NodeView): boolean {
