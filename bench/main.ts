@@ -111,9 +111,15 @@ const program = new Command('bench').description('Side-by-side benchmarks of Eve
 program.addCommand(
   underLoad('failover', 'the primary is killed, or frozen, under a checked load', 20)
     .option('--freeze', 'SIGSTOP instead of kill -9')
-    .action(async (options: UnderLoad & { freeze?: boolean }) => {
+    .addOption(
+      new Option('--replication <kind>', 'of the cluster; group is MySQL only, galera MariaDB only')
+        .choices(['semisync', 'group', 'galera'])
+        .default('semisync'),
+    )
+    .action(async (options: UnderLoad & { freeze?: boolean; replication: 'semisync' | 'group' | 'galera' }) => {
       const { benchFailover } = await import('./failover.ts');
-      finish(await benchFailover({ ...loadOptions(options), freeze: options.freeze === true }), options.json);
+      const { freeze = false, replication } = options;
+      finish(await benchFailover({ ...loadOptions(options), freeze, replication }), options.json);
     }),
 );
 

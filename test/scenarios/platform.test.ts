@@ -26,8 +26,8 @@ class Platform {
 
   #answer(name: string, statement: string): ReturnType<ConstructorParameters<typeof StandIn>[1]> {
     const reader = name === this.writer ? 0 : 1;
-    if (/^SELECT VERSION\(\)/.test(statement)) return [{ version: '8.0.36', now: Math.floor(Date.now() / 1000) }];
-    if (/^SHOW GLOBAL VARIABLES WHERE/.test(statement)) {
+    if (statement.startsWith('SELECT VERSION()')) return [{ version: '8.0.36', now: Math.floor(Date.now() / 1000) }];
+    if (statement.startsWith('SHOW GLOBAL VARIABLES WHERE')) {
       const variables = {
         server_uuid: `uuid-${name}`,
         hostname: name,
@@ -47,7 +47,7 @@ class Platform {
         return { instance, writer, lag_ms: writer === 1 ? 0 : 12, updated };
       });
     }
-    if (/^SHOW GLOBAL STATUS LIKE 'Uptime'/.test(statement)) return [{ Variable_name: 'Uptime', Value: '1000' }];
+    if (statement.startsWith("SHOW GLOBAL STATUS LIKE 'Uptime'")) return [{ Variable_name: 'Uptime', Value: '1000' }];
     if (/^select instance/i.test(statement)) return [{ instance: name }];
     return /^(?:SHOW|SELECT)/i.test(statement) ? [] : null;
   }
