@@ -41,8 +41,13 @@ export function galeraFacts(rows: ProbeRows): GaleraFacts | null {
     configuration: toNumber(status.get('wsrep_cluster_conf_id'), -1),
     queue: toNumber(status.get('wsrep_local_recv_queue')),
     lagMs: null,
-    members: (status.get('wsrep_incoming_addresses') ?? '').split(',').flatMap(addressOf),
+    members: galeraAddresses(status.get('wsrep_incoming_addresses') ?? ''),
   };
+}
+
+/** What `wsrep_incoming_addresses` says. */
+export function galeraAddresses(text: string): NodeAddress[] {
+  return text.split(',').flatMap(addressOf);
 }
 
 /** A member that was told no address says `AUTO`, one of another kind (the arbitrator) nothing. */

@@ -1,7 +1,7 @@
 // The door of src/cluster: what a cluster is, who its primary is, whether that lives, and the hands on its nodes.
 
 export { ANALYSIS_NAMES, ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
-export { couldWrite, galeraOf, isWithout, leftBehindBy } from './galera.ts';
+export { couldWrite, galeraAddresses, galeraOf, isWithout, leftBehindBy } from './galera.ts';
 export { leftBehind } from './group.ts';
 export * from './gtid.ts';
 export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOptions, monitorClock } from './monitor.ts';

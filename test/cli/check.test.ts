@@ -55,6 +55,53 @@ function judged(inspection: Inspection, primary = false): Verdict[] {
   return judgeNode({ config, cluster, inspection, primary }).filter((verdict) => verdict.level !== 'ok');
 }
 
+describe('the rules about members of a group', () => {
+  const member = { group_replication_group_name: 'g', rpl_semi_sync_replica_enabled: 'OFF' };
+  const none = { ...cluster, durability: 'none' as const };
+  const found = (inspection: Inspection, durability = none) =>
+    judgeNode({ config, cluster: durability, inspection, primary: false }).filter(({ level }) => level !== 'ok');
+
+  test('a member need not replicate from anyone, nor have semi-sync', () => {
+    const good = { ...member, group_replication_consistency: 'BEFORE_ON_PRIMARY_FAILOVER' };
+    assert.deepEqual(found(replica(good, { replication: [] })), []);
+    assert.deepEqual(
+      found(replica(good, { replication: [] }), cluster as never).map(({ check }) => check),
+      ['durability'],
+    );
+    const galera = { version: '10.11.8-MariaDB', wsrep_on: 'ON', wsrep_provider: '/x.so', gtid_strict_mode: 'OFF' };
+    const onMariadb: Partial<Inspection> = { flavor: 'mariadb', replication: [], plugins: [] };
+    assert.deepEqual(found(replica(galera, onMariadb)), []);
+  });
+
+  test('what a group lacks for a switchover, and for reads after an election, is told with what mends it', () => {
+    const grants = { global: new Set(['REPLICATION SLAVE']), select: new Set<string>() };
+    const settings = {
+      ...member,
+      group_replication_single_primary_mode: 'OFF',
+      group_replication_consistency: 'EVENTUAL',
+    };
+    const verdicts = found(replica(settings, { replication: [], grants }));
+    const about = (check: string) => verdicts.filter((one) => one.check === check).flatMap(({ mend }) => mend);
+    assert.ok(about('privilege').some((one) => one.startsWith('GRANT GROUP_REPLICATION_ADMIN')));
+    assert.deepEqual(about('single primary'), ['SELECT group_replication_switch_to_single_primary_mode()']);
+    assert.equal(about('consistency').length, 1);
+  });
+
+  test('a second writable member of Galera is a warning, and its number may be the others’ too', () => {
+    const galera = { version: '10.11.8-MariaDB', wsrep_on: 'ON', wsrep_provider: '/x.so', read_only: 'OFF' };
+    const one = replica(galera, { flavor: 'mariadb', replication: [], plugins: [] });
+    assert.deepEqual(
+      found(one).map(({ check, level }) => [check, level]),
+      [['read_only', 'warn']],
+    );
+    const both = [one, { ...one, node: 'db2:3306', variables: new Map([...one.variables, ['server_uuid', 'u2']]) }];
+    assert.deepEqual(
+      judgeTogether(both, none).filter(({ level }) => level === 'fail'),
+      [],
+    );
+  });
+});
+
 describe('the rules of check', () => {
   test('find nothing to say of a replica that is as it should be', () => {
     assert.deepEqual(judged(replica()), []);

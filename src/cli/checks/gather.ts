@@ -1,6 +1,7 @@
 // What `check` asks of the servers, over one short connection to each. Reading only. What cannot be read is null and
 // no error: the rules say what is missing and what mends it.
 import type { Connection } from 'mysql2/promise';
+import { galeraAddresses } from '../../cluster/index.ts';
 import type { ClusterConfig } from '../../config/types.ts';
 import { type Flavor, joinAddress, type NodeAddress } from '../../messages/index.ts';
 import { printable } from '../output.ts';
@@ -120,6 +121,18 @@ async function readOrigin(connection: Connection, flavor: Flavor): Promise<strin
   return row === undefined ? null : String(row['origin']);
 }
 
+/** Where the other members of its group are, as far as it tells. */
+async function readMembers(connection: Connection, flavor: Flavor): Promise<NodeAddress[]> {
+  if (flavor === 'mysql') {
+    const sql =
+      "SELECT MEMBER_HOST AS host, MEMBER_PORT AS port FROM performance_schema.replication_group_members WHERE MEMBER_HOST <> ''";
+    const rows = (await ask(connection, sql)) ?? [];
+    return rows.map((row) => joinAddress(String(row['host']), Number(row['port'])));
+  }
+  const status = await askPairs(connection, "SHOW GLOBAL STATUS LIKE 'wsrep_incoming_addresses'");
+  return galeraAddresses(status.get('wsrep_incoming_addresses') ?? '');
+}
+
 async function inspect(connection: Connection, node: NodeAddress): Promise<Inspection> {
   const variables = await askPairs(connection, 'SHOW GLOBAL VARIABLES');
   const status = await askPairs(
@@ -149,6 +162,7 @@ async function inspect(connection: Connection, node: NodeAddress): Promise<Inspe
     neighbours: [
       ...(replication ?? []).map((row) => joinAddress(String(row['Source_Host']), Number(row['Source_Port']))),
       ...replicas.filter((row) => row['Host']).map((row) => joinAddress(String(row['Host']), Number(row['Port']))),
+      ...(await readMembers(connection, flavor)),
     ],
   };
 }

@@ -3,6 +3,7 @@
 import type { ClusterConfig, Config } from '../../config/types.ts';
 import type { Flavor } from '../../messages/index.ts';
 import type { Inspection } from './gather.ts';
+import { membership, membershipOf } from './members.ts';
 
 export interface Finding {
   level: 'ok' | 'warn' | 'fail';
@@ -211,7 +212,8 @@ function binaryLog({ inspection }: Situation): Verdict[] {
   } else {
     const text =
       'gtid_strict_mode is OFF: a node can write transactions out of order and cannot be compared with others';
-    need('gtid_strict_mode', isOn(inspection, 'gtid_strict_mode'), 'warn', text, [set('gtid_strict_mode', 'ON')]);
+    const fine = isOn(inspection, 'gtid_strict_mode') || membershipOf(inspection) === 'galera';
+    need('gtid_strict_mode', fine, 'warn', text, [set('gtid_strict_mode', 'ON')]);
   }
   return verdicts.length === 0
     ? [ok('binary log', 'binary log, GTIDs and durability of commits are as needed')]
@@ -343,7 +345,8 @@ function session({ config, inspection }: Situation): Verdict[] {
 
 /** Every rule about one node, in the order in which they are printed. */
 export function judgeNode(situation: Situation): Verdict[] {
-  return [version, privileges, accounts, binaryLog, replication, semiSync, session].flatMap((rule) => rule(situation));
+  const together = membershipOf(situation.inspection) === null ? [replication, semiSync] : [membership];
+  return [version, privileges, accounts, binaryLog, ...together, session].flatMap((rule) => rule(situation));
 }
 
 /** The rules about all nodes of a cluster together. */
@@ -355,7 +358,7 @@ export function judgeTogether(inspections: readonly Inspection[], cluster: Clust
   if (writers.length === 0) {
     const mend = ['make one writable, or let Evenkeel promote one'];
     verdicts.push({ level: 'fail', check: 'primary', text: 'no node that lets us in takes writes', mend });
-  } else if (writers.length > 1) {
+  } else if (writers.length > 1 && !inspections.every((one) => membershipOf(one) === 'galera')) {
     const mend = ['make all but one read-only: SET GLOBAL read_only=ON'];
     verdicts.push({ level: 'fail', check: 'primary', text: `several nodes take writes: ${names(writers)}`, mend });
   } else verdicts.push(ok('primary', `${names(writers)} takes writes`));
@@ -370,6 +373,8 @@ export function judgeTogether(inspections: readonly Inspection[], cluster: Clust
   for (const name of ['server_id', 'server_uuid']) {
     const values = inspections.flatMap((one) => one.variables.get(name) ?? []);
     if (new Set(values).size === values.length) continue;
+    // Members of one Galera cluster may share it, and do where the cluster numbers its GTIDs.
+    if (name === 'server_id' && inspections.every((one) => membershipOf(one) === 'galera')) continue;
     const mend = [
       name === 'server_id' ? 'SET PERSIST server_id=…' : 'remove auto.cnf from one data directory and restart it',
     ];
