@@ -1,7 +1,7 @@
 // An operator's stories of clusters whose members form a group: MySQL Group Replication, which elects its primary itself,
 // and MariaDB Galera, where Evenkeel moves the one writer. Each kind has one cluster, and the stories follow each other.
 import assert from 'node:assert/strict';
-import { describe, type TestContext, test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { SandboxNode } from '../../src/sandbox/index.ts';
 import { sandboxStatus, startSandbox } from '../../src/sandbox/index.ts';
 import {
@@ -111,117 +111,111 @@ async function killedUnderLoad(evenkeel: Evenkeel, kind: string): Promise<void> 
   assert.deepEqual(await writableNodes(evenkeel), [addressOf(next)]);
 }
 
-// Most of the time is spent in waiting for what a group takes its time for.
-describe('groups', { concurrency: 2 }, () => {
-  test('mysql: Group Replication', { timeout: 180_000 }, (context) =>
-    withEvenkeel({ flavor: 'mysql', replication: 'group', nodes: 3 }, (evenkeel) =>
-      tell(context, evenkeel, [
-        [
-          'the sandbox tells its roles, and all members are found from any one of them',
-          async () => {
-            await foundFromOne(evenkeel);
-            const { nodes } = await sandboxStatus(evenkeel.sandbox.dir);
-            assert.deepEqual(
-              nodes.map(({ role }) => role ?? 'none').toSorted((a, b) => a.localeCompare(b)),
-              ['primary', 'replica', 'replica'],
-            );
-            assert.deepEqual(await writableNodes(evenkeel), [addressOf(await evenkeel.primary())]);
-          },
-        ],
-        ['a switchover is the group’s own, and clients only wait', () => movedUnderLoad(evenkeel, 'elect-member')],
-        [
-          'a primary that someone else has the group elect is followed',
-          async () => {
-            const load = await Load.start(evenkeel, { clients: 4 });
-            const from = await evenkeel.primary();
-            const [to] = await evenkeel.replicas();
-            assert.ok(to);
-            const id = await valueOn(evenkeel, to, 'SELECT @@server_uuid');
-            await directly(evenkeel, from, `SELECT group_replication_set_as_primary('${String(id)}')`);
-            assert.equal((await evenkeel.promotedFrom(from)).name, to.name);
-            await load.more();
-            assert.deepEqual(await load.lostOn(to), []);
-            assert.deepEqual([load.errors, load.broken], [[], []]);
-            assert.equal((await evenkeel.history())[0]?.kind, 'follow');
-          },
-        ],
-        [
-          'a member that left its group serves no reads, cannot take over, and is let in again',
-          async () => {
-            const [member] = await evenkeel.replicas();
-            assert.ok(member);
-            await directly(evenkeel, member, 'STOP GROUP_REPLICATION');
-            await inState(evenkeel, member, 'member-out');
-            await servesNoReads(evenkeel, member);
-            const refused = await evenkeel.run('switchover', '--to', addressOf(member));
-            assert.equal(refused.code, 1);
-            assert.match(refused.stderr + refused.stdout, /OFFLINE in its group/);
-            await directly(evenkeel, member, 'START GROUP_REPLICATION');
-            await inState(evenkeel, member, 'ok');
-          },
-        ],
-        [
-          'kill -9: the group elects, statements wait for it, nothing confirmed is lost',
-          () => killedUnderLoad(evenkeel, 'follow'),
-        ],
-      ]),
-    ),
-  );
+test('mysql: Group Replication', { timeout: 180_000 }, (context) =>
+  withEvenkeel({ flavor: 'mysql', replication: 'group', nodes: 3 }, (evenkeel) =>
+    tell(context, evenkeel, [
+      [
+        'the sandbox tells its roles, and all members are found from any one of them',
+        async () => {
+          await foundFromOne(evenkeel);
+          const { nodes } = await sandboxStatus(evenkeel.sandbox.dir);
+          assert.deepEqual(
+            nodes.map(({ role }) => role ?? 'none').toSorted((a, b) => a.localeCompare(b)),
+            ['primary', 'replica', 'replica'],
+          );
+          assert.deepEqual(await writableNodes(evenkeel), [addressOf(await evenkeel.primary())]);
+        },
+      ],
+      ['a switchover is the group’s own, and clients only wait', () => movedUnderLoad(evenkeel, 'elect-member')],
+      [
+        'a primary that someone else has the group elect is followed',
+        async () => {
+          const load = await Load.start(evenkeel, { clients: 4 });
+          const from = await evenkeel.primary();
+          const [to] = await evenkeel.replicas();
+          assert.ok(to);
+          const id = await valueOn(evenkeel, to, 'SELECT @@server_uuid');
+          await directly(evenkeel, from, `SELECT group_replication_set_as_primary('${String(id)}')`);
+          assert.equal((await evenkeel.promotedFrom(from)).name, to.name);
+          await load.more();
+          assert.deepEqual(await load.lostOn(to), []);
+          assert.deepEqual([load.errors, load.broken], [[], []]);
+          assert.equal((await evenkeel.history())[0]?.kind, 'follow');
+        },
+      ],
+      [
+        'a member that left its group serves no reads, cannot take over, and is let in again',
+        async () => {
+          const [member] = await evenkeel.replicas();
+          assert.ok(member);
+          await directly(evenkeel, member, 'STOP GROUP_REPLICATION');
+          await inState(evenkeel, member, 'member-out');
+          await servesNoReads(evenkeel, member);
+          const refused = await evenkeel.run('switchover', '--to', addressOf(member));
+          assert.equal(refused.code, 1);
+          assert.match(refused.stderr + refused.stdout, /OFFLINE in its group/);
+          await directly(evenkeel, member, 'START GROUP_REPLICATION');
+          await inState(evenkeel, member, 'ok');
+        },
+      ],
+      [
+        'kill -9: the group elects, statements wait for it, nothing confirmed is lost',
+        () => killedUnderLoad(evenkeel, 'follow'),
+      ],
+    ]),
+  ),
+);
 
-  test('mariadb: Galera', { timeout: 180_000 }, (context) =>
-    withEvenkeel({ flavor: 'mariadb', replication: 'galera', nodes: 3 }, (evenkeel) =>
-      tell(context, evenkeel, [
-        ['all members are found from any one of them', () => foundFromOne(evenkeel)],
-        [
-          'a switchover moves the one writer, and clients only wait',
-          () => movedUnderLoad(evenkeel, 'sync-with-cluster'),
-        ],
-        [
-          'a member that does not keep up serves no reads and cannot become the writer',
-          async () => {
-            const [member] = await evenkeel.replicas();
-            assert.ok(member);
-            await directly(evenkeel, member, 'SET GLOBAL wsrep_desync = ON');
-            await inState(evenkeel, member, 'desynced');
-            await servesNoReads(evenkeel, member);
-            const refused = await evenkeel.run('switchover', '--to', addressOf(member));
-            assert.equal(refused.code, 1);
-            assert.match(refused.stderr + refused.stdout, /desynced/);
-            await directly(evenkeel, member, 'SET GLOBAL wsrep_desync = OFF');
-            await inState(evenkeel, member, 'ok');
-          },
-        ],
-        [
-          'a second member that is made writable is made read-only again',
-          async () => {
-            const [member] = await evenkeel.replicas();
-            assert.ok(member);
-            await directly(evenkeel, member, 'SET GLOBAL read_only = OFF');
-            await until('one writer', 20_000, async () => (await writableNodes(evenkeel)).length === 1);
-            assert.deepEqual(await writableNodes(evenkeel), [addressOf(await evenkeel.primary())]);
-          },
-        ],
-        [
-          'a frozen writer is left behind by its cluster, and comes back as no writer',
-          async () => {
-            const load = await Load.start(evenkeel, { clients: 4 });
-            const frozen = await evenkeel.primary();
-            await evenkeel.signalNode(frozen, 'SIGSTOP');
-            const next = await evenkeel.promotedFrom(frozen);
-            await load.more();
-            await evenkeel.signalNode(frozen, 'SIGCONT');
-            await inState(evenkeel, frozen, 'ok');
-            assert.deepEqual(await load.lostOn(next), []);
-            onlyUnknownWrites(load, 4);
-            assert.deepEqual(await writableNodes(evenkeel), [addressOf(next)]);
-            await through(evenkeel, `DROP TABLE ${load.table}`);
-          },
-        ],
-        [
-          'kill -9: another member becomes the writer, nothing confirmed is lost',
-          () => killedUnderLoad(evenkeel, 'failover'),
-        ],
-      ]),
-    ),
-  );
-});
+test('mariadb: Galera', { timeout: 180_000 }, (context) =>
+  withEvenkeel({ flavor: 'mariadb', replication: 'galera', nodes: 3 }, (evenkeel) =>
+    tell(context, evenkeel, [
+      ['all members are found from any one of them', () => foundFromOne(evenkeel)],
+      ['a switchover moves the one writer, and clients only wait', () => movedUnderLoad(evenkeel, 'sync-with-cluster')],
+      [
+        'a member that does not keep up serves no reads and cannot become the writer',
+        async () => {
+          const [member] = await evenkeel.replicas();
+          assert.ok(member);
+          await directly(evenkeel, member, 'SET GLOBAL wsrep_desync = ON');
+          await inState(evenkeel, member, 'desynced');
+          await servesNoReads(evenkeel, member);
+          const refused = await evenkeel.run('switchover', '--to', addressOf(member));
+          assert.equal(refused.code, 1);
+          assert.match(refused.stderr + refused.stdout, /desynced/);
+          await directly(evenkeel, member, 'SET GLOBAL wsrep_desync = OFF');
+          await inState(evenkeel, member, 'ok');
+        },
+      ],
+      [
+        'a second member that is made writable is made read-only again',
+        async () => {
+          const [member] = await evenkeel.replicas();
+          assert.ok(member);
+          await directly(evenkeel, member, 'SET GLOBAL read_only = OFF');
+          await until('one writer', 20_000, async () => (await writableNodes(evenkeel)).length === 1);
+          assert.deepEqual(await writableNodes(evenkeel), [addressOf(await evenkeel.primary())]);
+        },
+      ],
+      [
+        'a frozen writer is left behind by its cluster, and comes back as no writer',
+        async () => {
+          const load = await Load.start(evenkeel, { clients: 4 });
+          const frozen = await evenkeel.primary();
+          await evenkeel.signalNode(frozen, 'SIGSTOP');
+          const next = await evenkeel.promotedFrom(frozen);
+          await load.more();
+          await evenkeel.signalNode(frozen, 'SIGCONT');
+          await inState(evenkeel, frozen, 'ok');
+          assert.deepEqual(await load.lostOn(next), []);
+          onlyUnknownWrites(load, 4);
+          assert.deepEqual(await writableNodes(evenkeel), [addressOf(next)]);
+          await through(evenkeel, `DROP TABLE ${load.table}`);
+        },
+      ],
+      [
+        'kill -9: another member becomes the writer, nothing confirmed is lost',
+        () => killedUnderLoad(evenkeel, 'failover'),
+      ],
+    ]),
+  ),
+);

@@ -11,15 +11,17 @@ const storyTimeoutMs = 60_000;
 export interface StoriesOptions extends Omit<EvenkeelOptions, 'flavor'> {
   /** A cluster for each story. */
   apart?: boolean;
+  /** Both, where it is not given. */
+  flavors?: readonly ('mysql' | 'mariadb')[];
 }
 
 /** One test a flavor, with one subtest a story, in order. */
 export function stories(
   title: string,
-  { apart = false, ...options }: StoriesOptions,
+  { apart = false, flavors = ['mysql', 'mariadb'], ...options }: StoriesOptions,
   told: Record<string, Story>,
 ): void {
-  for (const flavor of ['mysql', 'mariadb'] as const) {
+  for (const flavor of flavors) {
     const names = Object.keys(told);
     test(`${flavor}: ${title}`, { timeout: 60_000 + names.length * storyTimeoutMs }, async (context) => {
       const within = <T>(work: (evenkeel: Evenkeel) => Promise<T>) => withEvenkeel({ ...options, flavor }, work);
