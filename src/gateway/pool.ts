@@ -100,6 +100,8 @@ const SLOW_MS = 50;
 const LOOK_AHEAD = 16;
 /** At the limit, a lane without a connection waits no longer than this for one that becomes free in another. */
 const STARVED_MS = 50;
+/** Nor, with fewer connections than another lane has, for longer than this without anybody being served. */
+const OVERDUE_MS = 1000;
 /** After the server said that it takes no more connections. */
 const BACK_OFF_MS = 1000;
 /** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED. */
@@ -113,6 +115,8 @@ export class Lane {
   members = 0;
   connecting = 0;
   waiting = 0;
+  /** Of those, who needs a connection of his own. */
+  wantOwn = 0;
   /** Since when somebody has waited without anybody being served. */
   waitingSinceMs = 0;
   usedMs = 0;
@@ -145,8 +149,6 @@ export class NodePool {
   #held = 0;
   #shared = 0;
   #reserved = 0;
-  /** Waiting requests that need a connection of their own. */
-  #wantOwn = 0;
   #tokens: number;
   #tokensMs: number;
   #backOffUntilMs = 0;
@@ -207,8 +209,13 @@ export class NodePool {
     this.#advance();
   }
 
-  /** The request's client left. */
+  /** The request's client left. Whoever stood behind it may be served by what did not suit it. */
   cancel(request: LinkRequest): void {
+    this.#dequeue(request);
+    if (this.#queue.size > 0) this.#advance();
+  }
+
+  #dequeue(request: LinkRequest): void {
     if (this.#queue.remove(request.group, request)) this.#counted(request, -1);
   }
 
@@ -216,7 +223,7 @@ export class NodePool {
     const { lane } = request;
     if (by < 0 || lane.waiting === 0) lane.waitingSinceMs = this.#hooks.nowMs();
     lane.waiting += by;
-    if (!this.#mayShare(request)) this.#wantOwn += by;
+    if (!this.#mayShare(request)) lane.wantOwn += by;
   }
 
   #seat(link: ServerConnection): Seat {
@@ -325,9 +332,13 @@ export class NodePool {
     const at = seat.lane.shared.indexOf(link);
     if (at >= 0) removeAt(seat.lane.shared, at);
     this.#shared--;
+    this.#unreserve(seat);
+    seat.alone = false;
+  }
+
+  #unreserve(seat: Seat): void {
     if (seat.reserved) this.#reserved--;
     seat.reserved = false;
-    seat.alone = false;
   }
 
   #setFree(link: ServerConnection, seat: Seat): void {
@@ -353,6 +364,7 @@ export class NodePool {
     const { seat } = link;
     if (seat === null || seat.place !== 'shared') return;
     seat.alone = true;
+    this.#unreserve(seat);
     if (link.depth > 1) link.divert();
   }
 
@@ -363,7 +375,7 @@ export class NodePool {
     for (const lane of this.#lanes.values()) {
       for (const link of lane.free) if (hasUnread(link) && !link.busy) this.#hooks.readInsertId(link);
     }
-    const slowSince = performance.now() - SLOW_MS;
+    const slowSince = this.#hooks.nowMs() - SLOW_MS;
     if (this.#shared > 0) {
       for (const lane of this.#lanes.values()) {
         for (const link of lane.shared.slice()) if (link.headSinceMs < slowSince) this.leaveAlone(link);
@@ -373,7 +385,7 @@ export class NodePool {
     const now = this.#hooks.nowMs();
     for (const request of Array.from(this.#queue)) {
       if (request.deadlineMs > now) continue;
-      this.cancel(request);
+      this.#dequeue(request);
       request.onTimeout(gatewayError('pool-timeout', `all connections to ${this.node} are in use`));
     }
     this.#advance();
@@ -386,6 +398,7 @@ export class NodePool {
     if (wanted <= 0) return;
     for (const { place, owner } of this.#seats.values()) {
       if (place === 'held' && owner?.giveWay(nowMs) === true && --wanted === 0) return;
+      if (this.#queue.size === 0) return; // one that was given at once serves several reads
     }
   }
 
@@ -456,16 +469,36 @@ export class NodePool {
     }
   }
 
-  /** Who needs a connection of his own must not starve beside reads that never leave one empty. */
+  /**
+   * Who needs a connection of his own must not starve beside reads that never leave one empty; nor does a read whose
+   * account has none to queue it on. One of their own account first; of another's where no more are to be had.
+   */
   #reserve(): void {
+    let wanted = 0;
     for (const lane of this.#lanes.values()) {
-      for (const link of lane.shared) {
-        if (this.#reserved >= this.#wantOwn) return;
-        const seat = this.#seat(link);
-        if (seat.reserved) continue;
-        seat.reserved = true;
-        this.#reserved++;
-      }
+      if (lane.waiting === 0) continue;
+      const need = lane.wantOwn > 0 || lane.shared.some(({ seat }) => seat?.alone === false) ? lane.wantOwn : 1;
+      wanted += need;
+      if (lane.wantOwn > 0) this.#reserveIn(lane, need);
+    }
+    if (!this.#full) return;
+    for (const lane of this.#lanes.values()) {
+      if (this.#reserved >= wanted) return;
+      this.#reserveIn(lane, Number.POSITIVE_INFINITY, wanted);
+    }
+  }
+
+  /** Until that many of the lane are reserved, or that many in all. One that is left alone may be so for long. */
+  #reserveIn(lane: Lane, here: number, inAll = Number.POSITIVE_INFINITY): void {
+    let found = 0;
+    for (const link of lane.shared) {
+      const seat = this.#seat(link);
+      if (seat.alone) continue;
+      if (found >= here || this.#reserved >= inAll) return;
+      found++;
+      if (seat.reserved) continue;
+      seat.reserved = true;
+      this.#reserved++;
     }
   }
 
@@ -484,23 +517,26 @@ export class NodePool {
 
   /**
    * A lane that has no connection at all must not wait for as long as others use theirs without a pause: a free one goes,
-   * though somebody of its own lane waits for it.
+   * though somebody of its own lane waits for it. So it is, after a while, where the other lane has more of them.
    */
   #makeRoomForStarved(): void {
     if (!this.#full || this.#queue.size === 0) return;
-    const sinceMs = this.#hooks.nowMs() - STARVED_MS;
+    const now = this.#hooks.nowMs();
     for (const lane of this.#lanes.values()) {
-      if (lane.waiting === 0 || lane.members > 0 || lane.waitingSinceMs > sinceMs) continue;
-      if (this.#mayOpen() && this.#makeRoom(lane)) this.#open(lane);
+      if (lane.waiting === 0 || lane.connecting > 0) continue;
+      const { members } = lane;
+      if (now - lane.waitingSinceMs < (members === 0 ? STARVED_MS : OVERDUE_MS)) continue;
+      if (this.#mayOpen() && this.#makeRoom(lane, members === 0 ? 1 : members + 2)) this.#open(lane);
     }
   }
 
-  /** At the limit, the connection goes that was free for longest. */
-  #makeRoom(lane: Lane): boolean {
+  /** At the limit, the connection goes that was free for longest, of a lane that has at least so many. */
+  #makeRoom(lane: Lane, ofMembers = 1): boolean {
     if (!this.#full) return true;
     let oldest: ServerConnection | null = null;
     let sinceMs = Number.POSITIVE_INFINITY;
     for (const other of this.#lanes.values()) {
+      if (other.members < ofMembers) continue;
       // Those of the same lane are left only where they have a state that cannot be undone.
       const link = other.free.find((each) => !hasUnread(each));
       if (link === undefined || (other === lane && other.free.length > 0 && lane.waiting === 0)) continue;
@@ -584,7 +620,7 @@ export class NodePool {
     }
     for (const request of this.#queue) {
       if (request.lane !== lane) continue;
-      this.cancel(request);
+      this.#dequeue(request);
       return request.onLoss(loss);
     }
   }
