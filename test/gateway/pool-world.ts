@@ -411,7 +411,7 @@ export class World {
     for (let round = 0; this.wishes.some(({ at }) => at === 'waiting' || at === 'served'); round++) {
       assert.ok(round < 2000, 'somebody waits for ever');
       this.logIn();
-      for (const link of [...this.links]) {
+      for (const link of this.links) {
         const { depth, holder } = link;
         if (!link.alive) continue;
         if (depth > 0) link.answer(depth);
@@ -447,7 +447,7 @@ export class World {
         assert.ok(lane.members >= minConnections || lane.connecting > 0, 'what is to be kept warm is not');
       }
       this.logIn();
-      for (const link of [...this.links]) if (link.alive && link.depth > 0) link.answer(link.depth);
+      for (const link of this.links) if (link.alive && link.depth > 0) link.answer(link.depth);
       this.check();
       for (const link of passed < 5000 ? [] : this.links) {
         const ageMs = this.now - link.openedMs;

@@ -23,7 +23,7 @@ const TRACKS = Capability.SESSION_TRACK;
 
 /** Objects that are equal to those that we make. */
 const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
-  fc.record<T>(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+  fc.record<T>(model, { noNullPrototype: true });
 const bytes = (maxLength: number): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ maxLength }).map((each) => Buffer.from(each));
 const big = fc.oneof(
@@ -243,9 +243,9 @@ describe('session state', () => {
         for (const mutant of mutants(state, HEADS)) {
           try {
             let length = 0;
-            for (const { kind, ...strings } of parseSessionState(mutant))
-              length += Object.values(strings).join('').length;
-            assert.ok(length <= 3 * mutant.length, 'more was read than is there');
+            for (const each of parseSessionState(mutant))
+              length += Object.values(each).join('').length - each.kind.length;
+            assert.ok(length <= mutant.length, 'more was read than is there');
           } catch (error) {
             assert.ok(error instanceof ProtocolError, String(error));
           }
@@ -296,21 +296,51 @@ describe('session state', () => {
 // ---- fields -----------------------------------------------------------------------------------------------------------
 
 test('fields are read as they were written, in any order, and none beyond the end', () => {
-  type Field = { write(writer: PayloadWriter): void; check(reader: PayloadReader): void };
-  const field: fc.Arbitrary<Field> = fc.oneof(
-    fc.nat(255).map((n) => ({ write: (w) => w.u8(n), check: (r) => assert.equal(r.u8('x'), n) }) as Field),
-    fc.nat(65_535).map((n) => ({ write: (w) => w.u16(n), check: (r) => assert.equal(r.u16('x'), n) }) as Field),
-    fc.nat(2 ** 32 - 1).map((n) => ({ write: (w) => w.u32(n), check: (r) => assert.equal(r.u32('x'), n) }) as Field),
-    big.map(
-      (n) => ({ write: (w) => w.lenencInt(n), check: (r) => assert.equal(BigInt(r.lenencInt('x')), n) }) as Field,
+  interface Field {
+    write(writer: PayloadWriter): unknown;
+    check(reader: PayloadReader): void;
+  }
+  const of = (write: Field['write'], check: Field['check']): Field => ({ write, check });
+  const field = fc.oneof(
+    fc.nat(255).map((n) =>
+      of(
+        (to) => to.u8(n),
+        (from) => assert.equal(from.u8('x'), n),
+      ),
     ),
-    bytes(300).map(
-      (b) => ({ write: (w) => w.lenencBytes(b), check: (r) => assert.deepEqual(r.lenencBytes(300, 'x'), b) }) as Field,
+    fc.nat(65_535).map((n) =>
+      of(
+        (to) => to.u16(n),
+        (from) => assert.equal(from.u16('x'), n),
+      ),
+    ),
+    fc.nat(2 ** 32 - 1).map((n) =>
+      of(
+        (to) => to.u32(n),
+        (from) => assert.equal(from.u32('x'), n),
+      ),
+    ),
+    big.map((n) =>
+      of(
+        (to) => to.lenencInt(n),
+        (from) => assert.equal(BigInt(from.lenencInt('x')), n),
+      ),
+    ),
+    bytes(300).map((each) =>
+      of(
+        (to) => to.lenencBytes(each),
+        (from) => assert.deepEqual(from.lenencBytes(300, 'x'), each),
+      ),
     ),
     fc
       .string({ unit: 'grapheme', maxLength: 50 })
-      .map((s) => s.replaceAll('\0', ''))
-      .map((s) => ({ write: (w) => w.nulBytes(s), check: (r) => assert.equal(r.nulText(1000, 'x'), s) }) as Field),
+      .map((each) => each.replaceAll('\0', ''))
+      .map((each) =>
+        of(
+          (to) => to.nulBytes(each),
+          (from) => assert.equal(from.nulText(1000, 'x'), each),
+        ),
+      ),
   );
   fc.assert(
     fc.property(fc.array(field, { minLength: 1, maxLength: 8 }), (fields) => {
@@ -324,7 +354,7 @@ test('fields are read as they were written, in any order, and none beyond the en
       // Cut anywhere, one of them says so.
       for (let length = 0; length < payload.length; length++) {
         const cut = new PayloadReader(payload.subarray(0, length));
-        assert.throws(() => fields.forEach((each) => void each.check(cut)), ProtocolError);
+        assert.throws(() => fields.forEach((each) => each.check(cut)), ProtocolError);
       }
     }),
     { seed, numRuns: 300 },
