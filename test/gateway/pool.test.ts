@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
-import { randomOf } from '../recovery/model.ts';
+import { randomOf } from '../support/random.ts';
 import type { Wish, WishGiven } from './pool-actors.ts';
 import { World, type WorldOptions } from './pool-world.ts';
 

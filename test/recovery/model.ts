@@ -3,17 +3,6 @@
 import type { ClusterConfig } from '../../src/config/types.ts';
 import type { Flavor, NodeAddress } from '../../src/messages/index.ts';
 
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 export interface Transaction {
   origin: number;
   seq: number;

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type RecoveryRecord, reinstate, runFailover, runRejoin, runSwitchover } from '../../src/recovery/index.ts';
 import { UNFINISHED } from '../../src/recovery/journal.ts';
-import { type Bug, type Fault, forgetLast, randomOf, type WorldOptions } from './model.ts';
+import { randomOf } from '../support/random.ts';
+import { type Bug, type Fault, forgetLast, type WorldOptions } from './model.ts';
 import { World } from './world.ts';
 
 const SCHEDULES = 1_500;

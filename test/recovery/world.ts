@@ -6,6 +6,7 @@ import type { NodeAddress } from '../../src/messages/index.ts';
 import { covers } from '../../src/recovery/gtids.ts';
 import type { ClientGate, NodeControl, RecoveryClock, RecoveryContext } from '../../src/recovery/index.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
+import { randomOf } from '../support/random.ts';
 import {
   advanceTo,
   config,
@@ -14,7 +15,6 @@ import {
   executedSetOf,
   type Fault,
   gtidOf,
-  randomOf,
   type SimNode,
   type Transaction,
   uuidOf,
