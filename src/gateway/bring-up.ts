@@ -274,6 +274,10 @@ function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalSta
 /** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */
 function addInsertIdRescue(into: BringUp, link: ServerConnection, session: SessionState): void {
   const other = link.insertIdOf;
+  if (other === session && session.insertIdOn === link && session.insertIdCrowded) {
+    into.commands.push(readInsertId(link, session));
+    return;
+  }
   if (other === null || (other === session && session.insertIdBefore?.link !== link)) return;
   link.insertIdOf = null;
   if (other.hasUnreadInsertIdOn(link)) into.commands.push(readInsertId(link, other));
@@ -282,7 +286,8 @@ function addInsertIdRescue(into: BringUp, link: ServerConnection, session: Sessi
 export function readInsertId(link: ServerConnection, session: SessionState): QuietCommand {
   const row = (answer: QuietRow | null): void => {
     const value = BigInt(answer?.values[0] ?? 0);
-    link.insertIdValue = value;
+    // Where it is known already, that is of what was queued behind this: another session's value, or a reset.
+    link.insertIdValue ??= value;
     session.readInsertId(link, value);
   };
   return { packet: link.query('SELECT LAST_INSERT_ID()'), what: 'LAST_INSERT_ID()', row };

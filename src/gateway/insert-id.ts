@@ -5,6 +5,7 @@
 interface DoubtfulInsertId {
   readonly link: object;
   readonly claim: bigint;
+  readonly earlier: readonly bigint[];
   readonly there: bigint | null;
   /** If it is not this one either, it is not known. */
   readonly lost: boolean;
@@ -16,6 +17,9 @@ interface InsertIdHolder {
   insertIdValue: bigint | null;
 }
 
+/** Claims that are remembered while nothing tells them apart; then the value is read. */
+const MAX_EARLIER = 8;
+
 export class InsertId {
   /** LAST_INSERT_ID(), as far as it was read. */
   insertId = 0n;
@@ -23,6 +27,8 @@ export class InsertId {
   insertIdOn: object | null = null;
   /** What an OK packet called it: of a row that came with an id of its own, too, and then it is not. 0: there is no doubt. */
   insertIdClaim = 0n;
+  /** Claims before it on the same connection, any of which may be the value: kept where it is not known what was there. */
+  #earlier: readonly bigint[] = [];
   /** What that connection had before, if that is known. */
   #insertIdThere: bigint | null = null;
   /** Where it is should the claim be false, and nobody has read that either. */
@@ -38,12 +44,13 @@ export class InsertId {
     if (claim === 0n || (had && this.insertIdClaim === 0n)) {
       this.#certain();
     } else if (had) {
-      this.insertIdClaim = claim;
+      this.#claimAgain(claim);
     } else {
       const { insertIdOn: before, insertIdClaim, insertIdBefore } = this;
       const doubt = { claim: insertIdClaim, there: this.#insertIdThere, lost: insertIdBefore !== null };
-      this.insertIdBefore = before === null ? null : { link: before, ...doubt };
+      this.insertIdBefore = before === null ? null : { link: before, earlier: this.#earlier, ...doubt };
       this.insertIdClaim = claim;
+      this.#earlier = [];
       this.#insertIdThere = link.insertIdValue;
     }
     this.insertIdOn = link;
@@ -52,15 +59,30 @@ export class InsertId {
     link.insertIdValue = null;
   }
 
+  #claimAgain(claim: bigint): void {
+    if (this.#insertIdThere === null && claim !== this.insertIdClaim) {
+      // One statement may tell more of them than that: if it is none of those that are known, nothing is.
+      if (this.#earlier.length >= MAX_EARLIER) this.insertIdLost = true;
+      this.#earlier = [...this.#earlier.slice(1 - MAX_EARLIER), this.insertIdClaim];
+    }
+    this.insertIdClaim = claim;
+  }
+
+  /** Its value on the connection is to be read, lest there are more claims than are remembered. */
+  get insertIdCrowded(): boolean {
+    return this.#earlier.length >= MAX_EARLIER;
+  }
+
   #certain(): void {
     this.insertIdClaim = 0n;
+    this.#earlier = [];
     this.insertIdBefore = null;
     this.insertIdLost = false;
   }
 
   /** SQL that makes the connection's value, where it is not the session's, the one that is known. From now on there is no doubt. */
   settledInsertId(): string {
-    const here = `LAST_INSERT_ID()=${this.insertIdClaim}`;
+    const here = `LAST_INSERT_ID() IN (${[this.insertIdClaim, ...this.#earlier].join(', ')})`;
     const there = this.#insertIdThere === null ? '' : ` OR LAST_INSERT_ID()<>${this.#insertIdThere}`;
     this.#certain();
     return `DO LAST_INSERT_ID(IF(${here}${there}, LAST_INSERT_ID(), ${this.insertId}))`;
@@ -74,18 +96,20 @@ export class InsertId {
   /** It was read. */
   readInsertId(link: object, value: bigint): void {
     if (this.insertIdOn === link) {
-      if (isOwn(value, this.insertIdClaim, this.#insertIdThere)) return this.knowInsertId(value);
+      if (isOwn(value, this.insertIdClaim, this.#earlier, this.#insertIdThere)) return this.knowInsertId(value);
       const before = this.insertIdBefore;
       this.insertIdVersion++; // no connection has it
       this.insertIdOn = before?.link ?? null;
       this.insertIdClaim = before?.claim ?? 0n;
+      this.#earlier = before?.earlier ?? [];
       this.#insertIdThere = before?.there ?? null;
       this.insertIdLost ||= before?.lost ?? false;
       this.insertIdBefore = null;
+      if (before?.link === link) this.readInsertId(link, value); // in doubt twice on the same connection
     } else if (this.insertIdBefore?.link === link) {
-      const { claim, there, lost } = this.insertIdBefore;
+      const { claim, earlier, there, lost } = this.insertIdBefore;
       this.insertIdBefore = null;
-      if (isOwn(value, claim, there)) {
+      if (isOwn(value, claim, earlier, there)) {
         this.insertId = value;
         this.insertIdLost = false;
       } else this.insertIdLost ||= lost;
@@ -105,7 +129,7 @@ export class InsertId {
   }
 }
 
-/** A value that was generated is the one that was told, or at least another one than before. */
-function isOwn(value: bigint, claim: bigint, there: bigint | null): boolean {
-  return claim === 0n || value === claim || (there !== null && value !== there);
+/** A value that was generated is one of those that were told, or at least another one than before. */
+function isOwn(value: bigint, claim: bigint, earlier: readonly bigint[], there: bigint | null): boolean {
+  return claim === 0n || value === claim || earlier.includes(value) || (there !== null && value !== there);
 }
