@@ -81,6 +81,8 @@ export interface Seat {
   owner: LinkOwner | null;
   idleSinceMs: number;
   readonly expiresMs: number;
+  /** Somebody has had it. */
+  used: boolean;
   /** Shared, but nobody else may come: its statement is slow, or nothing is known of it. */
   alone: boolean;
   /** Shared, and kept from filling up again: somebody needs it for himself. */
@@ -297,6 +299,7 @@ export class NodePool {
 
   #give(link: ServerConnection, { shareable, owner }: LinkRequest, open: boolean): ServerConnection {
     const seat = this.#seat(link);
+    seat.used = true;
     if (shareable) {
       seat.place = 'shared';
       seat.alone = !open;
@@ -538,7 +541,8 @@ export class NodePool {
     for (const other of this.#lanes.values()) {
       if (other.members < ofMembers) continue;
       // Those of the same lane are left only where they have a state that cannot be undone.
-      const link = other.free.find((each) => !hasUnread(each));
+      // Nor those that were opened for somebody who waits: lanes would take them from each other, and nobody be served.
+      const link = other.free.find((each) => !hasUnread(each) && (other.waiting === 0 || this.#seat(each).used));
       if (link === undefined || (other === lane && other.free.length > 0 && lane.waiting === 0)) continue;
       const { idleSinceMs } = this.#seat(link);
       if (idleSinceMs >= sinceMs) continue;
@@ -566,7 +570,7 @@ export class NodePool {
     // Not all at once, where all were opened at once.
     const expiresMs = now + this.#limits.maxLifetimeMs * (0.9 + 0.2 * Math.random());
     const place = 'connecting';
-    const flags = { alone: false, reserved: false, ending: null };
+    const flags = { used: false, alone: false, reserved: false, ending: null };
     link.seat = { lane, place, owner: null, idleSinceMs: now, expiresMs, ...flags };
     this.#seats.set(link, link.seat);
   }

@@ -194,3 +194,16 @@ test('an account that has fewer connections, all in long transactions, gets one 
   assert.equal(world.lane(BUSY).members, 2);
   assert.equal(world.opens.length, opened + 1);
 });
+
+test('accounts that all have waited for long do not take a connection from each other before anybody is served', () => {
+  const world = worldOf(1);
+  const wishes = [2, 1, 0, 2, 0].map((lane) => world.ask(lane, OWN));
+  for (let round = 0; round < 50; round++) {
+    world.now += 100; // a login takes longer than anybody is to starve
+    world.logIn();
+    for (const { holder } of world.of('held')) world.giveBack(holder as Wish, true);
+    world.check();
+  }
+  assert.ok(wishes.every(({ at }) => at === 'done'));
+  assert.ok(world.opens.length <= wishes.length, `${world.opens.length} connections were opened`);
+});
