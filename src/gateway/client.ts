@@ -1,6 +1,7 @@
 // A client's connection: its socket, its session, its place in the order of commands. One command at a time; the next
 // is read when the last is answered. The connection outlives any number of server connections.
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { EndpointSettings, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import {
   type ErrPacket,
@@ -25,6 +26,7 @@ import { Inbox } from './inbox.ts';
 import { killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
+import { readIntoShared } from './read-buffer.ts';
 import type { Gate } from './routes.ts';
 import type { LoginProfile, ServerConnection } from './server-connection.ts';
 import { SessionState } from './session.ts';
@@ -68,6 +70,7 @@ export class Client {
   /** Another worker is asked something; the next command waits. */
   #waiting = false;
   #group = '';
+  #lean = false;
   #closing = false;
   #closed = false;
   #lastReadMs: number;
@@ -129,7 +132,7 @@ export class Client {
   // ---- socket ---------------------------------------------------------------------------------------------------
 
   #attach(socket: Socket): void {
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('data', this.#onData);
     socket.on('error', () => this.close());
     socket.on('close', () => this.close());
   }
@@ -142,7 +145,7 @@ export class Client {
   }
 
   /** An error of ours ends this one connection, never the worker. */
-  #onData(chunk: Buffer): void {
+  #onData = (chunk: Buffer): void => {
     try {
       this.#take(chunk);
     } catch (error) {
@@ -150,7 +153,7 @@ export class Client {
       this.worker.count('internal_errors', 'client');
       this.close();
     }
-  }
+  };
 
   #take(chunk: Buffer): void {
     if (this.#closed) return;
@@ -198,6 +201,11 @@ export class Client {
   /** Writes to the client. False: it reads too slowly; wait for `onceDrained`. */
   write(piece: Buffer): boolean {
     return this.#closed || this.#outbox.write(piece);
+  }
+
+  /** Hands what was written to the kernel. */
+  flush(): void {
+    this.#outbox.flush();
   }
 
   onceDrained(callback: () => void): void {
@@ -306,7 +314,16 @@ export class Client {
       this.#inbox.decompress(compression);
     }
     if (rest.length > 0) this.#inbox.push(rest);
+    this.#readLean();
     this.#readOn();
+  }
+
+  /** No TLS has come, nor can it any more: reads take no buffers of their own from now on. */
+  #readLean(): void {
+    const socket = this.#socket;
+    if (this.#lean || socket instanceof TLSSocket || socket.isPaused()) return;
+    this.#lean = readIntoShared(socket, (bytes) => this.#onData(Buffer.from(bytes)));
+    if (this.#lean) socket.off('data', this.#onData);
   }
 
   #begin(result: Pick<LoggedIn, 'profile' | 'profileKey'>): void {

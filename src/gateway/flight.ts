@@ -123,7 +123,9 @@ export class Flight implements Exchange {
     const { client, silent, shareable } = this.#passenger;
     if (silent || this.dropped) return;
     this.shown = true;
-    if (client.write(piece)) return;
+    const more = client.write(piece);
+    this.link.flushAfterRead(client);
+    if (more) return;
     this.link.pause();
     if (shareable) client.worker.pool(client.cluster, this.link.node).leaveAlone(this.link);
     client.onceDrained(() => this.link.resume());

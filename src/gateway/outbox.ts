@@ -1,7 +1,8 @@
 // What is on its way to one client: pieces of answers are gathered and written in one system call, at the answer's end
-// or at the end of the turn of the event loop in which they came.
+// or at the end of the read, or of the turn of the event loop, in which they came.
 import type { Socket } from 'node:net';
 import type { CompressedStream } from '../wire/index.ts';
+import { retain } from './read-buffer.ts';
 
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 16 * 1024;
@@ -57,6 +58,7 @@ export class Outbox {
       for (const piece of pieces) this.#socket.write(piece);
       this.#socket.uncork();
     }
+    if (this.#socket.writableLength > 0) retain(pieces);
   };
 
   onceDrained(callback: () => void): void {

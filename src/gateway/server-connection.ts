@@ -32,6 +32,7 @@ import type { Flushable, Flusher } from './flusher.ts';
 import { AT_LOGIN, type LinkState } from './link-state.ts';
 import type { Seat } from './pool.ts';
 import { LinkStatements } from './prepared.ts';
+import { ReadBuffer } from './read-buffer.ts';
 import type { SessionState } from './session.ts';
 
 /** Who logs in, and which of the client's capabilities change bytes or meaning. Connections are shared by it only. */
@@ -196,6 +197,8 @@ export class ServerConnection implements Flushable {
   #ended: Exchange[] = [];
   #scanning = false;
   #out: Buffer[] = [];
+  /** Who got pieces of the chunk that is being read. */
+  #readers: Flushable[] = [];
   /** Exchanges whose commands are still in `#out`. */
   #unsent = 0;
   /** The flusher has been told. */
@@ -209,7 +212,7 @@ export class ServerConnection implements Flushable {
     this.profile = options.profile;
     this.#reader = new PacketReader(1 << 20);
     const { host, port } = splitAddress(options.node);
-    this.#socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+    this.#socket = net.connect({ host, port, noDelay: true, keepAlive: true, ...this.#reading() });
     this.#timer = setTimeout(
       () => this.lose({ kind: 'connect-failed', detail: 'no login in time' }),
       options.connectTimeoutMs,
@@ -350,8 +353,20 @@ export class ServerConnection implements Flushable {
     exchanges.forEach((exchange, at) => exchange.lost(loss, at < sent));
   }
 
+  /** Without TLS, what is read lies in a buffer that is read into again; TLS makes its own. */
+  #reading(): Pick<net.TcpNetConnectOpts, 'onread'> {
+    if (this.#mode !== 'off') return {};
+    const callback = (bytes: number, buffer: Uint8Array): boolean => {
+      const chunk = (buffer as Buffer).subarray(0, bytes);
+      // Packets of a login may be kept, in part, until their rest has come.
+      this.#onData(this.#phase === 'ready' ? chunk : Buffer.from(chunk));
+      return true;
+    };
+    return { onread: { buffer: new ReadBuffer().next, callback } };
+  }
+
   #attach(socket: net.Socket): void {
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (this.#mode !== 'off') socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error: Error) => this.#broken(error.message));
     // At the end of what it says, not when the socket is gone: what is written in between is surely not executed.
     socket.on('end', () => this.#broken('the server closed the connection'));
@@ -376,8 +391,21 @@ export class ServerConnection implements Flushable {
     try {
       this.#takeAnswers(chunk);
     } finally {
+      this.#flushReaders();
       this.#noteProgress();
     }
+  }
+
+  /** `target` has been handed pieces of what is being read: it must pass them on before the next read. */
+  flushAfterRead(target: Flushable): void {
+    const readers = this.#readers;
+    if (readers[readers.length - 1] !== target) readers.push(target);
+  }
+
+  #flushReaders(): void {
+    const readers = this.#readers;
+    for (const target of readers) target.flush();
+    readers.length = 0;
   }
 
   /** Those whose answers came together took an equal share of the time each. */

@@ -164,7 +164,7 @@ export class ResponseScanner {
       this.#sink = null;
       return at < data.length ? data.subarray(at) : null;
     }
-    if (at < data.length) this.#carry = data.subarray(at);
+    if (at < data.length) this.#carry = Buffer.from(data.subarray(at)); // the chunk may be read into again
     return null;
   }
 
