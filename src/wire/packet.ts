@@ -121,10 +121,12 @@ export class PacketReader {
       if (length < MAX_FRAGMENT_BYTES) break;
     }
     if (data.length < at) return this.#need(at);
-    const raw = data.subarray(0, at);
-    const rest = data.subarray(at);
-    this.#chunks = rest.length > 0 ? [rest] : [];
-    this.#buffered = rest.length;
+    // Most often a chunk is one packet.
+    const whole = data.length === at;
+    const raw = whole ? data : data.subarray(0, at);
+    if (whole) this.#chunks.length = 0;
+    else this.#chunks = [data.subarray(at)];
+    this.#buffered = data.length - at;
     this.#wanted = HEADER_BYTES;
     return { raw, payload: joinFragments(raw, payloadBytes), sequence: raw[3] as number, lastSequence: sequence };
   }
