@@ -322,8 +322,7 @@ export class Client {
   #readLean(): void {
     const socket = this.#socket;
     if (this.#lean || socket instanceof TLSSocket || socket.isPaused()) return;
-    // The listener for 'data', of which there is none any more, stays: without it the socket would take more memory.
-    this.#lean = readIntoShared(socket, (bytes) => this.#onData(Buffer.from(bytes)));
+    this.#lean = readIntoShared(socket, this.#onData);
   }
 
   #begin(result: Pick<LoggedIn, 'profile' | 'profileKey'>): void {

@@ -62,13 +62,13 @@ const shared = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /**
  * What an accepted socket receives goes to `take` from now on, in place of its 'data' events. False: this runtime cannot,
- * and nothing was changed. `take` gets bytes that are valid until it returns.
+ * and nothing was changed. `take` gets copies. A listener for 'data' had better stay: without it the socket would take more memory.
  */
 export function readIntoShared(socket: net.Socket, take: (bytes: Buffer) => void): boolean {
   const handle = (socket as unknown as Internals)._handle;
   if (members === null || typeof handle?.useUserBuffer !== 'function' || socket.readableLength > 0) return false;
   const onRead = (bytes: number): boolean => {
-    take(shared.subarray(0, bytes));
+    take(Buffer.from(shared.subarray(0, bytes)));
     return true;
   };
   Object.assign(socket, { [members.buffer]: shared, [members.callback]: onRead });
