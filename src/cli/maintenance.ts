@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander';
 import type { OperatorOrder, StatusJson } from '../http/api.ts';
 import { type ApiOptions, type ApiTarget, addApiOptions, callApi, findApi } from './api-client.ts';
-import { UsageError } from './failure.ts';
+import { clusterWith } from './orders.ts';
 import { terminal } from './output.ts';
 import { durationMs } from './values.ts';
 
@@ -17,11 +17,7 @@ const DAY_MS = 86_400_000;
 /** A cluster by its name, or the one cluster that has the node. */
 async function find(target: ApiTarget, of: string): Promise<{ cluster: string; node?: string }> {
   const { clusters } = await callApi<StatusJson>(target, '/api/v1/clusters');
-  if (clusters.some(({ name }) => name === of)) return { cluster: of };
-  const found = clusters.find(({ nodes }) => nodes.some(({ node }) => node === of));
-  if (found !== undefined) return { cluster: found.name, node: of };
-  const known = clusters.flatMap(({ name, nodes }) => [name, ...nodes.map(({ node }) => node)]);
-  throw new UsageError(`there is no cluster or node ${of}; there are: ${known.join(', ')}`);
+  return clusters.some(({ name }) => name === of) ? { cluster: of } : { cluster: clusterWith(clusters, of), node: of };
 }
 
 async function maintenance(of: string, options: MaintenanceOptions): Promise<void> {

@@ -27,6 +27,14 @@ export async function clusterOf(target: ApiTarget, wanted: string | undefined): 
   throw new UsageError(`there are several clusters; name one with --cluster: ${names.join(', ')}`);
 }
 
+/** The name of the cluster that has the node. Throws a UsageError where none has. */
+export function clusterWith(clusters: StatusJson['clusters'], node: string): string {
+  const found = clusters.find(({ nodes }) => nodes.some((each) => each.node === node));
+  if (found !== undefined) return found.name;
+  const known = clusters.flatMap(({ name, nodes }) => [name, ...nodes.map((each) => each.node)]);
+  throw new UsageError(`there is no node ${node}; there are: ${known.join(', ')}`);
+}
+
 function stepKey(step: RecoveryStep): string {
   return `${step.startedMs} ${step.name}`;
 }

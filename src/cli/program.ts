@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
+import { drainCommand } from './drain.ts';
 import { failoverCommand } from './failover.ts';
 import { CommandFailure, UsageError } from './failure.ts';
 import { historyCommand } from './history.ts';
@@ -12,6 +13,8 @@ import { resumeCommand } from './resume.ts';
 import { startCommand } from './start.ts';
 import { statusCommand } from './status.ts';
 import { switchoverCommand } from './switchover.ts';
+import { topCommand } from './top.ts';
+import { undrainCommand } from './undrain.ts';
 
 function eachCommand(command: Command, visit: (command: Command) => void): void {
   visit(command);
@@ -35,8 +38,11 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(startCommand());
   program.addCommand(checkCommand());
   program.addCommand(statusCommand());
+  program.addCommand(topCommand());
   program.addCommand(switchoverCommand());
   program.addCommand(failoverCommand());
+  program.addCommand(drainCommand());
+  program.addCommand(undrainCommand());
   program.addCommand(pauseCommand());
   program.addCommand(resumeCommand());
   program.addCommand(maintenanceCommand());

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { ClusterStatus, EndpointStatus, StatusJson } from '../http/api.ts';
 import { type ApiOptions, addApiOptions, callApi, findApi } from './api-client.ts';
-import { type Output, printable, shorten, showLag, table, terminal } from './output.ts';
+import { printable, shorten, showLag, table, terminal } from './output.ts';
 
 const GTID_CHARS = 40;
 
@@ -40,28 +40,40 @@ function pinnedText(pinned: EndpointStatus['pinned']): string | null {
   return counts.map(([reason, count]) => `${count} ${reason}`).join(', ');
 }
 
-export function printStatus(status: StatusJson, output: Output): void {
-  for (const cluster of status.clusters) {
-    for (const line of clusterLines(cluster)) output.out(line);
-    output.out('');
+/** What an endpoint does in a second. */
+export interface Rates {
+  statementsPerSecond: number;
+  errorsPerSecond: number;
+}
+
+const perSecond = (rate: number | undefined): string => (rate === undefined ? '-' : rate.toFixed(rate < 10 ? 1 : 0));
+
+/** As `status` prints it; with `rates`, as `top` does. */
+export function statusLines(status: StatusJson, rates?: ReadonlyMap<string, Rates>): string[] {
+  const lines = status.clusters.flatMap((cluster) => [...clusterLines(cluster), '']);
+  const rows = status.endpoints.map((endpoint) => {
+    const rate = rates?.get(endpoint.name);
+    return [
+      endpoint.name,
+      endpoint.cluster,
+      endpoint.listen,
+      endpoint.route,
+      String(endpoint.clients),
+      String(endpoint.held),
+      ...(rates === undefined ? [] : [perSecond(rate?.statementsPerSecond), perSecond(rate?.errorsPerSecond)]),
+    ];
+  });
+  const columns = ['ENDPOINT', 'CLUSTER', 'LISTEN', 'ROUTE', 'CLIENTS', 'HELD'];
+  const [head = '', ...endpoints] = table([[...columns, ...(rates === undefined ? [] : ['STMT/S', 'ERR/S'])], ...rows]);
+  lines.push(head);
+  for (const [index, line] of endpoints.entries()) {
+    lines.push(line);
+    const { pinned = {}, paused = null } = status.endpoints[index] ?? {};
+    const reasons = pinnedText(pinned);
+    if (reasons !== null) lines.push(`  pinned: ${reasons}`);
+    if (paused !== null) lines.push(`  paused until ${paused.until}`);
   }
-  const rows = status.endpoints.map((endpoint) => [
-    endpoint.name,
-    endpoint.cluster,
-    endpoint.listen,
-    endpoint.route,
-    String(endpoint.clients),
-    String(endpoint.held),
-  ]);
-  const [head = '', ...lines] = table([['ENDPOINT', 'CLUSTER', 'LISTEN', 'ROUTE', 'CLIENTS', 'HELD'], ...rows]);
-  output.out(head);
-  for (const [index, line] of lines.entries()) {
-    output.out(line);
-    const pinned = pinnedText(status.endpoints[index]?.pinned ?? {});
-    if (pinned !== null) output.out(`  pinned: ${pinned}`);
-    const paused = status.endpoints[index]?.paused ?? null;
-    if (paused !== null) output.out(`  paused until ${paused.until}`);
-  }
+  return lines;
 }
 
 export function statusCommand(): Command {
@@ -74,6 +86,6 @@ export function statusCommand(): Command {
       const target = await findApi(options, process.env, process.cwd());
       const status = await callApi<StatusJson>(target, '/api/v1/clusters');
       if (options.json) terminal.out(JSON.stringify(status, null, 2));
-      else printStatus(status, terminal);
+      else for (const line of statusLines(status)) terminal.out(line);
     });
 }

@@ -6,20 +6,30 @@ import type { Account, FromWorker, NodeAddress, QuiesceTarget, ToWorker } from '
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { AccountFeed } from './accounts.ts';
+import { drainRefusal } from './draining.ts';
 import { ClusterGate, type GateFleet } from './gate.ts';
 import { Incidents, OrderError, type Recoveries } from './incidents.ts';
 import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { Reviews } from './reviews.ts';
 import { suspectGraceMs } from './routes.ts';
 import { ClusterRouting, type RouteTable } from './routing.ts';
-import { isoTime, type OperatorOrder, type PauseReport, Standing } from './standing.ts';
+import { type DrainReport, isoTime, type OperatorOrder, type PauseReport, Standing } from './standing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
 /** Stories have time limits, which no change announces. */
 const tickMs = 250;
 
+export interface DrainOptions {
+  timeoutMs: number;
+  /** The new primary, where the node is the primary. */
+  to?: NodeAddress;
+  force?: boolean;
+}
+
 export interface ClusterControlOptions {
   config: ClusterConfig;
+  /** Of this cluster. */
+  endpoints: Config['endpoints'];
   users: Config['users'];
   memory: ClusterMemory;
   monitor: Monitor;
@@ -71,14 +81,24 @@ export class ClusterControl {
       greeting: () => monitor.greeting(),
     };
     this.#standing = new Standing({ cluster: config.name, store, wallMs: () => clock.wallMs() });
-    this.#routing = new ClusterRouting({ memory, source, store, clock });
+    this.#routing = new ClusterRouting({ memory, source, store, clock, drained: () => this.#standing.drained });
     table.add(this.#routing);
     const setPrimary = (node: NodeAddress) => monitor.setPrimary(node);
     const gate = new ClusterGate({ routing: this.#routing, table, fleet: options.fleet, onPrimary: setPrimary, clock });
     this.incidents = new Incidents({
       routing: this.#routing,
       recoveries: options.recoveries,
-      context: { cluster: config.name, view: source.view, nodes: monitor.nodeControl, gate, store, clock, config, log },
+      context: {
+        cluster: config.name,
+        view: source.view,
+        nodes: monitor.nodeControl,
+        gate,
+        store,
+        clock,
+        config,
+        log,
+        outOfService: () => this.#outOfService(),
+      },
       automatic: config.recovery === 'automatic',
       view: source.view,
       health: source.health,
@@ -165,6 +185,7 @@ export class ClusterControl {
       running: this.incidents.running?.kind ?? null,
       problems: this.incidents.problems(),
       maintenance: this.#standing.maintenanceOrders,
+      drained: this.#standing.drained,
     });
   }
 
@@ -209,6 +230,45 @@ export class ClusterControl {
 
   #expireOrders(): void {
     for (const order of this.#standing.expire()) this.#orderChanged(order);
+  }
+
+  #outOfService(): ReadonlySet<NodeAddress> {
+    return new Set([...this.#standing.drained.keys(), ...this.#standing.maintenance.nodes]);
+  }
+
+  /**
+   * Takes a node out of service: the primary role away first, then nothing new is sent there, and what has begun may end
+   * within `timeoutMs`. Rejects with an OrderError where that is not safe, unless forced.
+   */
+  async drain(node: NodeAddress, { timeoutMs, to, force }: DrainOptions): Promise<DrainReport> {
+    const { config, endpoints, fleet, monitor, table } = this.#options;
+    this.#mustKnow(node);
+    const { primary } = this.#routing.memory;
+    const facts = this.view().nodes.find((each) => each.node === primary)?.observation.facts;
+    const semiSync =
+      config.durability === 'detect' ? facts?.semiSync?.sourceEnabled === true : config.durability === 'semisync';
+    const drained = this.#outOfService();
+    const refusal = drainRefusal({ node, primary, view: monitor.view(), drained, endpoints, semiSync });
+    if (refusal !== null && force !== true)
+      throw new OrderError('refused', `${refusal}. To drain it all the same: --force`);
+    const switchover = node === primary ? await this.incidents.switchover(to === undefined ? {} : { to }) : null;
+    if (switchover !== null && switchover.outcome !== 'done') {
+      throw new OrderError('refused', `${node} is the primary, and it could not be moved: ${switchover.reason}`);
+    }
+    this.#standing.drain(node, timeoutMs);
+    const order = this.#orderChanged({ order: 'drain', of: node, state: 'begun', by: 'operator', until: null });
+    await table.apply();
+    const ended = await fleet.quiesce({ cluster: this.name, node }, timeoutMs);
+    if (this.#standing.drained.has(node)) this.#standing.drain(node, 0);
+    await table.apply();
+    this.#changed();
+    return { ...order, ended, switchover };
+  }
+
+  /** Puts a node back into service: it serves as soon as it is sound. Throws an OrderError where it is not drained. */
+  undrain(node: NodeAddress): OperatorOrder {
+    if (!this.#standing.undrain(node)) throw new OrderError('refused', `${node} is not drained`);
+    return this.#orderChanged({ order: 'drain', of: node, state: 'ended', by: 'operator', until: null });
   }
 
   /** What is paused now, and until when. */

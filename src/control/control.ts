@@ -17,7 +17,7 @@ import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { chooseSocketPath, lockStateDir, prepareStateDir } from './processes.ts';
 import { RouteTable } from './routing.ts';
 import { gatewaySettings, settingsHash } from './settings.ts';
-import type { OperatorOrder, PauseReport } from './standing.ts';
+import type { DrainReport, OperatorOrder, PauseReport } from './standing.ts';
 import { endpointStatus, notReadyReason, type StatusJson } from './status.ts';
 import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 
@@ -38,6 +38,10 @@ export interface ControlTimeouts extends SupervisorTimeouts {
   settleMs: number;
 }
 
+type DrainOrder = { node: NodeAddress; timeoutMs?: number; to?: NodeAddress; force?: boolean };
+
+/** How long what has begun on a node that is drained may take, where nobody says. */
+const drainTimeoutMs = 60_000;
 const applyMs = 1000;
 const settleMs = 1500;
 
@@ -212,6 +216,14 @@ export class ControlProcess {
     return this.#cluster(cluster).maintenance(options);
   }
 
+  async drain(cluster: string, { node, timeoutMs = drainTimeoutMs, ...rest }: DrainOrder): Promise<DrainReport> {
+    return this.#cluster(cluster).drain(node, { timeoutMs, ...rest });
+  }
+
+  undrain(cluster: string, { node }: { node: NodeAddress }): OperatorOrder {
+    return this.#cluster(cluster).undrain(node);
+  }
+
   async pause(endpoint: string, { forMs, waitMs = 0 }: { forMs: number; waitMs?: number }): Promise<PauseReport> {
     const { name, cluster } = this.#endpoint(endpoint);
     // What arrives when the pause begins waits for all of it, and must not be refused for that.
@@ -246,6 +258,7 @@ export class ControlProcess {
     const log = this.#log;
     return new ClusterControl({
       config,
+      endpoints: this.#config.endpoints.filter(({ cluster }) => cluster === config.name),
       users: this.#config.users,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
       monitor: parts.monitor({ config, memory: remembered, log }),

@@ -25,6 +25,8 @@ export interface RouteInput {
    */
   openedAt: number;
   now: number;
+  /** Nodes that an operator takes out of service. */
+  drained: ReadonlyMap<NodeAddress, 'draining' | 'drained'>;
 }
 
 /**
@@ -83,13 +85,15 @@ function gateOf(input: RouteInput): Gate {
   return { state: 'open' };
 }
 
-function routeNode(node: NodeView, primary: NodeAddress | null): RouteNode {
+function routeNode(node: NodeView, { primary, drained }: RouteInput): RouteNode {
   const isPrimary = node.node === primary;
+  const leaving = isPrimary ? undefined : drained.get(node.node);
   return {
     node: node.node,
     role: isPrimary ? 'primary' : node.role === 'replica' ? 'replica' : 'unknown',
-    serving: isPrimary ? node.observation.reach.state === 'up' : mayServeReads(node),
+    serving: isPrimary ? node.observation.reach.state === 'up' : leaving === undefined && mayServeReads(node),
     lagMs: isPrimary ? 0 : node.lagMs,
+    ...(leaving === undefined ? {} : { leaving }),
   };
 }
 
@@ -97,7 +101,7 @@ function routeNode(node: NodeView, primary: NodeAddress | null): RouteNode {
 export function routeOf(input: RouteInput): ClusterRoute {
   const flavor = input.view.flavor ?? 'mysql';
   const greeting = input.greeting ?? fallbackGreeting[flavor];
-  const nodes = input.view.nodes.map((node) => routeNode(node, input.primary));
+  const nodes = input.view.nodes.map((node) => routeNode(node, input));
   if (input.primary !== null && !nodes.some((node) => node.node === input.primary)) {
     nodes.push({ node: input.primary, role: 'primary', serving: false, lagMs: 0 });
   }

@@ -16,6 +16,15 @@ export interface ClusterSource {
   greeting(): ServerGreeting | null;
 }
 
+export interface RoutingOptions {
+  memory: ClusterMemory;
+  source: ClusterSource;
+  store: Store;
+  clock: Clock;
+  /** Nodes that an operator takes out of service. */
+  drained: () => ReadonlyMap<NodeAddress, 'draining' | 'drained'>;
+}
+
 /** One cluster's epoch, primary and hold. */
 export class ClusterRouting {
   readonly cluster: string;
@@ -25,9 +34,11 @@ export class ClusterRouting {
   #memory: ClusterMemory;
   #openedAt: number;
   #promotedBy: string | null = null;
+  readonly #drained: () => ReadonlyMap<NodeAddress, 'draining' | 'drained'>;
   #hold: (HoldOrder & { since: number }) | null = null;
 
-  constructor(options: { memory: ClusterMemory; source: ClusterSource; store: Store; clock: Clock }) {
+  constructor(options: RoutingOptions) {
+    this.#drained = options.drained;
     this.cluster = options.memory.cluster;
     this.#memory = options.memory;
     this.#source = options.source;
@@ -98,6 +109,7 @@ export class ClusterRouting {
       greeting: this.#source.greeting(),
       openedAt: this.#openedAt,
       now: this.#clock.nowMs(),
+      drained: this.#drained(),
     });
   }
 }

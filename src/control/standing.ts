@@ -1,12 +1,13 @@
 // What operators ordered for one cluster, and what stands until they take it back or its time is over. Saved before
 // it counts, so that a restart of the control process changes nothing of it. Times are of the wall clock.
 import type { NodeAddress } from '../messages/index.ts';
+import type { RecoveryRecord } from '../recovery/types.ts';
 import type { MaintenanceOrder, StandingOrders, Store } from '../store/types.ts';
 import type { Maintenance } from './decide.ts';
 
 /** An order as it is told: in events, and to who gave it. */
 export interface OperatorOrder {
-  order: 'maintenance' | 'pause';
+  order: 'maintenance' | 'pause' | 'drain';
   /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
@@ -18,6 +19,16 @@ export interface OperatorOrder {
 export interface PauseReport extends OperatorOrder {
   /** Transactions and statements that have not come to their end yet. */
   inProgress: number;
+}
+
+/** A node on its way out of service, or out of it. */
+export type Leaving = 'draining' | 'drained';
+
+export interface DrainReport extends OperatorOrder {
+  /** Clients whose work there did not come to its end in time: it was ended. */
+  ended: number;
+  /** Where the node was the primary: the switchover. */
+  switchover: RecoveryRecord | null;
 }
 
 /** As people and JSON read it; null stays null. */
@@ -33,7 +44,7 @@ export interface StandingOptions {
   wallMs: () => number;
 }
 
-const empty = { maintenance: [], paused: [] };
+const empty = { maintenance: [], drained: [], paused: [] };
 
 export class Standing {
   readonly #options: StandingOptions;
@@ -73,6 +84,25 @@ export class Standing {
       cluster: orders.some(({ node }) => node === null),
       nodes: new Set(orders.flatMap(({ node }) => (node === null ? [] : [node]))),
     };
+  }
+
+  /** Takes a node out of service; what has begun there may end within `drainMs`. */
+  drain(node: NodeAddress, drainMs: number): void {
+    const order = { node, quietAt: this.#options.wallMs() + drainMs };
+    this.#save({ drained: [...this.#orders.drained.filter((each) => each.node !== node), order] });
+  }
+
+  /** False where it is not drained. */
+  undrain(node: NodeAddress): boolean {
+    const drained = this.#orders.drained.filter((each) => each.node !== node);
+    if (drained.length === this.#orders.drained.length) return false;
+    this.#save({ drained });
+    return true;
+  }
+
+  get drained(): ReadonlyMap<NodeAddress, Leaving> {
+    const now = this.#options.wallMs();
+    return new Map(this.#orders.drained.map(({ node, quietAt }) => [node, quietAt > now ? 'draining' : 'drained']));
   }
 
   /** Replaces an earlier pause of the endpoint. */

@@ -5,7 +5,8 @@ import type { ClusterConfig } from '../config/types.ts';
 import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryKind } from '../recovery/types.ts';
 import type { MaintenanceOrder } from '../store/types.ts';
-import { isoTime } from './standing.ts';
+import type { EndpointTotals } from './counters.ts';
+import { isoTime, type Leaving } from './standing.ts';
 
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
 
@@ -16,10 +17,11 @@ export interface MaintenanceStatus {
 export interface NodeStatus {
   node: NodeAddress;
   role: NodeRole;
-  state: NodeState | 'maintenance';
+  state: NodeState | Leaving | 'maintenance';
   lagMs: number | null;
   gtid: string;
   detail: string;
+  leaving: Leaving | null;
   maintenance: MaintenanceStatus | null;
 }
 
@@ -43,6 +45,8 @@ export interface EndpointStatus {
   route: string;
   clients: number;
   held: number;
+  statements: number;
+  errors: number;
   /** Sessions that keep their server connection, by reason. */
   pinned: PinCounts;
   paused: { until: string } | null;
@@ -63,6 +67,7 @@ export interface ClusterStatusInput {
   /** Beyond those of the view. */
   problems: Problem[];
   maintenance: readonly MaintenanceOrder[];
+  drained: ReadonlyMap<NodeAddress, Leaving>;
 }
 
 function stateOf(input: ClusterStatusInput, problems: Problem[]): ClusterState {
@@ -83,11 +88,17 @@ function maintenanceOf(input: ClusterStatusInput, of: NodeAddress | null): Maint
 function nodeStatus(input: ClusterStatusInput, view: NodeView): NodeStatus {
   const { node, role, lagMs, gtid } = view;
   const maintenance = maintenanceOf(input, node);
-  const state = view.state === 'ok' && maintenance !== null ? 'maintenance' : view.state;
+  const leaving = input.drained.get(node) ?? null;
+  const ordered = leaving ?? (maintenance === null ? null : 'maintenance');
+  const state = (view.state === 'ok' || view.state === 'lagging') && ordered !== null ? ordered : view.state;
   const ends = maintenance?.until ?? `it is ended: evenkeel maintenance ${node} --end`;
   const why = maintenance === null ? [] : [`in maintenance until ${ends}`];
-  const detail = [...why, view.detail].filter((part) => part !== '').join('; ');
-  return { node, role, state, lagMs, gtid, detail, maintenance };
+  const out =
+    leaving === null
+      ? []
+      : [`${leaving === 'drained' ? 'out of service' : 'leaves service'}: evenkeel undrain ${node}`];
+  const detail = [...out, ...why, view.detail].filter((part) => part !== '').join('; ');
+  return { node, role, state, lagMs, gtid, detail, leaving, maintenance };
 }
 
 export function clusterStatus(input: ClusterStatusInput): ClusterStatus {
@@ -114,14 +125,15 @@ function routeText(route: EndpointRoute): string {
 /** `counted` holds the sums over all workers, by endpoint. */
 export function endpointStatus(
   settings: EndpointSettings,
-  counted: ReadonlyMap<string, { clients: number; held: number; pinned: PinCounts }>,
+  counted: ReadonlyMap<string, EndpointTotals>,
   pausedUntil: number | null,
 ): EndpointStatus {
   const { name, cluster, host, port, route } = settings;
-  const { clients, held, pinned } = counted.get(name) ?? { clients: 0, held: 0, pinned: {} };
+  const nothing = { clients: 0, held: 0, statements: 0, errors: 0, pinned: {} };
+  const { clients, held, statements, errors, pinned } = counted.get(name) ?? nothing;
   const paused = pausedUntil === null ? null : { until: new Date(pausedUntil).toISOString() };
   const listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  return { name, cluster, listen, route: routeText(route), clients, held, pinned, paused };
+  return { name, cluster, listen, route: routeText(route), clients, held, statements, errors, pinned, paused };
 }
 
 function notServing({ route: wanted }: EndpointSettings, route: ClusterRoute): string | null {

@@ -254,7 +254,10 @@ export class GatewayWorker {
       if (cut && client.gate.wantsPrimary) client.tether.leaveNode('the primary failed');
       else if (!client.gate.admits(link.node)) client.tether.leaveNode(`${link.node} left service`);
     }
-    const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
+    const { primary = null, nodes = [] } = this.#routes.clusters.get(cluster)?.route ?? {};
+    for (const { node, leaving } of nodes) {
+      if (leaving === 'drained' && node !== primary) this.#pools.get(cluster)?.get(node)?.evacuate();
+    }
     if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.#pools.get(cluster)?.get(oldPrimary)?.evacuate();
   }
 

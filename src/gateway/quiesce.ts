@@ -1,5 +1,5 @@
 // Waits until nothing is in progress on a way that takes nothing new: transactions that are open, statements that are
-// in flight. Ends nothing; what is left when the time is over is counted.
+// in flight, on a node also sessions that are pinned to it. Ends nothing; what is left when the time is over is counted.
 import type { QuiesceTarget } from '../messages/index.ts';
 import type { Client } from './client.ts';
 
@@ -30,6 +30,8 @@ export class Quiesce {
   }
 
   #concerns(client: Client): boolean {
-    return client.endpoint.name === this.#of.endpoint && client.atWork;
+    if ('endpoint' in this.#of) return client.endpoint.name === this.#of.endpoint && client.atWork;
+    // A pinned session is there, too, though it does nothing.
+    return client.cluster === this.#of.cluster && client.activeLink?.node === this.#of.node;
   }
 }

@@ -69,9 +69,9 @@ export class Gate {
       case 'auto':
         return this.cluster.route?.primary === node;
       case 'replica':
-        return this.cluster.serves(node, route.fallbackToPrimary, route.maxLagMs);
+        return this.cluster.drains(node) || this.cluster.serves(node, route.fallbackToPrimary, route.maxLagMs);
       case 'fixed':
-        return route.nodes.includes(node) && this.cluster.serves(node, true, null);
+        return route.nodes.includes(node) && (this.cluster.drains(node) || this.cluster.serves(node, true, null));
     }
   }
 
@@ -157,6 +157,11 @@ export class ClusterRouting {
   serves(node: NodeAddress, primaryToo: boolean, maxLagMs: number | null): boolean {
     const listed = this.route?.nodes.find((each) => each.node === node);
     return listed !== undefined && this.#able(listed, primaryToo, maxLagMs);
+  }
+
+  /** What has begun on the node may come to its end. */
+  drains(node: NodeAddress): boolean {
+    return this.route?.nodes.some((each) => each.node === node && each.leaving === 'draining') ?? false;
   }
 
   /** Something speaks against a node. The first time, statements for it are held and the control process is told. */

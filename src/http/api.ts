@@ -17,14 +17,16 @@ export interface MaintenanceStatus {
 export interface NodeStatus {
   node: NodeAddress;
   role: NodeRole;
-  /** `maintenance` where nothing else is to be said of it. */
-  state: NodeState | 'maintenance';
+  /** `draining`, `drained` and `maintenance` where nothing is wrong with it. */
+  state: NodeState | 'draining' | 'drained' | 'maintenance';
   /** Null where unknown; 0 on the primary. */
   lagMs: number | null;
   /** Executed GTIDs, in the flavor's own notation. */
   gtid: string;
   /** What is wrong and what mends it; empty when `state` is ok. */
   detail: string;
+  /** Out of service by an operator's word, or on its way. */
+  leaving: 'draining' | 'drained' | null;
   maintenance: MaintenanceStatus | null;
 }
 
@@ -52,6 +54,9 @@ export interface EndpointStatus {
   /** Over all workers. */
   clients: number;
   held: number;
+  /** Statements received, and errors that Evenkeel itself answered, since it started. */
+  statements: number;
+  errors: number;
   /** Sessions that keep their server connection, by reason (docs/sessions.md); a reason with none is not there. */
   pinned: PinCounts;
   /** Its statements are held by an operator's word, until this time (ISO 8601, UTC) at the latest. */
@@ -87,7 +92,7 @@ export interface ControlEvent {
 
 /** What an operator ordered and what stands until it ends. */
 export interface OperatorOrder {
-  order: 'maintenance' | 'pause';
+  order: 'maintenance' | 'pause' | 'drain';
   /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
@@ -95,6 +100,13 @@ export interface OperatorOrder {
   by: 'operator' | 'time-limit';
   /** ISO 8601, UTC; null: until it is ended. */
   until: string | null;
+}
+
+export interface DrainReport extends OperatorOrder {
+  /** Clients whose work there did not come to its end in time: it was ended. */
+  ended: number;
+  /** Where the node was the primary: the switchover. */
+  switchover: RecoveryRecord | null;
 }
 
 export interface PauseReport extends OperatorOrder {
@@ -126,6 +138,12 @@ export interface ControlApi {
   failover(cluster: string, options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord>;
   /** Of one node, or of the whole cluster. Throws with an OrderErrorCode. */
   maintenance(cluster: string, options: { node?: NodeAddress; forMs?: number; end?: boolean }): OperatorOrder;
+  /** Resolves when nothing is left on the node. Rejects with an OrderErrorCode. */
+  drain(
+    cluster: string,
+    options: { node: NodeAddress; timeoutMs?: number; to?: NodeAddress; force?: boolean },
+  ): Promise<DrainReport>;
+  undrain(cluster: string, options: { node: NodeAddress }): OperatorOrder;
   /** Resolves when every worker holds, and nothing is in progress or `waitMs` is over. Rejects with an OrderErrorCode. */
   pause(endpoint: string, options: { forMs: number; waitMs?: number }): Promise<PauseReport>;
   resume(endpoint: string): Promise<OperatorOrder>;

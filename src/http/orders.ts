@@ -1,6 +1,15 @@
 // The routes of operators' orders that stand until they end: each is carried out at once, and answers with what stands.
 import { clusterName, compact, order, type Route, readBody } from './requests.ts';
-import { maintenanceBody, operatorOrderSchema, pauseBody, pauseSchema, resumeBody } from './schemas.ts';
+import {
+  drainBody,
+  drainSchema,
+  maintenanceBody,
+  operatorOrderSchema,
+  pauseBody,
+  pauseSchema,
+  resumeBody,
+  undrainBody,
+} from './schemas.ts';
 
 export const ORDER_ROUTES: readonly Route[] = [
   {
@@ -15,6 +24,34 @@ export const ORDER_ROUTES: readonly Route[] = [
       const name = clusterName(context, api);
       const body = await readBody(context, maintenanceBody);
       return context.json(await order(() => api.maintenance(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/drain',
+    access: 'change',
+    summary: 'Takes a node out of service, the primary role away first; answers when nothing is left there',
+    body: { name: 'DrainOrder', schema: drainBody },
+    answers: { name: 'Drain', schema: drainSchema },
+    errors: [400, 404, 409, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, drainBody);
+      return context.json(await order(() => api.drain(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/undrain',
+    access: 'change',
+    summary: 'Puts a node back into service: it serves as soon as it is sound',
+    body: { name: 'UndrainOrder', schema: undrainBody },
+    answers: { name: 'OperatorOrder', schema: operatorOrderSchema },
+    errors: [400, 404, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, undrainBody);
+      return context.json(await order(() => api.undrain(name, body)));
     },
   },
   {

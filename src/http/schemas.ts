@@ -7,6 +7,7 @@ import type { RecoveryRecord } from '../recovery/types.ts';
 import type {
   ClusterStatus,
   ControlEvent,
+  DrainReport,
   EndpointStatus,
   NodeStatus,
   OperatorOrder,
@@ -42,11 +43,14 @@ export const nodeSchema = z.object({
     'no-majority',
     'desynced',
     'discovering',
+    'draining',
+    'drained',
     'maintenance',
   ]),
   lagMs: z.number().nullable(),
   gtid: z.string(),
   detail: z.string().describe('What is wrong and what mends it; empty when the state is ok'),
+  leaving: z.enum(['draining', 'drained']).nullable().describe("Out of service by an operator's word, or on its way"),
   maintenance,
 }) satisfies z.ZodType<NodeStatus>;
 
@@ -76,6 +80,8 @@ export const endpointSchema = z.object({
   route: z.string(),
   clients: z.int().nonnegative(),
   held: z.int().nonnegative().describe('Statements that wait now'),
+  statements: z.int().nonnegative().describe('Received since the start'),
+  errors: z.int().nonnegative().describe('That Evenkeel itself answered, since the start'),
   pinned: z
     .partialRecord(z.enum(PIN_REASONS), z.int().nonnegative())
     .describe('Sessions that keep their server connection, by reason; a reason with none is not there'),
@@ -164,7 +170,7 @@ export const failoverBody = z.strictObject({
 });
 
 export const operatorOrderSchema = z.object({
-  order: z.enum(['maintenance', 'pause']),
+  order: z.enum(['maintenance', 'pause', 'drain']),
   of: z.string().describe('The node, the cluster or the endpoint that it is about'),
   state: z.enum(['begun', 'ended']),
   by: z.enum(['operator', 'time-limit']),
@@ -197,3 +203,24 @@ export const pauseBody = z.strictObject({
 });
 
 export const resumeBody = z.strictObject({});
+
+export const drainSchema = operatorOrderSchema.extend({
+  ended: z.int().nonnegative().describe('Clients whose work there did not come to its end in time: it was ended'),
+  switchover: recoverySchema.nullable().describe('Where the node was the primary: the switchover'),
+}) satisfies z.ZodType<DrainReport>;
+
+const node = z.string().min(1).max(300).describe('host:port');
+
+export const drainBody = z.strictObject({
+  node,
+  timeoutMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .optional()
+    .describe('How long what has begun there may take; 60000 if absent'),
+  to,
+  force: z.boolean().optional().describe('Even where an endpoint or the durability policy needs the node'),
+});
+
+export const undrainBody = z.strictObject({ node });

@@ -45,6 +45,8 @@ export interface RouteNode {
   serving: boolean;
   /** Replication lag; null where unknown, 0 on the primary. */
   lagMs: number | null;
+  /** An operator takes it out of service. `draining`: nothing new is sent there, what has begun may end. */
+  leaving?: 'draining' | 'drained';
 }
 
 /** One cluster's part of the routing table. */
@@ -161,7 +163,7 @@ export type EvidenceKind = 'connection-lost' | 'connect-failed' | 'read-only' | 
 export type KillOutcome = 'done' | 'unknown' | 'denied';
 
 /** Where nothing more is to be in progress: transactions, and statements in flight. */
-export type QuiesceTarget = { endpoint: string };
+export type QuiesceTarget = { endpoint: string } | { cluster: string; node: NodeAddress };
 
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }

@@ -19,6 +19,8 @@ export interface FailoverInput {
   durability: 'none' | 'semisync';
   /** Nodes whose process started anew since the primary was last heard: what they had received, not applied, is gone. */
   restarted?: ReadonlySet<NodeAddress>;
+  /** Nodes that operators took out of service: promoted only where nobody else has received as much. */
+  outOfService?: ReadonlySet<NodeAddress>;
   /** Monotonic, ms. */
   nowMs: number;
   /** An observation older than this says nothing of the present: the node counts as unreachable. */
@@ -186,7 +188,8 @@ function chooseBest(input: FailoverInput, flavor: Flavor): Choice {
     };
   }
   if (fit.length === 0) warnings.push(...rejected);
-  const best = mostAdvanced(flavor, pool).sort(byTie);
+  const out = (one: Contender): number => Number(input.outOfService?.has(one.node) ?? false);
+  const best = mostAdvanced(flavor, pool).sort((a, b) => out(a) - out(b) || byTie(a, b));
   const [first, second] = best;
   if (first === undefined) return { ok: false, refusals: ['no replica is the most advanced one'] };
   const diverged = best.find((other) => !covers(flavor, first.received, other.received));

@@ -68,6 +68,7 @@ async function failOver(
     ...lastWord(view, now, from),
     durability: semiSync ? 'semisync' : 'none',
     restarted: restartedSince(now, options.startedAtMs),
+    outOfService: ctx.outOfService?.() ?? new Set(),
     nowMs: ctx.clock.nowMs(),
     maxAgeMs: LOOK_MAX_AGE_MS,
     ...(options.to === undefined ? {} : { to: options.to }),

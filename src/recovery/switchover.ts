@@ -25,6 +25,7 @@ interface SwitchoverCheckInput {
   /** The operator's choice; else the caught-up replica with the least lag. */
   to?: NodeAddress;
   semiSync: boolean;
+  outOfService: ReadonlySet<NodeAddress>;
   nowMs: number;
 }
 
@@ -60,7 +61,9 @@ function checkSwitchover(input: SwitchoverCheckInput): SwitchoverCheck {
   const fit: { node: NodeAddress; direct: boolean; lagMs: number }[] = [];
   for (const one of view.nodes) {
     if (one.node === from) continue;
-    const why = unfit(input, one, primaryFacts);
+    const why = input.outOfService.has(one.node)
+      ? 'is out of service, or in maintenance'
+      : unfit(input, one, primaryFacts);
     const lagMs = one.observation.facts?.replication?.lagMs ?? 0;
     if (why === null) fit.push({ node: one.node, direct: isDirect(view, one.node, from), lagMs });
     else rejected.push(`${one.node} ${why}`);
@@ -155,6 +158,7 @@ async function switchOver(
     from,
     ...(named === undefined ? {} : { to: named }),
     semiSync,
+    outOfService: ctx.outOfService?.() ?? new Set(),
     nowMs: ctx.clock.nowMs(),
   });
   if (!check.ok) {

@@ -81,6 +81,8 @@ export interface RecoveryContext {
   clock: RecoveryClock;
   config: ClusterConfig;
   log: RecoveryLog;
+  /** Nodes that operators took out of service, or work at: promoted only where they are named, or nobody else is as far. */
+  outOfService?: () => ReadonlySet<NodeAddress>;
   /** What it is begun for; absent where an operator ordered it. */
   analysis?: AnalysisName | undefined;
   /** Called when the recovery has begun (`step` null) and after each step. Must not throw. */

@@ -22,6 +22,8 @@ export interface MaintenanceOrder {
 export interface StandingOrders {
   cluster: string;
   maintenance: MaintenanceOrder[];
+  /** Nodes out of service. Until `quietAt` (milliseconds since 1970) what had begun there may come to its end. */
+  drained: { node: NodeAddress; quietAt: number }[];
   /** Endpoints whose statements are held; `until` in milliseconds since 1970. */
   paused: { endpoint: string; until: number }[];
 }

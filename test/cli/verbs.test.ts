@@ -28,6 +28,12 @@ describe('usage', () => {
     [['status', '--config', 'none.yaml'], 2],
     [['history', '--limit', '0'], 2],
     [['switchover', '--to'], 2],
+    [['top', '--interval', '1ms'], 2],
+    [['top', '--count', '0'], 2],
+    [['top', '--api', 'http://127.0.0.1:1'], 1],
+    [['drain'], 2],
+    [['drain', 'db2:3306', '--timeout', '5'], 2],
+    [['undrain'], 2],
     [['pause'], 2],
     [['pause', 'writer', '--for', '10'], 2],
     [['pause', 'writer', '--for', '2h'], 2],
@@ -57,6 +63,9 @@ describe('usage', () => {
     'status',
     'switchover',
     'failover',
+    'top',
+    'drain',
+    'undrain',
     'pause',
     'resume',
     'maintenance',
@@ -189,6 +198,31 @@ describe('what is printed', () => {
     assert.match(run.err, /rolled back: lag/);
   });
 
+  test('top shows the status again and again, with what happens in a second, and survives a restart', async () => {
+    await using fake = await serveFake();
+    const endpoints = (statements: number) => STATUS.endpoints.map((one) => ({ ...one, statements }));
+    let asked = 0;
+    fake.control.status = () => ({ ...STATUS, endpoints: endpoints([1000, 3000, 0][asked++] ?? 0) });
+    const run = await evenkeel(['top', '--interval', '200ms', '--count', '3', '--json', '--api', fake.base], {
+      cwd: empty,
+    });
+    assert.equal(run.status, 0, run.err);
+    const rates = run.out
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { endpoints: { statementsPerSecond: number | null }[] }).endpoints[0])
+      .map((endpoint) => endpoint?.statementsPerSecond);
+    assert.equal(rates[0], null);
+    assert.ok((rates[1] ?? 0) > 100, 'it grew');
+    assert.equal(rates[2], null, 'it began anew');
+    asked = 0;
+    const plain = await evenkeel(['top', '--interval', '200ms', '--count', '2', '--api', fake.base], { cwd: empty });
+    assert.equal(plain.out.match(/^cluster shop: degraded/gm)?.length, 2);
+    assert.match(plain.out, /STMT\/S +ERR\/S\nwriter .* 7 +1 +- +-\n/);
+    assert.match(plain.out, /writer .* 7 +1 +\d{3,} +0\.0\n/);
+    assert.ok(!plain.out.includes('\u001b'), 'no terminal, nothing that steers one');
+  });
+
   test('pause says until when, and what is in progress still; resume ends it', async () => {
     await using fake = await serveFake();
     const env = { EVENKEEL_TOKEN: TOKEN };
@@ -201,6 +235,29 @@ describe('what is printed', () => {
     assert.deepEqual(fake.control.orders, [
       { kind: 'pause', cluster: 'writer', options: { forMs: 5000, waitMs: 1000 } },
       { kind: 'resume', cluster: 'writer', options: {} },
+    ]);
+  });
+
+  test('drain says what became of the clients there; undrain waits until the node is in order', async () => {
+    await using fake = await serveFake();
+    const env = { EVENKEEL_TOKEN: TOKEN };
+    const order = (...args: string[]) => evenkeel([...args, '--api', fake.base], { cwd: empty, env });
+    const drained = await order('drain', 'db1:3306', '--timeout', '5s', '--to', 'db2:3306');
+    assert.equal(drained.status, 0, drained.err);
+    assert.match(
+      drained.out,
+      /^switchover of shop done.*db1:3306 is drained: 3 clients were not done there within 5s/s,
+    );
+    assert.equal((await order('undrain', 'db1:3306')).status, 0);
+    const broken = await order('undrain', 'db2:3306', '--wait', '300ms', '--json');
+    assert.equal(broken.status, 1);
+    assert.equal((JSON.parse(broken.out) as { nodeState: string }).nodeState, 'replication-broken');
+    assert.match(broken.err, /not in order within 300ms \(replication-broken\)/);
+    assert.equal((await order('drain', 'db9:3306')).status, 2);
+    assert.deepEqual(fake.control.orders, [
+      { kind: 'drain', cluster: 'shop', options: { node: 'db1:3306', timeoutMs: 5000, to: 'db2:3306' } },
+      { kind: 'undrain', cluster: 'shop', options: { node: 'db1:3306' } },
+      { kind: 'undrain', cluster: 'shop', options: { node: 'db2:3306' } },
     ]);
   });
 

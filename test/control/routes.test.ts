@@ -16,6 +16,7 @@ function input(over: Partial<RouteInput> = {}): RouteInput {
     greeting: { version: '9.7.0', collation: 255 },
     openedAt: 0,
     now: 1000,
+    drained: new Map(),
     ...over,
   };
 }

@@ -1,13 +1,16 @@
 // What operators ordered and what stands until it ends: over fake workers and a fake monitor.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { drainRefusal } from '../../src/control/draining.ts';
 import type { ControlEvent } from '../../src/control/events.ts';
 import type { OperatorOrder } from '../../src/control/standing.ts';
 import {
   FakeMonitor,
+  type FakeRecoveries,
   freePort,
   nodeView,
   order,
+  record,
   startTestControl,
   temporaryDir,
   testConfig,
@@ -122,4 +125,113 @@ test('where a worker does not say that it holds, nothing is paused', async () =>
   await assert.rejects(control.pause('writer', { forMs: 1000 }), { code: 'refused' });
   assert.equal(control.status().endpoints[0]?.paused, null);
   assert.deepEqual((await order(config.stateDir, 0)).heard.filter((each) => each.type === 'pauses').at(-1)?.pauses, []);
+});
+
+/** A sound replica of a cluster with semi-sync. */
+const replicaOf = (node: string) => nodeView(node, 'replica', 'ok', { semiSync, replication });
+const semiSync = {
+  sourceEnabled: true,
+  sourceActive: true,
+  replicaEnabled: true,
+  clients: 1,
+  waitForCount: 1,
+  timeoutMs: 1,
+};
+const replication = {
+  sourceHost: 'a',
+  sourcePort: 1,
+  sourceUuid: null,
+  receiver: 'running',
+  receiverError: null,
+  applier: 'running',
+  applierError: null,
+  delaySeconds: 0,
+  lagMs: 0,
+  received: '',
+  heard: '',
+  semiSyncActive: true,
+} as const;
+
+test('a node is not drained where an endpoint, or the durability policy, would be left without', () => {
+  const nodes = [nodeView('a:1', 'primary'), replicaOf('b:1'), replicaOf('c:1')];
+  const view = { cluster: 'shop', flavor: 'mysql' as const, primary: 'a:1', nodes, problems: [] };
+  const at = { cluster: 'shop', host: '', port: 1 };
+  const replicas = { kind: 'replica', maxLagMs: null, fallbackToPrimary: false } as const;
+  const reader = { ...at, name: 'reader', route: replicas };
+  const reports = { ...at, name: 'reports', route: { kind: 'fixed' as const, nodes: ['c:1'] } };
+  const input = { node: 'b:1', primary: 'a:1', view, drained: new Set<string>(), endpoints: [reader], semiSync: false };
+  const gone = new Set(['c:1']);
+  assert.equal(drainRefusal(input), null);
+  assert.equal(drainRefusal({ ...input, semiSync: true }), null);
+  assert.match(drainRefusal({ ...input, drained: gone }) ?? '', /endpoint reader/);
+  const falls = { ...reader, route: { ...replicas, fallbackToPrimary: true } };
+  assert.equal(drainRefusal({ ...input, drained: gone, endpoints: [falls] }), null);
+  assert.match(drainRefusal({ ...input, drained: gone, endpoints: [], semiSync: true }) ?? '', /0 of 1 replicas/);
+  assert.match(drainRefusal({ ...input, node: 'c:1', endpoints: [reports] }) ?? '', /endpoint reports/);
+  assert.equal(drainRefusal({ ...input, node: 'a:1', semiSync: true }), null);
+  assert.match(drainRefusal({ ...input, node: 'a:1', drained: gone }) ?? '', /endpoint reader/);
+  assert.match(drainRefusal({ ...input, node: 'a:1', drained: new Set(['b:1', 'c:1']) }) ?? '', /no replica could/);
+  const broken = {
+    ...view,
+    nodes: [nodes[0], nodes[1], nodeView('c:1', 'replica', 'replication-broken')] as typeof nodes,
+  };
+  assert.match(drainRefusal({ ...input, view: broken }) ?? '', /endpoint reader/);
+});
+
+test('a drained node gets nothing new, then nothing at all, over a restart of the control process', async () => {
+  const config = { ...(await prepared()) };
+  const { control, dir } = { ...(await startTestControl(config)), dir: config.stateDir };
+  const told = listen(control);
+  const route = async () => (await order(dir, 0)).clusters[0]?.nodes.find(({ node }) => node === 'b:1');
+  await assert.rejects(control.drain('shop', { node: 'c:1' }), { code: 'unknown-node' });
+  const report = await control.drain('shop', { node: 'b:1', timeoutMs: 1000 });
+  // Each fake worker says its own number.
+  assert.equal(report.ended, 1);
+  assert.equal(report.switchover, null);
+  await until('the end of it', async () => (await route())?.leaving === 'drained');
+  assert.equal((await route())?.serving, false);
+  const routes = (await order(dir, 1)).heard.filter((each) => each.type === 'quiesce');
+  assert.deepEqual(
+    routes.map(({ of, waitMs }) => [of, waitMs]),
+    [[{ cluster: 'shop', node: 'b:1' }, 1000]],
+  );
+  await control.stop(500);
+
+  const again = await startTestControl(config);
+  cleanups.push(() => again.control.stop(500));
+  const seen = again.control.status().clusters[0]?.nodes.find(({ node }) => node === 'b:1');
+  assert.deepEqual([seen?.state, seen?.leaving], ['drained', 'drained']);
+  assert.match(seen?.detail ?? '', /evenkeel undrain b:1/);
+  await until('the new workers to know', async () => (await route())?.leaving === 'drained');
+  again.control.undrain('shop', { node: 'b:1' });
+  await until('it to serve', async () => (await route())?.serving === true);
+  assert.equal((await route())?.leaving, undefined);
+  assert.throws(() => again.control.undrain('shop', { node: 'b:1' }), { code: 'refused' });
+  assert.deepEqual(
+    told.map((each) => [each.order, each.of, each.state]),
+    [['drain', 'b:1', 'begun']],
+  );
+});
+
+test('the primary is moved away before it is drained, and stays in service where it could not be moved', async () => {
+  const config = await prepared();
+  let outcome: 'done' | 'rolled-back' = 'rolled-back';
+  const switchover: FakeRecoveries['switchover'] = async (context) => {
+    const end = record(context, { kind: 'switchover', from: 'a:1', to: 'b:1', outcome, reason: 'lag' });
+    context.onProgress?.(end, null);
+    assert.deepEqual([...(context.outOfService?.() ?? [])], ['c:1']);
+    if (outcome === 'done') end.epoch = await context.gate.open('b:1', end.id);
+    return end;
+  };
+  const monitor = new FakeMonitor([nodeView('a:1', 'primary'), nodeView('b:1', 'replica'), nodeView('c:1', 'replica')]);
+  const { control } = await startTestControl(config, { monitor, recoveries: { switchover } });
+  cleanups.push(() => control.stop(500));
+  control.maintenance('shop', { node: 'c:1' });
+  await assert.rejects(control.drain('shop', { node: 'a:1', timeoutMs: 0 }), { code: 'refused', message: /lag/ });
+  assert.equal(control.status().clusters[0]?.nodes[0]?.leaving, null);
+  outcome = 'done';
+  assert.equal((await control.drain('shop', { node: 'a:1', timeoutMs: 0 })).switchover?.to, 'b:1');
+  monitor.show([nodeView('b:1', 'primary'), nodeView('a:1', 'replica'), nodeView('c:1', 'replica')]);
+  const state = () => control.status().clusters[0]?.nodes.find(({ node }) => node === 'a:1')?.state;
+  assert.equal(state(), 'drained');
 });

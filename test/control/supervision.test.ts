@@ -216,6 +216,8 @@ test('what a dead worker counted stays in the sums', async () => {
       route: 'primary',
       clients: 6,
       held: 2,
+      statements: 20,
+      errors: 4,
       pinned: { cursor: 2, transaction: 4 },
       paused: null,
     },

@@ -50,6 +50,7 @@ export const STATUS: StatusJson = {
           lagMs: 0,
           gtid: `${'a'.repeat(36)}:1-10`,
           detail: '',
+          leaving: null,
           maintenance: null,
         },
         {
@@ -59,6 +60,7 @@ export const STATUS: StatusJson = {
           lagMs: null,
           gtid: '',
           detail: 'bad \u001b[31m row',
+          leaving: null,
           maintenance: null,
         },
       ],
@@ -73,6 +75,8 @@ export const STATUS: StatusJson = {
       route: 'primary',
       clients: 7,
       held: 1,
+      statements: 100,
+      errors: 0,
       pinned: { transaction: 1, 'temporary-table': 3 },
       paused: null,
     },
@@ -112,6 +116,18 @@ export function fakeControl(): FakeControl {
     maintenance: (cluster, options) => {
       fake.orders.push({ kind: 'maintenance', cluster, options });
       return fake.onStanding({ order: 'maintenance', of: options.node ?? cluster });
+    },
+    drain: (cluster, options) => {
+      fake.orders.push({ kind: 'drain', cluster, options });
+      return Promise.resolve({
+        ...fake.onStanding({ order: 'drain', of: options.node }),
+        ended: 3,
+        switchover: RECORD,
+      });
+    },
+    undrain: (cluster, options) => {
+      fake.orders.push({ kind: 'undrain', cluster, options });
+      return { ...fake.onStanding({ order: 'drain', of: options.node }), state: 'ended' };
     },
     pause: (endpoint, options) => {
       fake.orders.push({ kind: 'pause', cluster: endpoint, options });

@@ -6,19 +6,21 @@ import { type Evenkeel, type EvenkeelOptions, withEvenkeel } from './evenkeel.ts
 
 export type Story = (evenkeel: Evenkeel, context: TestContext) => Promise<void>;
 
-const storyTimeoutMs = 60_000;
+const usualTimeoutMs = 60_000;
 
 export interface StoriesOptions extends Omit<EvenkeelOptions, 'flavor'> {
   /** A cluster for each story. */
   apart?: boolean;
   /** Both, where it is not given. */
   flavors?: readonly ('mysql' | 'mariadb')[];
+  /** For each; a minute where nothing is said. */
+  storyTimeoutMs?: number;
 }
 
 /** One test a flavor, with one subtest a story, in order. */
 export function stories(
   title: string,
-  { apart = false, flavors = ['mysql', 'mariadb'], ...options }: StoriesOptions,
+  { apart = false, flavors = ['mysql', 'mariadb'], storyTimeoutMs = usualTimeoutMs, ...options }: StoriesOptions,
   told: Record<string, Story>,
 ): void {
   for (const flavor of flavors) {
