@@ -11,9 +11,11 @@ export function isShutdown(err: ErrPacket): boolean {
 
 /**
  * The node does not take writes: 1836 ER_READ_ONLY_MODE, and 1290 where the option named is a read-only one (the same
- * number stands for --secure-file-priv and others). The statement was not executed.
+ * number stands for --secure-file-priv and others). A member of a Galera cluster that was cut off from it says 1047, to reads
+ * as well. The statement was not executed.
  */
 export function isReadOnlyNode(err: ErrPacket): boolean {
   if (err.errno === 1836) return true;
+  if (err.errno === 1047) return /^WSREP has not yet prepared node/.test(err.message);
   return err.errno === 1290 && /--(super-)?read[-_]only/.test(err.message);
 }

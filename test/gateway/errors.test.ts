@@ -51,6 +51,8 @@ test("a node's errors are told from a statement's", () => {
   const option = (name: string): string =>
     `The MySQL server is running with the ${name} option so it cannot execute this statement`;
   assert.ok(isReadOnlyNode(err(1836)));
+  assert.ok(isReadOnlyNode(err(1047, 'WSREP has not yet prepared node for application use')));
+  assert.ok(!isReadOnlyNode(err(1047, 'Unknown command')));
   for (const name of ['--read-only', '--super-read-only', '--read_only'])
     assert.ok(isReadOnlyNode(err(1290, option(name))));
   for (const name of ['--secure-file-priv', '--skip-grant-tables']) assert.ok(!isReadOnlyNode(err(1290, option(name))));
