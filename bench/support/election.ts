@@ -9,10 +9,10 @@ const DEADLINE_MS = 60_000;
 
 const OVER = {
   group:
-    'SELECT @@global.super_read_only = 0 AND COUNT(*) = 1 AS over FROM performance_schema.replication_group_members' +
+    'SELECT @@global.super_read_only = 0 AND COUNT(*) = 1 AS ended FROM performance_schema.replication_group_members' +
     " WHERE MEMBER_ID = @@server_uuid AND MEMBER_ROLE = 'PRIMARY'",
   galera: (nodes: number) =>
-    `SELECT VARIABLE_VALUE < ${nodes} AS over FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_cluster_size'`,
+    `SELECT VARIABLE_VALUE < ${nodes} AS ended FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_cluster_size'`,
 };
 
 export type GroupKind = 'group' | 'galera';
@@ -31,7 +31,7 @@ export async function electionOver(
     const giveUp = Date.now() + DEADLINE_MS;
     while (over === 0 && Date.now() < giveUp) {
       const [rows] = await connection.query<RowDataPacket[]>(sql);
-      if (over === 0 && Number(rows[0]?.['over']) === 1) over = Date.now();
+      if (over === 0 && Number(rows[0]?.['ended']) === 1) over = Date.now();
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   };

@@ -199,7 +199,7 @@ export class Incidents {
   }
 
   #act(action: Action): void {
-    const { automatic, onChanged, recoveries, routing, setPrimary } = this.#options;
+    const { automatic, health, onChanged, recoveries, routing, setPrimary } = this.#options;
     switch (action.do) {
       case 'nothing':
         return;
@@ -223,6 +223,8 @@ export class Incidents {
       }
       case 'failover':
         if (!automatic) return this.#wouldHave(action);
+        // A primary that is left alive may stay as it is: each attempt in vain is followed by a longer pause.
+        if (health().state === 'alive' && !this.#mayMend(routing.memory.primary ?? '')) return;
         this.#countFailover();
         this.#start('failover', action.analysis, (context) =>
           recoveries.failover(context, { reason: action.reason, startedAtMs: this.#startedAtMs }),

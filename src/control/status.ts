@@ -1,6 +1,6 @@
 // The state of everything in the shape of `status --json` (design.md section 3), made from what the other parts
 // know. Pure: no part of it is kept anywhere. Keys may be added, never renamed.
-import type { ClusterView, NodeRole, NodeState, NodeView, PrimaryHealth, Problem } from '../cluster/types.ts';
+import type { ClusterView, NodeRole, NodeState, NodeView, PrimaryHealth, Problem, Topology } from '../cluster/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import type { ClusterRoute, EndpointRoute, EndpointSettings, NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryKind } from '../recovery/types.ts';
@@ -31,6 +31,8 @@ export interface ClusterStatus {
   state: ClusterState;
   primary: NodeAddress | null;
   flavor: 'mysql' | 'mariadb' | null;
+  /** Who makes a node the primary. */
+  topology: Topology;
   durability: string;
   recovery: 'automatic' | 'observe';
   maintenance: MaintenanceStatus | null;
@@ -110,6 +112,7 @@ export function clusterStatus(input: ClusterStatusInput): ClusterStatus {
     state: stateOf(input, problems),
     primary: route.primary,
     flavor: view.flavor,
+    topology: view.topology ?? 'replication',
     durability: config.durability,
     recovery: config.recovery,
     maintenance: maintenanceOf(input, null),

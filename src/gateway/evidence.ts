@@ -16,6 +16,6 @@ export function isShutdown(err: ErrPacket): boolean {
  */
 export function isReadOnlyNode(err: ErrPacket): boolean {
   if (err.errno === 1836) return true;
-  if (err.errno === 1047) return /^WSREP has not yet prepared node/.test(err.message);
+  if (err.errno === 1047) return err.message.startsWith('WSREP has not yet prepared node');
   return err.errno === 1290 && /--(super-)?read[-_]only/.test(err.message);
 }

@@ -1,7 +1,7 @@
 // What the HTTP interface needs of the control process, and the JSON shapes that go over it. The shapes
 // are public (design.md section 3): keys may be added, never renamed. `control` satisfies ControlApi by its
 // shape alone and does not import this file; src/cli/start.ts joins the two, where the compiler compares them.
-import type { NodeRole, NodeState, Problem } from '../cluster/types.ts';
+import type { NodeRole, NodeState, Problem, Topology } from '../cluster/types.ts';
 import type { NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 
@@ -36,6 +36,8 @@ export interface ClusterStatus {
   state: ClusterState;
   primary: NodeAddress | null;
   flavor: 'mysql' | 'mariadb' | null;
+  /** Who makes a node the primary. */
+  topology: Topology;
   durability: string;
   recovery: 'automatic' | 'observe';
   /** Of the whole cluster. */

@@ -66,6 +66,7 @@ export const clusterSchema = z.object({
   state: z.enum(['healthy', 'holding', 'recovering', 'degraded', 'down']),
   primary: nodeAddress.nullable(),
   flavor: z.enum(['mysql', 'mariadb']).nullable(),
+  topology: z.enum(['replication', 'group', 'galera', 'aurora', 'rds']).describe('Who makes a node the primary'),
   durability: z.string(),
   recovery: z.enum(['automatic', 'observe']),
   maintenance,

@@ -39,6 +39,7 @@ export const STATUS: StatusJson = {
       state: 'degraded',
       primary: 'db1:3306',
       flavor: 'mysql',
+      topology: 'replication',
       durability: 'semisync',
       recovery: 'automatic',
       maintenance: null,
