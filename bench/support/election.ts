@@ -1,6 +1,6 @@
 // When a group itself was done with the death of a member, seen from outside and apart from Evenkeel: each survivor is
-// asked every few milliseconds. A group's election is over when one takes writes; a Galera cluster's, which elects
-// nobody, when it has left the dead one behind.
+// asked every few milliseconds. A group's election is over when one takes writes and answers (it may have to apply what
+// the old primary had confirmed first); a Galera cluster's, which elects nobody, when it has left the dead one behind.
 import mysql, { type RowDataPacket } from 'mysql2/promise';
 import { type Evenkeel, until } from './cluster.ts';
 
@@ -31,7 +31,11 @@ export async function electionOver(
     const giveUp = Date.now() + DEADLINE_MS;
     while (over === 0 && Date.now() < giveUp) {
       const [rows] = await connection.query<RowDataPacket[]>(sql);
-      if (over === 0 && Number(rows[0]?.['ended']) === 1) over = Date.now();
+      if (over === 0 && Number(rows[0]?.['ended']) === 1) {
+        // A group's new primary answers this when it would answer a client.
+        await connection.query('SELECT 1 FROM mysql.user LIMIT 1');
+        over = Date.now();
+      }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   };

@@ -66,12 +66,21 @@ function isDoubted({ health, now, openedAt, primary, view }: RouteInput): boolea
   return seen !== undefined && seen.at >= health.since && seen.reach.state !== 'up' && seen.reach.state !== 'denied';
 }
 
+/** A group has another primary, by what it said since ours was opened: ours can confirm nothing, and is followed away from. */
+function isElsewhere({ openedAt, primary, view }: RouteInput): boolean {
+  if (view.primary === null || view.primary === primary) return false;
+  if (view.topology !== 'group' && view.topology !== 'galera' && view.topology !== 'aurora') return false;
+  const seen = view.nodes.find((node) => node.node === view.primary)?.observation;
+  return seen !== undefined && (seen.factsAt ?? Number.NEGATIVE_INFINITY) >= openedAt;
+}
+
 function gateOf(input: RouteInput): Gate {
   if (input.hold) {
     const { reason, recovery } = input.hold;
     return recovery === undefined ? { state: 'closed', reason } : { state: 'closed', reason, recovery };
   }
   if (input.primary === null) return { state: 'closed', reason: 'no-primary' };
+  if (isElsewhere(input)) return { state: 'closed', reason: 'no-primary' };
   // What the monitor thinks of another node than the one that we send writes to is no reason to hold.
   if (input.view.primary === input.primary && isDoubted(input)) return { state: 'closed', reason: 'detector' };
   const primary = input.view.nodes.find((node) => node.node === input.primary);

@@ -112,3 +112,22 @@ test('lag alone is a small change, everything else a change of route', () => {
   assert.equal(routeChange(before, { ...before, epoch: 4 }), 'route');
   assert.equal(routeChange(before, { ...before, gate: { state: 'closed', reason: 'detector' } }), 'route');
 });
+
+test('where a group has another primary, nothing is sent to ours; what was seen before it was opened says nothing', () => {
+  const elsewhere = (topology: RouteInput['view']['topology'], openedAt: number) => {
+    const view = { ...input().view, primary: 'b:1', ...(topology === undefined ? {} : { topology }) };
+    return routeOf(input({ view, openedAt })).gate;
+  };
+  for (const topology of ['group', 'galera', 'aurora'] as const) {
+    assert.deepEqual(elsewhere(topology, 0), { state: 'closed', reason: 'no-primary' });
+    assert.deepEqual(elsewhere(topology, Number.MAX_VALUE), { state: 'open' });
+  }
+  assert.deepEqual(elsewhere(undefined, 0), { state: 'open' });
+});
+
+test('a member that can confirm nothing gets no statements, though it calls itself writable', () => {
+  for (const state of ['no-majority', 'member-out', 'member-joining'] as const) {
+    const view = withNodes(nodeView('a:1', 'primary', state), nodeView('b:1', 'replica'));
+    assert.deepEqual(routeOf(input({ view })).gate, { state: 'closed', reason: 'no-primary' });
+  }
+});
