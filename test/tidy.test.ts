@@ -41,6 +41,7 @@ const LONG_FILES: Record<string, string> = {
   'src/gateway/statement.ts': 'the way of a statement, from top to bottom',
   'test/wire/scanner.test.ts': 'one table of answers, cut at every byte',
   'test/recovery/elect.test.ts': 'one table of cases, read side by side',
+  'test/recovery/world.ts': 'one cluster in memory, and what can be done to it',
   'test/scenarios/protocol.test.ts': 'stories that share one cluster a flavor',
 };
 

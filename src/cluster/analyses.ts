@@ -4,7 +4,7 @@
 import type { NodeState } from './types.ts';
 
 /** What is done about it, where `recovery` is `automatic`. */
-export type AnalysisAction = 'failover' | 'reinstate' | 'rejoin' | 'follow' | 'hold' | 'tell';
+export type AnalysisAction = 'failover' | 'reinstate' | 'rejoin' | 'follow' | 'semisync' | 'hold' | 'tell';
 
 export interface Analysis {
   name: string;
@@ -118,12 +118,61 @@ export const ANALYSES = [
     does: 'statements wait; who is primary then is for the group to elect, or on Galera for a failover',
   },
   {
+    name: 'primary-disk-full',
+    about: 'primary',
+    condition: 'it answers, but a commit does not end, or is refused: its disk is full',
+    confidence:
+      "`heartbeat.deadline`, and the server's own words (its error, its state, on MySQL its error log); an error has to come twice",
+    action: 'failover',
+    does: 'as for a dead one; its connections are ended first, and it is made read-only as soon as it can be',
+  },
+  {
+    name: 'primary-stalled',
+    about: 'primary',
+    condition: 'it answers, but a commit does not end, and no counter of writes or syncs moves',
+    confidence: '`heartbeat.deadline`, and two looks between which nothing moved',
+    action: 'failover',
+    does: 'as for a full disk',
+  },
+  {
+    name: 'primary-waits-for-replicas',
+    about: 'primary',
+    condition: 'a commit waits for the acknowledgement of a replica, and none comes',
+    confidence: "`heartbeat.deadline`, and the state of our own session in the server's words",
+    action: 'failover',
+    does: 'to a replica that we reach though the primary does not; refused where there is none: then bring a replica back',
+  },
+  {
+    name: 'primary-locked',
+    about: 'primary',
+    condition: 'a commit waits for a lock: a global read lock, a backup, a table',
+    confidence: "`heartbeat.deadline`, and the state of our own session in the server's words",
+    action: 'tell',
+    does: 'somebody holds the lock, on purpose perhaps: the state says which',
+  },
+  {
+    name: 'primary-commits-late',
+    about: 'primary',
+    condition: 'a commit does not end, but the server goes on writing',
+    confidence: '`heartbeat.deadline`, and counters that move',
+    action: 'tell',
+    does: "most often somebody's large transaction is being written, which another primary would not do faster",
+  },
+  {
+    name: 'primary-connections-used-up',
+    about: 'primary',
+    condition: 'as many clients are connected as `max_connections` allows',
+    confidence: 'what the server says of itself, over connections that are there',
+    action: 'tell',
+    does: 'clients that have connections go on, and they would fill another primary just as well',
+  },
+  {
     name: 'semisync-degraded',
     about: 'primary',
     condition: 'semi-sync is asked for and off, timed out, or fewer replicas acknowledge than it waits for',
-    confidence: 'what the primary says of itself',
-    action: 'tell',
-    does: 'a failover would refuse where an acknowledged write could be lost',
+    confidence: 'what the nodes say of themselves, for 2.5 s',
+    action: 'semisync',
+    does: 'with `durability: semisync` or `cross-zone` replicas that should acknowledge are made to, and the primary is told to wait once enough of them do; a failover refuses where an acknowledged write could be lost',
   },
   {
     name: 'replica-unreachable',
@@ -244,6 +293,31 @@ export const ANALYSES = [
     confidence: 'the refusal itself',
     action: 'tell',
     does: 'tried again when something changed, and every 10 s; the sentence says what an operator can do',
+  },
+  {
+    name: 'recovery-postponed',
+    about: 'recovery',
+    condition: 'a failover from a primary that answers would follow the last failover too soon',
+    confidence: '`failover.minInterval`, by the history',
+    action: 'tell',
+    does: 'waits for the time to pass; a dead primary is not made to wait',
+  },
+  {
+    name: 'recovery-stopped',
+    about: 'recovery',
+    condition:
+      '`failover.maxFailures` failovers failed in a row within ten minutes, or an old primary could not be fenced and `failover.unfenced` is `refuse`',
+    confidence: 'the history, which a restart does not forget; refusals do not count',
+    action: 'tell',
+    does: "nobody is promoted until an operator's failover or switchover came about",
+  },
+  {
+    name: 'recovery-elsewhere',
+    about: 'recovery',
+    condition: 'another Evenkeel holds the advisory lock of this cluster on most of the nodes that answer',
+    confidence: 'the servers say who holds it; where both have as many, the first node by name decides',
+    action: 'tell',
+    does: 'stands back: what the other one does is followed, orders are refused; when it is gone its place is taken',
   },
   {
     name: 'recovery-observed',

@@ -9,6 +9,8 @@ import { type NodeAddress, splitAddress } from '../messages/index.ts';
 import { ConnectionError, ControlConnection } from './connection.ts';
 import { type Dialect, isOn, modern, toNumber } from './dialect.ts';
 import { parsePosition, reaches } from './gtid.ts';
+import { COMMIT_CAUSES, HEARTBEAT_MARK, type WaitFacts } from './heartbeat.ts';
+import { asksForSemiSync, mayAcknowledge } from './placement.ts';
 import { Prober } from './prober.ts';
 import type { NodeControl, NodeFacts } from './types.ts';
 
@@ -42,6 +44,8 @@ interface Work {
   left: () => number;
 }
 
+type HandsConfig = Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability' | 'semisync' | 'nodes'>;
+
 type SemiSyncNames = { source: string; sourceIsOn: boolean; replica: string };
 
 /** Statements and replication commands that belong to the server itself or to its replicas. */
@@ -50,12 +54,12 @@ const SEMI_SYNC_WAIT = /waiting for semi-sync ack from/i;
 const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
 
 export class Hands implements NodeControl {
-  readonly #config: Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability'>;
+  readonly #config: HandsConfig;
   readonly #idle = new Map<NodeAddress, Prober>();
   /** With durability `detect`: whether this cluster uses semi-sync. */
   readonly #usesSemiSync: () => boolean;
 
-  constructor(config: Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability'>, usesSemiSync: () => boolean) {
+  constructor(config: HandsConfig, usesSemiSync: () => boolean) {
     this.#config = config;
     this.#usesSemiSync = usesSemiSync;
   }
@@ -175,7 +179,8 @@ export class Hands implements NodeControl {
     const spared = new Set(['system user', 'event_scheduler', this.#config.admin.user]);
     let killed = 0;
     for (const row of await connection.query('SHOW PROCESSLIST', left())) {
-      if (spared.has(row['User'] ?? '') || NOT_CLIENTS.test(row['Command'] ?? '')) continue;
+      const ours = spared.has(row['User'] ?? '') && !(row['Info'] ?? '').startsWith(HEARTBEAT_MARK);
+      if (ours || NOT_CLIENTS.test(row['Command'] ?? '')) continue;
       try {
         await connection.query(`KILL ${toNumber(row['Id'])}`, left());
         killed++;
@@ -185,6 +190,25 @@ export class Hands implements NodeControl {
       }
     }
     return killed;
+  }
+
+  /** What the session `id` waits for, and whether the server writes at all. */
+  async commitWait(node: NodeAddress, id: number, timeoutMs: number): Promise<WaitFacts> {
+    const wait = await this.#work('look at a commit', node, timeoutMs, async ({ connection, dialect, left }) => {
+      const rows = await connection.query('SHOW PROCESSLIST', left());
+      // A commit may stand behind another one, whose session alone says what both wait for.
+      const causes = rows.map((row) => row['State'] ?? '').filter((each) => COMMIT_CAUSES.test(each));
+      const state = causes[0] ?? rows.find((row) => toNumber(row['Id']) === id)?.['State'] ?? null;
+      if (dialect.diskFullLog === null) return { state, diskFull: null };
+      // Not every version has it, and not every account may read it.
+      const log = await connection.query(dialect.diskFullLog, left()).catch(() => []);
+      return { state, diskFull: log[0]?.['text'] ?? null };
+    });
+    // Counters may hang where the disk does: then nothing moves, which is what they would have told.
+    const counters = this.#work('read counters', node, timeoutMs, async ({ connection, dialect, left }) =>
+      JSON.stringify(await connection.query(dialect.ioCounters, left())),
+    );
+    return { ...wait, io: await counters.catch(() => '') };
   }
 
   async waitForGtid(node: NodeAddress, gtid: string, timeoutMs: number): Promise<boolean> {
@@ -255,7 +279,7 @@ export class Hands implements NodeControl {
     await this.#work('follow', node, timeoutMs, async (work) => {
       const { connection, dialect, left } = work;
       for (const statement of dialect.readOnly) await connection.query(statement, left());
-      await this.#setSemiSyncRole(work, 'replica', false);
+      await this.#setSemiSyncRole(work, 'replica', { acknowledges: mayAcknowledge(this.#config, node, source) });
       const channelUser = await dialect.channelUser(connection, left());
       const { admin, serverTls } = this.#config;
       const tls = serverTls.mode !== 'off' && serverTls.mode !== 'preferred';
@@ -264,9 +288,15 @@ export class Hands implements NodeControl {
     });
   }
 
-  async setSemiSyncRole(node: NodeAddress, role: 'source' | 'replica', timeoutMs: number): Promise<void> {
+  async setSemiSyncRole(
+    node: NodeAddress,
+    role: 'source' | 'replica',
+    timeoutMs: number,
+    primary?: NodeAddress,
+  ): Promise<void> {
+    const acknowledges = primary === undefined || mayAcknowledge(this.#config, node, primary);
     await this.#work('set semi-sync role', node, timeoutMs, async (work) => {
-      await this.#setSemiSyncRole(work, role, true);
+      await this.#setSemiSyncRole(work, role, { acknowledges, restartReceiver: true });
     });
   }
 
@@ -310,6 +340,16 @@ export class Hands implements NodeControl {
     return { source, sourceIsOn: isOn(values.get(source)), replica };
   }
 
+  /** How long a commit waits, for how many, and that it is seen by nobody before. MariaDB waits for one. */
+  async #semiSyncSettings({ connection, dialect, left }: Work, { source }: SemiSyncNames): Promise<void> {
+    const { acks, timeoutMs } = this.#config.semisync;
+    const prefix = source.replace(/_enabled$/, '');
+    const settings = [`${prefix}_timeout = ${timeoutMs}`, `${prefix}_wait_point = 'AFTER_SYNC'`];
+    const others = prefix.endsWith('_master') ? 'slave' : 'replica';
+    if (dialect.flavor === 'mysql') settings.push(`${prefix}_wait_for_${others}_count = ${acks}`);
+    for (const setting of settings) await connection.query(`SET GLOBAL ${setting}`, left());
+  }
+
   async #semiSyncSourceOff(work: Work): Promise<void> {
     const names = await this.#semiSyncNames(work);
     if (names !== null) await this.#sourceOff(work, names);
@@ -335,25 +375,33 @@ export class Hands implements NodeControl {
     await connection.query(`SET GLOBAL ${names.source} = OFF`, left());
   }
 
-  async #setSemiSyncRole(work: Work, role: 'source' | 'replica', restartReceiver: boolean): Promise<void> {
+  async #setSemiSyncRole(
+    work: Work,
+    role: 'source' | 'replica',
+    how: { acknowledges: boolean; restartReceiver?: boolean },
+  ): Promise<void> {
     const names = await this.#semiSyncNames(work);
     if (names === null) return;
     const { connection, dialect, left } = work;
     const { durability } = this.#config;
-    const wanted = durability === 'semisync' || (durability === 'detect' && this.#usesSemiSync());
+    const asked = asksForSemiSync(this.#config);
+    const wanted = asked || (durability === 'detect' && this.#usesSemiSync());
     if (role === 'source') {
       if (!wanted) return;
       await connection.query(`SET GLOBAL ${names.replica} = OFF`, left());
+      // With `detect` the settings are the operator's.
+      if (asked) await this.#semiSyncSettings(work, names);
       await connection.query(`SET GLOBAL ${names.source} = ON`, left());
       return;
     }
     await this.#sourceOff(work, names);
     if (!wanted) return;
-    await connection.query(`SET GLOBAL ${names.replica} = ON`, left());
-    if (!restartReceiver) return;
+    await connection.query(`SET GLOBAL ${names.replica} = ${how.acknowledges ? 'ON' : 'OFF'}`, left());
+    if (how.restartReceiver !== true) return;
     // A receiver registers for semi-sync only when it connects.
     const { replication } = await work.prober.probe(true, left());
-    if (replication === null || replication.receiver === 'stopped' || replication.semiSyncActive) return;
+    if (replication === null || replication.receiver === 'stopped' || replication.semiSyncActive === how.acknowledges)
+      return;
     await connection.query(dialect.stopReceiver, left());
     await connection.query(dialect.startReceiver, left());
   }

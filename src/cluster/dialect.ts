@@ -2,7 +2,7 @@
 // carry out a recovery's steps. Column and variable names are brought to one spelling (source, replica) first.
 import type { Account, Flavor, NodeAddress } from '../messages/index.ts';
 import type { ControlConnection, Row } from './connection.ts';
-import type { ReplicationFacts, SemiSyncFacts, TopologyFacts } from './types.ts';
+import type { NodeFacts, ReplicationFacts, SemiSyncFacts, TopologyFacts } from './types.ts';
 
 /** Parts of a probe. `state` is required; the others may be refused to us and are then left out. */
 export type ProbePart =
@@ -13,6 +13,7 @@ export type ProbePart =
   | 'heartbeat'
   | 'semisync-variables'
   | 'semisync-status'
+  | 'activity' // connections and running statements
   | 'replicas'
   | 'dump-threads'
   | 'group-settings'
@@ -59,6 +60,11 @@ export interface Dialect {
   follow(connection: ControlConnection, settings: FollowSettings, timeoutMs: number): Promise<void>;
   waitForGtid(connection: ControlConnection, gtid: string, waitMs: number, timeoutMs: number): Promise<boolean>;
   accounts(connection: ControlConnection, timeoutMs: number): Promise<Account[]>;
+
+  /** Counters that move while the server writes or syncs anything, as rows of any shape. */
+  ioCounters: string;
+  /** The server's words for a full disk, in the last minutes; null where it cannot tell in SQL. */
+  diskFullLog: string | null;
 }
 
 /** A row with its keys in lower case and in today's words: `Master_Host` becomes `source_host`. */
@@ -122,6 +128,18 @@ export function semiSync(rows: ProbeRows): SemiSyncFacts | null {
 /** Whether the receiver registered for semi-sync. */
 export function semiSyncReplicaActive(rows: ProbeRows): boolean {
   return isOn(nameValues(rows['semisync-status'] ?? []).get('rpl_semi_sync_replica_status'));
+}
+
+/** How many are connected, how many may be, and how many statements run; null where it was not told. */
+export function activity(rows: ProbeRows): NodeFacts['activity'] {
+  const status = nameValues(rows['activity'] ?? []);
+  const max = rows['state']?.[0]?.['max_connections'];
+  if (!status.has('threads_running') || max === undefined) return undefined;
+  return {
+    connected: toNumber(status.get('threads_connected')),
+    running: toNumber(status.get('threads_running')),
+    maxConnections: toNumber(max),
+  };
 }
 
 /**

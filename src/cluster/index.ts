@@ -1,9 +1,12 @@
 // The door of src/cluster: what a cluster is, who its primary is, whether that lives, and the hands on its nodes.
 
 export { ANALYSIS_NAMES, ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
+export type { Claim } from './claim.ts';
 export { couldWrite, galeraAddresses, galeraOf, isWithout, leftBehindBy } from './galera.ts';
 export { leftBehind } from './group.ts';
 export * from './gtid.ts';
+export { type CommitHealth, isActionable } from './heartbeat.ts';
 export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOptions, monitorClock } from './monitor.ts';
+export { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from './placement.ts';
 export * from './types.ts';
 export type { MonitorClock } from './watcher.ts';

@@ -13,10 +13,11 @@ const PARTS: Partial<Record<ProbePart, string>> = {
   state:
     'SELECT @@global.read_only AS read_only, @@global.server_id AS server_id,' +
     ' @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos,' +
-    ' @@global.gtid_current_pos AS gtid_current_pos',
+    ' @@global.gtid_current_pos AS gtid_current_pos, @@global.max_connections AS max_connections',
   replication: 'SHOW ALL SLAVES STATUS',
   'semisync-variables': "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%'",
   'semisync-status': "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'",
+  activity: "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running')",
   replicas: 'SHOW SLAVE HOSTS',
   'dump-threads': "SELECT HOST FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'",
 };
@@ -174,7 +175,15 @@ export const mariadbDialect: Dialect = {
   everyProbe: ['state', 'replication'],
   everyProbeOfReplicas: [],
   everyProbeOfMembers: ['galera-status'],
-  fullProbe: ['galera-settings', 'galera-status', 'semisync-variables', 'semisync-status', 'replicas', 'dump-threads'],
+  fullProbe: [
+    'galera-settings',
+    'galera-status',
+    'semisync-variables',
+    'semisync-status',
+    'activity',
+    'replicas',
+    'dump-threads',
+  ],
   executed(state) {
     // Without log_slave_updates what came by replication is in no binary log; gtid_slave_pos tells of it.
     const binlog = state['gtid_binlog_state'] ?? '';
@@ -217,4 +226,8 @@ export const mariadbDialect: Dialect = {
       return account === null ? [] : [account];
     });
   },
+  ioCounters:
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_data_fsyncs', 'Innodb_data_written', 'Innodb_os_log_written'," +
+    " 'Binlog_bytes_written')",
+  diskFullLog: null,
 };

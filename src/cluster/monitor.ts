@@ -2,6 +2,7 @@
 // tells subscribers of changes. Nothing is decided here that detector.ts, primary.ts and view.ts could decide.
 import type { ClusterConfig } from '../config/types.ts';
 import { type Account, type EvidenceKind, joinAddress, type NodeAddress, splitAddress } from '../messages/index.ts';
+import { type Claim, claimName, claimOf } from './claim.ts';
 import { Hands } from './control.ts';
 import {
   type DetectorEvent,
@@ -11,6 +12,8 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
+import type { CommitHealth } from './heartbeat.ts';
+import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
 import { isClusterEndpoint } from './platform.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
@@ -75,6 +78,7 @@ export class ClusterMonitor {
   readonly #log: MonitorLog;
   readonly #hands: Hands;
   readonly #detectorSettings: DetectorSettings;
+  readonly #heartbeat: HeartbeatWriter;
   readonly #nodes = new Map<NodeAddress, Known>();
   readonly #aliases = new Map<NodeAddress, NodeAddress>();
   readonly #identities = new Map<NodeAddress, string>();
@@ -98,6 +102,13 @@ export class ClusterMonitor {
     this.#detectorSettings = { silentAfterMs: config.probe.silentAfterMs, intervalMs: config.probe.intervalMs };
     this.#detector = newDetector(clock.nowMs());
     this.#hands = new Hands(config, () => this.#usesSemiSync());
+    this.#heartbeat = new HeartbeatWriter({
+      config,
+      clock,
+      hands: this.#hands,
+      target: () => this.#heartbeatTarget(),
+      onChange: () => this.#refresh(),
+    });
     for (const { node, identity } of memory?.nodes ?? []) {
       if (identity !== '') this.#identities.set(normalized(node), identity);
     }
@@ -121,10 +132,12 @@ export class ClusterMonitor {
     this.#detector = newDetector(this.#clock.nowMs());
     for (const { watcher } of this.#nodes.values()) watcher.start();
     this.#tick();
+    this.#heartbeat.start();
   }
 
   stop(): Promise<void> {
     this.#running = false;
+    this.#heartbeat.stop();
     this.#cancelTick?.();
     for (const { watcher } of this.#nodes.values()) watcher.stop();
     this.#hands.close();
@@ -137,6 +150,16 @@ export class ClusterMonitor {
 
   primaryHealth(): PrimaryHealth {
     return this.#detector.health;
+  }
+
+  /** Whether the primary commits, as far as our own writes tell. */
+  commitHealth(): CommitHealth {
+    return this.#heartbeat.health;
+  }
+
+  /** Whether it is us who recover this cluster. */
+  claim(): Claim {
+    return claimOf(this.#view);
   }
 
   /** Calls back after every change of the view or of the primary's health; returns the way to end that. */
@@ -198,6 +221,17 @@ export class ClusterMonitor {
     return (facts((node) => node === this.#primary) ?? facts(() => true))?.greeting ?? null;
   }
 
+  /** Nothing is written while we only observe, nor to a primary that is in doubt. */
+  #heartbeatTarget(): HeartbeatTarget | null {
+    if (this.#config.recovery !== 'automatic' || this.#detector.health.state !== 'alive') return null;
+    // A group confirms its writes itself, and on a platform nothing is changed.
+    if ((this.#view.topology ?? 'replication') !== 'replication') return null;
+    const node = this.#view.nodes.find((one) => one.node === this.#primary);
+    if (node === undefined || node.state !== 'ok' || node.role !== 'primary') return null;
+    const { facts, factsAt } = node.observation;
+    return facts === null || factsAt === null ? null : { node: node.node, facts, factsAt };
+  }
+
   #canonical(node: NodeAddress): NodeAddress {
     const name = normalized(node);
     return this.#aliases.get(name) ?? name;
@@ -229,6 +263,7 @@ export class ClusterMonitor {
         intervalMs: probe.intervalMs,
         // Two looks, one after the other, must fit into the time after which silence counts.
         timeoutMs: Math.min(probe.timeoutMs, 0.7 * probe.silentAfterMs),
+        claim: this.#config.recovery === 'automatic' ? claimName(this.#config.name) : null,
       },
       {
         onLook: (look) => this.#onLook(look.fresh, look.startedAt, look.observation),
@@ -388,12 +423,14 @@ export class ClusterMonitor {
     const input = {
       cluster: this.#config.name,
       durability: this.#config.durability,
+      acks: this.#config.semisync.acks,
       maxLagMs: this.#config.switchover.maxLagMs,
       observations: [...this.#nodes.values()]
         .filter(({ confirmed }) => confirmed)
         .map(({ watcher }) => watcher.observation),
       primary: this.#primary,
       health: this.#detector.health,
+      commit: this.#heartbeat.health,
       secondWriters: this.#secondWriters,
       identities: this.#identities,
       aliases: this.#aliases,
@@ -416,6 +453,7 @@ export class ClusterMonitor {
       this.#view.primary,
       this.#view.flavor,
       this.#view.problems,
+      this.claim(),
       this.#view.nodes.map(({ node, role, state, detail, lagMs, observation }) => [
         node,
         role,

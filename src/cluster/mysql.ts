@@ -15,7 +15,8 @@ const PARTS: Partial<Record<ProbePart, string>> = {
   state:
     // A reader of Aurora says so by the second one only.
     'SELECT @@global.read_only OR @@global.innodb_read_only AS read_only, @@global.super_read_only AS super_read_only,' +
-    ' @@global.server_id AS server_id, @@global.gtid_executed AS gtid_executed',
+    ' @@global.server_id AS server_id, @@global.gtid_executed AS gtid_executed,' +
+    ' @@global.max_connections AS max_connections',
   replication: 'SHOW REPLICA STATUS',
   receiver:
     'SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS AS heartbeats, LAST_HEARTBEAT_TIMESTAMP AS last_heartbeat' +
@@ -27,6 +28,7 @@ const PARTS: Partial<Record<ProbePart, string>> = {
     'SELECT CHANNEL_NAME, HEARTBEAT_INTERVAL AS period FROM performance_schema.replication_connection_configuration',
   'semisync-variables': "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%'",
   'semisync-status': "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'",
+  activity: "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running')",
   replicas: 'SHOW REPLICAS',
   'dump-threads':
     "SELECT HOST FROM performance_schema.processlist WHERE COMMAND IN ('Binlog Dump', 'Binlog Dump GTID')",
@@ -128,6 +130,7 @@ export const mysqlDialect: Dialect = {
     'heartbeat',
     'semisync-variables',
     'semisync-status',
+    'activity',
     'replicas',
     'dump-threads',
   ],
@@ -161,4 +164,12 @@ export const mysqlDialect: Dialect = {
     return rows[0]?.['result'] === '0';
   },
   accounts,
+  ioCounters:
+    "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME IN ('Innodb_data_fsyncs'," +
+    " 'Innodb_data_written', 'Innodb_os_log_fsyncs', 'Innodb_os_log_written') UNION ALL" +
+    ' SELECT EVENT_NAME, SUM_NUMBER_OF_BYTES_WRITE FROM performance_schema.file_summary_by_event_name' +
+    " WHERE EVENT_NAME = 'wait/io/file/sql/binlog'",
+  diskFullLog:
+    'SELECT DATA AS text FROM performance_schema.error_log WHERE LOGGED > NOW(6) - INTERVAL 11 MINUTE' +
+    " AND DATA LIKE 'Disk is full writing%' ORDER BY LOGGED DESC LIMIT 1",
 };

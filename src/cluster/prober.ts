@@ -2,9 +2,10 @@
 // server runs is read once, what changes slowly only in a full probe. A part that the server refuses to us
 // (a missing privilege, a plug-in that is not there) is left out for a while; the rest still counts.
 import { joinAddress } from '../messages/index.ts';
+import { claimSql } from './claim.ts';
 import { ConnectionError, type ControlConnection, type Row } from './connection.ts';
 import type { Dialect, ProbePart, ProbeRows } from './dialect.ts';
-import { isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialect.ts';
+import { activity, isOn, nameValues, replicaAddresses, semiSync, toNumber } from './dialect.ts';
 import { READ_UNREADY } from './galera.ts';
 import { mariadbDialect } from './mariadb.ts';
 import { mysqlDialect } from './mysql.ts';
@@ -14,6 +15,12 @@ import type { NodeFacts } from './types.ts';
 /** A refused part is asked again after so many full probes: privileges may have been granted. */
 const ASK_AGAIN_AFTER = 30;
 const UNKNOWN_VARIABLE = 1193;
+
+/** The lock that says who recovers a cluster, and all connections of ours that may still hold it. */
+export interface ClaimSettings {
+  name: string;
+  ownIds: ReadonlySet<number>;
+}
 
 type Constants = Pick<
   NodeFacts,
@@ -52,6 +59,9 @@ export class Prober {
   #fullProbes = 0;
   #isReplica = true;
   #isMember = false;
+  #claim: NodeFacts['claim'];
+  /** Set on the connection that stays, which then holds the lock. */
+  claims: ClaimSettings | null = null;
 
   constructor(connection: ControlConnection) {
     this.connection = connection;
@@ -106,14 +116,34 @@ export class Prober {
       timeoutMs,
     );
     if (isFull) this.#slow = Object.fromEntries(dialect.fullProbe.map((part) => [part, rows[part] ?? []]));
+    const told = factsOf(dialect, constants, { ...this.#slow, ...rows });
+    // Groups and platforms decide for themselves, and Galera has no such locks.
+    if (isFull && told.topology === null) await this.#takeClaim(timeoutMs);
     const { greeting } = this.connection;
     const facts = {
-      ...factsOf(dialect, constants, { ...this.#slow, ...rows }),
+      ...told,
       ...(greeting === null ? {} : { greeting }),
+      claim: this.#claim,
     };
     this.#isReplica = facts.replication !== null;
     this.#isMember = facts.topology !== null;
     return facts;
+  }
+
+  async #takeClaim(timeoutMs: number): Promise<void> {
+    if (this.claims === null) return;
+    const { name, ownIds } = this.claims;
+    let row: Row | undefined;
+    try {
+      [row] = await this.connection.query(claimSql(this.connection.quote(name)), timeoutMs);
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || error.code !== 'server') throw error;
+      this.claims = null; // this server has no such locks
+      return;
+    }
+    const holder = toNumber(row?.['holder']);
+    // A connection of ours that broke holds it until the server notices.
+    this.#claim = row?.['got'] === '1' || ownIds.has(holder) ? 'ours' : { holder };
   }
 
   async #ask(parts: ProbePart[], timeoutMs: number): Promise<ProbeRows> {
@@ -156,6 +186,7 @@ function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeF
     superReadOnly: dialect.flavor === 'mariadb' ? readOnly : isOn(state['super_read_only']),
     replication: dialect.replication(rows, gtid.gtidExecuted),
     semiSync: semiSync(rows),
+    activity: activity(rows),
     replicas: replicaAddresses(rows, joinAddress),
     topology: constants.topology === null ? dialect.topology(rows) : platformFacts(constants.topology, rows),
   };

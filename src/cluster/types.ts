@@ -149,6 +149,10 @@ export interface NodeFacts {
   logReplicaUpdates: boolean;
   replication: ReplicationFacts | null;
   semiSync: SemiSyncFacts | null;
+  /** Connections and running statements; absent where the server did not tell. */
+  activity?: { connected: number; running: number; maxConnections: number } | undefined;
+  /** Whose the advisory lock on this node is; absent where we do not ask for it. */
+  claim?: 'ours' | { holder: number } | undefined;
   /** Replicas attached now, as far as the node can tell their address (report_host, processlist). */
   replicas: NodeAddress[];
   /** Of a server that is set up as a member of a group; absent or null: it is not. */
@@ -257,8 +261,16 @@ export interface NodeControl {
   detachFromSource(node: NodeAddress, timeoutMs: number): Promise<void>;
   /** Makes `node` a replica of `source` with GTID auto-positioning and starts it; semi-sync roles follow. */
   follow(node: NodeAddress, source: NodeAddress, timeoutMs: number): Promise<void>;
-  /** Sets semi-sync up for the role where `durability` asks for it; no-op where the plug-in is missing. */
-  setSemiSyncRole(node: NodeAddress, role: 'source' | 'replica', timeoutMs: number): Promise<void>;
+  /**
+   * Sets semi-sync up for the role where `durability` asks for it; no-op where the plug-in is missing. A replica of
+   * `primary` acknowledges where the policy lets it.
+   */
+  setSemiSyncRole(
+    node: NodeAddress,
+    role: 'source' | 'replica',
+    timeoutMs: number,
+    primary?: NodeAddress,
+  ): Promise<void>;
   /**
    * Begins a new binary log file. A source reads its current file from the beginning to find where a replica that
    * attaches goes on; a young file makes that quick.

@@ -1,8 +1,10 @@
 // The view: what all observations together say about a cluster, in roles, states and problems, each with a
 // sentence for the person who has to mend it. Pure; whatever must be remembered between views comes in.
+import type { ClusterConfig } from '../config/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
 import { gtidCount, gtidSubtract } from './gtid.ts';
+import type { CommitHealth } from './heartbeat.ts';
 import { choosePrimary, type PrimaryChoice } from './primary.ts';
 import { chooseAmongMembers, memberVerdict, topologyOf } from './topology.ts';
 import type {
@@ -23,7 +25,9 @@ export function unobserved(node: NodeAddress): NodeObservation {
 
 export interface ViewInput {
   cluster: string;
-  durability: 'none' | 'semisync' | 'detect';
+  durability: ClusterConfig['durability'];
+  /** How many replicas a commit shall wait for. */
+  acks: number;
   /** Beyond it a replica is `lagging`. */
   maxLagMs: number;
   /** Seeds first, then in the order in which they were found. */
@@ -31,6 +35,8 @@ export interface ViewInput {
   /** The primary as far as known. */
   primary: NodeAddress | null;
   health: PrimaryHealth;
+  /** Whether it commits. */
+  commit: CommitHealth;
   secondWriters: ReadonlySet<NodeAddress>;
   /** Identity by node, as it was first seen or is remembered. */
   identities: ReadonlyMap<NodeAddress, string>;
@@ -234,6 +240,9 @@ function semiSyncProblem(context: Context): Problem[] {
   if (semiSync === null) return problem('semi-sync is asked for, but the plug-in is not installed on the primary');
   if (!semiSync.sourceEnabled) return problem('semi-sync is asked for, but it is switched off on the primary');
   const need = Math.max(1, semiSync.waitForCount);
+  if (input.durability !== 'detect' && need < input.acks) {
+    return problem(`semi-sync: commits wait for ${need} replica, ${input.acks} are asked for`);
+  }
   if (semiSync.clients < need) return problem(`semi-sync: ${semiSync.clients} of ${need} replicas acknowledge`);
   if (!semiSync.sourceActive) return problem('semi-sync timed out: commits do not wait for a replica now');
   return [];
@@ -271,10 +280,21 @@ function primaryProblems(context: Context, choice: PrimaryChoice): Problem[] {
     const code = input.health.heardBy === undefined ? 'primary-suspect' : 'primary-out-of-our-reach';
     return [{ code, node: primary, text: `the primary is in doubt: ${input.health.reason}` }];
   }
-  const readOnly = primaryObservation?.reach.state === 'up' && primaryObservation.facts?.readOnly === true;
-  return readOnly
-    ? [{ code: 'primary-read-only', node: primary, text: 'the primary is read-only: it takes no writes' }]
-    : [];
+  const facts = primaryObservation?.reach.state === 'up' ? primaryObservation.facts : null;
+  if (facts?.readOnly === true) {
+    return [{ code: 'primary-read-only', node: primary, text: 'the primary is read-only: it takes no writes' }];
+  }
+  const problems: Problem[] = [];
+  if (input.commit.state === 'stuck') {
+    const { analysis, reason } = input.commit;
+    problems.push({ code: analysis, node: primary, text: `the primary answers, but ${reason}` });
+  }
+  const activity = facts?.activity;
+  if (activity !== undefined && activity.connected >= activity.maxConnections) {
+    const text = `all of the primary's max_connections = ${activity.maxConnections} are used`;
+    problems.push({ code: 'primary-connections-used-up', node: primary, text });
+  }
+  return problems;
 }
 
 /** What is not told of the primary already (see primaryProblems). */

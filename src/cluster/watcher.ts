@@ -21,6 +21,8 @@ export interface WatcherSettings {
   intervalMs: number;
   /** For connecting and for each query. */
   timeoutMs: number;
+  /** The name of the lock to hold; null where we only observe. */
+  claim: string | null;
 }
 
 export interface WatcherHooks {
@@ -36,6 +38,7 @@ const HEDGE_AFTER_MS = 200;
 /** A node that has been away for this many looks is looked at less often, unless it matters. */
 const PATIENT_LOOKS = 50;
 const PATIENT_INTERVAL_MS = 1000;
+const MAX_OWN_IDS = 100;
 
 type Attempt = { reach: Reach; facts: NodeFacts | null; startedAt: number };
 
@@ -46,6 +49,8 @@ export class NodeWatcher {
   #prober: Prober | null = null;
   #observation: NodeObservation;
   #fullAt = Number.NEGATIVE_INFINITY;
+  /** Of connections that may hold the lock; a few, since old ones end. */
+  readonly #ownIds = new Set<number>();
   #failures = 0;
   #running = false;
   #fresh: Promise<NodeObservation> | null = null;
@@ -190,6 +195,13 @@ export class NodeWatcher {
       return;
     }
     this.#prober = prober;
+    const { claim } = this.#settings;
+    if (claim !== null) {
+      const [oldest] = this.#ownIds;
+      if (this.#ownIds.size >= MAX_OWN_IDS && oldest !== undefined) this.#ownIds.delete(oldest);
+      this.#ownIds.add(prober.connection.id);
+      prober.claims = { name: claim, ownIds: this.#ownIds };
+    }
     prober.connection.onClose = (error) => {
       if (this.#prober !== prober) return;
       this.#prober = null;
@@ -209,7 +221,7 @@ export class NodeWatcher {
       node: this.node,
       at: this.#settings.clock.nowMs(),
       reach,
-      facts: facts === null ? before.facts : steadyStart(facts, before.facts),
+      facts: facts === null ? before.facts : steady(facts, before.facts),
       factsAt: facts === null ? before.factsAt : startedAt,
     };
     if (this.#running) this.#hooks.onLook({ fresh, startedAt, observation: this.#observation });
@@ -217,9 +229,13 @@ export class NodeWatcher {
   }
 }
 
-/** The start time is derived from whole seconds of uptime: it wobbles by one though nothing was restarted. */
-function steadyStart(facts: NodeFacts, before: NodeFacts | null): NodeFacts {
-  if (before === null || before.identity !== facts.identity) return facts;
+/**
+ * The start time is derived from whole seconds of uptime: it wobbles by one though nothing was restarted. And a new
+ * connection has not asked yet whose the lock is.
+ */
+function steady(told: NodeFacts, before: NodeFacts | null): NodeFacts {
+  if (before === null || before.identity !== told.identity) return told;
+  const facts = { ...told, claim: told.claim ?? before.claim };
   return Math.abs(before.startedAtMs - facts.startedAtMs) > 2000
     ? facts
     : { ...facts, startedAtMs: before.startedAtMs };

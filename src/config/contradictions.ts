@@ -31,6 +31,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...sharedSeeds(draft),
     ...clusterTimes(draft),
     ...serverTls(draft),
+    ...placement(draft),
     ...pool(draft),
     ...accounts(draft),
   ];
@@ -205,6 +206,39 @@ function serverTls(draft: Draft): Contradiction[] {
       return [{ path: [...path, 'ca'], text }];
     }
     return [];
+  });
+}
+
+function placement(draft: Draft): Contradiction[] {
+  return draft.clusters.flatMap(({ name, input }) => {
+    const { durability, nodes, semisync } = input;
+    const path = ['clusters', name];
+    const found: Contradiction[] = [];
+    const seen = new Map<string, number>();
+    for (const [index, { node }] of nodes.entries()) {
+      const first = seen.get(node);
+      if (first === undefined) seen.set(node, index);
+      else
+        found.push({ path: [...path, 'nodes', index, 'node'], text: `is nodes[${first}] already; remove one of them` });
+    }
+    const zones = new Set(nodes.flatMap(({ zone }) => zone ?? []));
+    if (durability === 'cross-zone' && zones.size < 2) {
+      const text = 'needs two zones at least; name them under `nodes:`, such as { node: db2:3306, zone: b }';
+      found.push({ path: [...path, 'durability'], text });
+    }
+    if (durability === 'none' && semisync.acks > 1) {
+      const text = 'means nothing with `durability: none`; remove it, or write semisync or cross-zone';
+      found.push({ path: [...path, 'semisync', 'acks'], text });
+    }
+    if (
+      nodes.length > 0 &&
+      nodes.length >= input.seeds.length &&
+      nodes.every(({ promotion }) => promotion === 'never')
+    ) {
+      const text = 'are all `promotion: never`, so nobody could be promoted; leave one out';
+      found.push({ path: [...path, 'nodes'], text });
+    }
+    return found;
   });
 }
 

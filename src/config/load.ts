@@ -295,16 +295,28 @@ class Loader {
   }
 
   #cluster(name: string, input: ClusterInput): ClusterConfig {
-    const { serverTls, probe, switchover } = input;
+    const { serverTls, probe, heartbeat, failover, semisync, switchover } = input;
     const ca = serverTls.ca === undefined ? null : this.#readPem(['clusters', name, 'serverTls', 'ca'], serverTls.ca);
     return {
       name,
       seeds: input.seeds,
       admin: input.admin,
       durability: input.durability,
+      semisync: { acks: semisync.acks, timeoutMs: semisync.timeout },
+      nodes: input.nodes.map((one) => ({ ...one, zone: one.zone ?? null })),
       recovery: input.recovery,
       serverTls: { mode: serverTls.mode, ...(ca === null ? {} : { ca }) },
       probe: { intervalMs: probe.interval, timeoutMs: probe.timeout, silentAfterMs: probe.silentAfter },
+      heartbeat: {
+        enabled: heartbeat.enabled,
+        intervalMs: heartbeat.interval,
+        deadlineMs: heartbeat.deadline,
+      },
+      failover: {
+        unfenced: failover.unfenced,
+        minIntervalMs: failover.minInterval,
+        maxFailures: failover.maxFailures,
+      },
       switchover: {
         drainTimeoutMs: switchover.drainTimeout,
         catchUpTimeoutMs: switchover.catchUpTimeout,
@@ -351,6 +363,7 @@ function knownKeys(path: Path): readonly string[] {
 function shapeOf(schema: unknown): Record<string, unknown> {
   if (typeof schema !== 'object' || schema === null) return {};
   if ('shape' in schema) return schema.shape as Record<string, unknown>;
+  if ('element' in schema) return shapeOf(schema.element);
   if ('unwrap' in schema && typeof schema.unwrap === 'function') return shapeOf(schema.unwrap());
   return {};
 }

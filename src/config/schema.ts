@@ -35,6 +35,8 @@ function scalar<T>(read: (value: unknown) => T | Complaint) {
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+/** Milliseconds in 32 bits. */
+const MAX_SEMISYNC_TIMEOUT = 4_294_967_000;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
@@ -71,7 +73,25 @@ const httpListen = scalar((value): Address | Complaint => readAddress(value, { a
 export const clusterSchema = z.strictObject({
   seeds: z.array(node).min(1).max(64),
   admin: z.strictObject({ user: text('the account that Evenkeel itself uses'), password: secret }),
-  durability: word('none', 'semisync', 'detect').default('detect'),
+  durability: word('none', 'semisync', 'cross-zone', 'detect').default('detect'),
+  semisync: z
+    .strictObject({
+      acks: count(1, 16).default(1),
+      // As good as for ever, and what every version accepts.
+      timeout: duration(1 * SECOND, MAX_SEMISYNC_TIMEOUT).default(1_000_000 * SECOND),
+    })
+    .prefault({}),
+  nodes: z
+    .array(
+      z.strictObject({
+        node,
+        zone: name.optional(),
+        promotion: word('prefer', 'neutral', 'avoid', 'never').default('neutral'),
+        tier: count(0, 100).default(1),
+      }),
+    )
+    .max(64)
+    .default([]),
   recovery: word('automatic', 'observe').default('automatic'),
   serverTls: z
     .strictObject({
@@ -84,6 +104,20 @@ export const clusterSchema = z.strictObject({
       interval: duration(20, MINUTE).default(100),
       timeout: duration(50, MINUTE).default(1 * SECOND),
       silentAfter: duration(100, 10 * MINUTE).default(1500),
+    })
+    .prefault({}),
+  heartbeat: z
+    .strictObject({
+      enabled: flag.default(true),
+      interval: duration(100, MINUTE).default(500),
+      deadline: duration(500, 10 * MINUTE).default(2 * SECOND),
+    })
+    .prefault({}),
+  failover: z
+    .strictObject({
+      unfenced: word('promote', 'wait', 'refuse').default('promote'),
+      minInterval: duration(0, HOUR).default(MINUTE),
+      maxFailures: count(1, 1000).default(5),
     })
     .prefault({}),
   switchover: z

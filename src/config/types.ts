@@ -6,10 +6,17 @@ export interface ClusterConfig {
   /** `host:port`, at least one. */
   seeds: string[];
   admin: { user: string; password: string };
-  durability: 'none' | 'semisync' | 'detect';
+  durability: 'none' | 'semisync' | 'cross-zone' | 'detect';
+  /** How commits wait, where they do: for how many replicas, and how long. */
+  semisync: { acks: number; timeoutMs: number };
+  /** What is known of some nodes beforehand; of the others nothing is. */
+  nodes: { node: string; zone: string | null; promotion: 'prefer' | 'neutral' | 'avoid' | 'never'; tier: number }[];
   recovery: 'automatic' | 'observe';
   serverTls: ServerTlsSettings;
   probe: { intervalMs: number; timeoutMs: number; silentAfterMs: number };
+  /** Our own small write on the primary. */
+  heartbeat: { enabled: boolean; intervalMs: number; deadlineMs: number };
+  failover: { unfenced: 'promote' | 'wait' | 'refuse'; minIntervalMs: number; maxFailures: number };
   switchover: { drainTimeoutMs: number; catchUpTimeoutMs: number; maxLagMs: number };
 }
 

@@ -102,6 +102,8 @@ export class ClusterControl {
       automatic: config.recovery === 'automatic',
       view: source.view,
       health: source.health,
+      commit: () => monitor.commitHealth(),
+      claim: () => monitor.claim(),
       setPrimary,
       maintenance: () => this.#standing.maintenance,
       clock,

@@ -39,6 +39,7 @@ export function decideByTopology(situation: Situation): Action {
     const by = topology === 'group' || topology === 'galera' ? why[topology] : 'its platform made it the writer';
     return followAction(situation, view.primary, by);
   }
+  if (situation.standBack) return nothing;
   return topology === 'galera' ? decideGalera(situation, primary) : decideFollowing(situation, primary);
 }
 
@@ -89,7 +90,7 @@ function decideGalera(situation: Situation, primary: NodeAddress): Action {
   const seen = view.nodes.find(({ node }) => node === primary);
   if (!inMaintenance(situation, primary)) {
     const leave = leaveReason(situation, seen);
-    if (leave !== null) return mayFailOver(situation) ? { do: 'failover', ...leave } : nothing;
+    if (leave !== null) return mayFailOver(situation) ? { do: 'failover', answers: false, ...leave } : nothing;
     const reason = seen === undefined || !isFit(seen) ? null : reinstateReason(situation, seen);
     if (reason !== null) return { do: 'reinstate', analysis: 'primary-read-only', node: primary, reason };
   }

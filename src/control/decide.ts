@@ -1,9 +1,11 @@
 // What to do about what is seen: a pure function from the view, the detector's word and the stories of the nodes to
 // one action. It is deliberately slow to touch what an operator may have done on purpose (a read-only primary,
 // a stopped replica), and fast where a crash is the only explanation: a node whose process started anew.
-import { ANALYSIS_OF_STATE, type AnalysisName } from '../cluster/index.ts';
+import { ANALYSIS_OF_STATE, type AnalysisName, type CommitHealth, isActionable } from '../cluster/index.ts';
 import type { ClusterView, NodeState, NodeView, PrimaryHealth } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
+import type { Brake } from './brake.ts';
+import { type Upkeep, upkeepAnalysis } from './upkeep.ts';
 
 /** What was seen of one node over time. */
 export interface NodeStory {
@@ -52,6 +54,8 @@ export interface Situation {
   now: number;
   view: ClusterView;
   health: PrimaryHealth;
+  /** Whether it commits. */
+  commit: CommitHealth;
   epoch: number;
   primary: NodeAddress | null;
   /** Nodes that were a sound part of this cluster once. */
@@ -63,6 +67,14 @@ export interface Situation {
   follow: FollowStory | null;
   /** Since when a recovery that ended holds the clients; null where none does. */
   heldSince: number | null;
+  /** What semi-sync's upkeep has found and may mend now. */
+  upkeep: readonly Upkeep[];
+  /** What keeps a failover back, where the primary is dead, and where it answers. */
+  brakes: { dead: Brake; answers: Brake };
+  /** Another Evenkeel recovers this cluster: what it does is followed. */
+  standBack: boolean;
+  /** The last failover came to nothing, or to no end: what it stopped may be stopped still. */
+  leftStopped: boolean;
   maintenance: Maintenance;
   /** When the last recovery ended. What was seen before that is no reason to mend a node: it may be mended. */
   quietSince: number;
@@ -73,9 +85,11 @@ export type Action =
   /** The first primary of a cluster that nobody remembers. */
   | { do: 'begin'; primary: NodeAddress }
   | { do: 'follow'; analysis: AnalysisName; primary: NodeAddress; reason: string }
-  | { do: 'failover'; analysis: AnalysisName; reason: string }
+  /** `answers`: the primary is there and of no use. */
+  | { do: 'failover'; analysis: AnalysisName; answers: boolean; reason: string }
   | { do: 'reinstate'; analysis: AnalysisName; node: NodeAddress; reason: string }
   | { do: 'rejoin'; analysis: AnalysisName; node: NodeAddress; reason: string }
+  | { do: 'semisync'; analysis: AnalysisName; node: NodeAddress; role: 'source' | 'replica'; reason: string }
   /** A recovery ended badly and left its hold; the primary proved fit since. */
   | { do: 'release' };
 
@@ -91,6 +105,8 @@ export const secondWriterGraceMs = 3000;
 export const notReplicatingGraceMs = 2000;
 /** A primary that was read-only when we first saw it. */
 export const readOnlyGraceMs = 5000;
+/** How long replicas that were started again have for their first acknowledgement. */
+export const acknowledgementGraceMs = 5000;
 export const mendBackoffMs = 2000;
 export const mendBackoffMaxMs = 60_000;
 
@@ -119,7 +135,7 @@ export function observe(before: Stories, view: ClusterView, now: number): Storie
 }
 
 /** A story after one more attempt. */
-export function attempted<S extends NodeStory | FollowStory>(story: S, now: number): S {
+export function attempted<S extends Pick<NodeStory, 'attempts' | 'notBefore'>>(story: S, now: number): S {
   const backoffMs = Math.min(mendBackoffMs * 2 ** story.attempts, mendBackoffMaxMs);
   return { ...story, attempts: story.attempts + 1, notBefore: now + backoffMs };
 }
@@ -179,11 +195,15 @@ function rejoinReason(situation: Situation, node: NodeView): string | null {
 }
 
 /** A replica that merely stopped is left alone, unless it stopped at a node that is not the primary any more. */
-function astrayReason({ primary, view }: Situation, { node, observation, state }: NodeView): string | null {
+function astrayReason(situation: Situation, { node, observation, state }: NodeView): string | null {
+  const { primary, view } = situation;
   if (state === 'not-replicating') return 'it replicates from no node';
   if (state === 'replication-wrong-source') return 'it does not follow the primary';
   const replication = observation.facts?.replication;
   if ((state !== 'replication-stopped' && state !== 'replication-broken') || !replication) return null;
+  if (state === 'replication-stopped' && wasLeftStopped(situation, node)) {
+    return 'a failover that came to nothing left it stopped';
+  }
   const source = `${replication.sourceHost}:${replication.sourcePort}`;
   const elsewhere = source !== primary && view.nodes.some((each) => each.node === source && each.node !== node);
   return elsewhere ? `it stopped following ${source}, which is not the primary` : null;
@@ -205,6 +225,35 @@ export function releases({ heldSince }: Situation, primary: NodeView): boolean {
   return heldSince !== null && (primary.observation.factsAt ?? 0) > heldSince;
 }
 
+/** Stopped since the last recovery ended, or since before we came; what was stopped later was stopped by somebody. */
+function wasLeftStopped({ leftStopped, quietSince, stories }: Situation, node: NodeAddress): boolean {
+  const story = stories.get(node);
+  if (!leftStopped || story === undefined) return false;
+  return !story.wasOk || story.since <= quietSince + notReplicatingGraceMs;
+}
+
+/** A primary that answers and cannot commit: replicas that only stopped are started before anybody takes its place. */
+function decideStuck(situation: Situation): Action | null {
+  const { commit, now, primary, view } = situation;
+  if (commit.state !== 'stuck' || !isActionable(commit) || primary === null) return null;
+  if (inMaintenance(situation, primary)) return null;
+  const { analysis, reason } = commit;
+  if (analysis === 'primary-waits-for-replicas') {
+    const idle = view.nodes.find((node) => node.node !== primary && mayAcknowledgeAgain(situation, node));
+    if (idle !== undefined) return { do: 'rejoin', analysis, node: idle.node, reason: `${reason}; it was stopped` };
+    if (now - commit.since < acknowledgementGraceMs) return null;
+  }
+  const free = situation.brakes.answers.state === 'free' && mayFailOver(situation);
+  return free ? { do: 'failover', analysis, answers: true, reason } : null;
+}
+
+function mayAcknowledgeAgain(situation: Situation, { node, observation, state }: NodeView): boolean {
+  const story = situation.stories.get(node);
+  if (!story || situation.now < story.notBefore || story.attempts > 0) return false;
+  if (!situation.members.has(node) || inMaintenance(situation, node)) return false;
+  return observation.reach.state === 'up' && observation.facts?.readOnly === true && state === 'replication-stopped';
+}
+
 /** The one thing to do now. The caller runs nothing else of this cluster meanwhile. */
 export function decide(situation: Situation): Action {
   const { view, health, primary } = situation;
@@ -212,9 +261,11 @@ export function decide(situation: Situation): Action {
   if (view.primary !== null && view.primary !== primary) {
     return followAction(situation, view.primary, 'someone else made it the primary');
   }
+  if (situation.standBack) return { do: 'nothing' };
   if (health.state === 'dead') {
-    return mayFailOver(situation) && !inMaintenance(situation, primary)
-      ? { do: 'failover', analysis: 'primary-dead', reason: health.reason }
+    const free = situation.brakes.dead.state === 'free' && !inMaintenance(situation, primary);
+    return free && mayFailOver(situation)
+      ? { do: 'failover', analysis: 'primary-dead', answers: false, reason: health.reason }
       : { do: 'nothing' };
   }
   const primaryView = view.nodes.find((node) => node.node === primary);
@@ -224,6 +275,8 @@ export function decide(situation: Situation): Action {
   }
   // A node joins a primary that is there.
   if (health.state !== 'alive' || primaryView === undefined || !isWritable(primaryView)) return { do: 'nothing' };
+  const stuck = decideStuck(situation);
+  if (stuck !== null) return stuck;
   const otherWriter = view.nodes.some((node) => node.node !== primary && isWritable(node));
   if (!otherWriter && releases(situation, primaryView)) return { do: 'release' };
   const writersFirst = view.nodes.toSorted((a, b) => Number(isWritable(b)) - Number(isWritable(a)));
@@ -234,5 +287,6 @@ export function decide(situation: Situation): Action {
     const analysis = isWritable(node) ? 'two-writers' : (ANALYSIS_OF_STATE[node.state] ?? 'replica-wrong-source');
     return { do: 'rejoin', analysis, node: node.node, reason };
   }
-  return { do: 'nothing' };
+  const [wrong] = situation.upkeep.filter(({ node }) => !inMaintenance(situation, node));
+  return wrong === undefined ? { do: 'nothing' } : { do: 'semisync', analysis: upkeepAnalysis, ...wrong };
 }

@@ -1,18 +1,21 @@
 // Carries out what `decide` says, for one cluster: one recovery at a time, each at most as often as its story allows.
 // Between two recoveries it looks again; nothing is remembered here that a restart of this process would miss,
 // except how often something was tried.
-import type { AnalysisName } from '../cluster/index.ts';
+import { type AnalysisName, type Claim, type CommitHealth, isActionable } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import type {
-  RecoveryContext,
-  RecoveryRecord,
-  RecoveryStep,
-  reinstate,
-  runFailover,
-  runRejoin,
-  runSwitchover,
+import {
+  type RecoveryContext,
+  type RecoveryRecord,
+  type RecoveryStep,
+  recordObserved,
+  type reinstate,
+  type runFailover,
+  type runRejoin,
+  type runSwitchover,
+  type runUpkeep,
 } from '../recovery/index.ts';
+import { type Brake, brakeOf, lastFailoverFailed } from './brake.ts';
 import {
   type Action,
   attempted,
@@ -29,6 +32,7 @@ import { decideByTopology } from './decide-groups.ts';
 import { runFollow } from './follow.ts';
 import { type Clock, errorText, type Log } from './ports.ts';
 import type { ClusterRouting } from './routing.ts';
+import { observeUpkeep, type UpkeepStories, upkeepOf } from './upkeep.ts';
 
 /** The recoveries themselves, as src/recovery carries them out. None rejects: see the record's outcome. */
 export interface Recoveries {
@@ -36,6 +40,7 @@ export interface Recoveries {
   failover: typeof runFailover;
   rejoin: typeof runRejoin;
   reinstate: typeof reinstate;
+  semisync: typeof runUpkeep;
 }
 
 export type OrderErrorCode = 'unknown-cluster' | 'unknown-endpoint' | 'unknown-node' | 'busy' | 'refused';
@@ -64,6 +69,8 @@ export interface IncidentsOptions {
   automatic: boolean;
   view: () => ClusterView;
   health: () => PrimaryHealth;
+  commit: () => CommitHealth;
+  claim: () => Claim;
   setPrimary: (node: NodeAddress) => void;
   maintenance: () => Maintenance;
   clock: Clock;
@@ -78,12 +85,17 @@ export interface IncidentsOptions {
 /** How long an operator's order waits for a node's rejoin that runs. */
 const upkeepWaitMs = 10_000;
 const stopWaitMs = 5000;
+/** Of the history, for the brake. */
+const BRAKE_RECORDS = 100;
 
 export class Incidents {
   readonly #options: IncidentsOptions;
   #stories: Stories = new Map();
   #failovers: FailoverStory = noFailovers;
   #follow: FollowStory | null = null;
+  /** The newest records; null: to be read. */
+  #history: RecoveryRecord[] | null = null;
+  #upkeep: UpkeepStories = new Map();
   #quietSince = Number.NEGATIVE_INFINITY;
   #running: Running | null = null;
   #former: Set<NodeAddress>;
@@ -108,12 +120,30 @@ export class Incidents {
 
   /** Problems that only this manager knows of. */
   problems(): Problem[] {
-    return [...this.#refusals.values()];
+    const { claim, commit, health } = this.#options;
+    const owner = claim();
+    if (owner.owner === 'other') return [...this.#refusals.values(), { code: 'recovery-elsewhere', text: owner.text }];
+    const dead = health().state === 'dead';
+    if (!dead && !isActionable(commit())) return [...this.#refusals.values()];
+    const brake = this.#brakes()[dead ? 'dead' : 'answers'];
+    if (brake.state === 'free') return [...this.#refusals.values()];
+    const mend =
+      brake.state === 'stopped' ? ': look into it, then order a failover or a switchover, which ends this' : '';
+    const code = brake.state === 'stopped' ? 'recovery-stopped' : 'recovery-postponed';
+    return [...this.#refusals.values(), { code, text: `${brake.reason}${mend}` }];
+  }
+
+  /** From the history, which is read anew only when something was added to it. */
+  #brakes(): { dead: Brake; answers: Brake } {
+    const { config, clock, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
+    this.#history ??= store.history({ cluster, limit: BRAKE_RECORDS });
+    const of = (answers: boolean) => brakeOf(this.#history ?? [], answers, config.failover, clock.wallMs());
+    return { dead: of(false), answers: of(true) };
   }
 
   /** Looks at what is seen now and starts what follows from it. Call it after every change, and every while. */
   evaluate(): void {
-    const { clock, health, routing, view } = this.#options;
+    const { clock, commit, health, routing, view } = this.#options;
     const now = clock.nowMs();
     this.#stories = observe(this.#stories, view(), now);
     this.#calm(health());
@@ -121,13 +151,22 @@ export class Incidents {
     this.#rememberWritable();
     if (this.#running || this.#stopped) return;
     const { epoch, nodes, primary } = routing.memory;
+    const members = new Set(nodes.map(({ node }) => node));
+    const wrong = upkeepOf(view(), this.#options.context.config, members);
+    this.#upkeep = observeUpkeep(this.#upkeep, wrong, now);
+    const brakes = this.#brakes();
     const action = decideByTopology({
       now,
       view: view(),
       health: health(),
+      commit: commit(),
       epoch,
       primary,
-      members: new Set(nodes.map(({ node }) => node)),
+      members,
+      leftStopped: lastFailoverFailed(this.#history ?? []),
+      standBack: this.#options.claim().owner === 'other',
+      brakes,
+      upkeep: wrong.filter(({ node }) => now >= (this.#upkeep.get(node)?.notBefore ?? now)),
       formerPrimaries: this.#former,
       stories: this.#stories,
       failovers: this.#failovers,
@@ -156,6 +195,8 @@ export class Incidents {
     kind: Running['kind'],
     work: (context: RecoveryContext) => Promise<RecoveryRecord>,
   ): Promise<RecoveryRecord> {
+    const owner = this.#options.claim();
+    if (owner.owner === 'other') throw new OrderError('refused', `${owner.text}; order it there, or stop that one`);
     const { begun, record } = await this.#run(kind, work);
     if (!begun) throw new OrderError('refused', record.reason.replace(/^refused: /, ''));
     return record;
@@ -174,7 +215,7 @@ export class Incidents {
   async #free(to: NodeAddress | undefined): Promise<void> {
     const { clock, routing, view } = this.#options;
     const deadline = clock.nowMs() + upkeepWaitMs;
-    while (this.#running?.kind === 'rejoin' && clock.nowMs() < deadline) {
+    while ((this.#running?.kind === 'rejoin' || this.#running?.kind === 'semisync') && clock.nowMs() < deadline) {
       const { done } = this.#running;
       await Promise.race([done.catch(() => undefined), this.#options.context.clock.sleep(deadline - clock.nowMs())]);
     }
@@ -187,7 +228,7 @@ export class Incidents {
 
   /** Forgets what no longer stands. */
   #calm(health: PrimaryHealth): void {
-    if (health.state === 'alive') {
+    if (health.state === 'alive' && !isActionable(this.#options.commit())) {
       this.#failovers = noFailovers;
       this.#refusals.delete('failover');
     }
@@ -214,8 +255,8 @@ export class Incidents {
           to: action.primary,
           epoch: routing.memory.epoch,
           reason: action.reason,
-          // In maintenance nothing is changed on any node.
-          mayFence: automatic && !this.#options.maintenance().cluster,
+          // In maintenance, or where somebody else recovers, nothing is changed on any node.
+          mayFence: automatic && !this.#options.maintenance().cluster && this.#options.claim().owner === 'us',
         };
         this.#countFollow(action.primary);
         this.#start('follow', action.analysis, (context) => runFollow(context, options));
@@ -227,7 +268,11 @@ export class Incidents {
         if (health().state === 'alive' && !this.#mayMend(routing.memory.primary ?? '')) return;
         this.#countFailover();
         this.#start('failover', action.analysis, (context) =>
-          recoveries.failover(context, { reason: action.reason, startedAtMs: this.#startedAtMs }),
+          recoveries.failover(context, {
+            reason: action.reason,
+            startedAtMs: this.#startedAtMs,
+            cannotCommit: action.answers,
+          }),
         );
         return;
       case 'reinstate':
@@ -245,6 +290,14 @@ export class Incidents {
         if (!this.#mayMend(action.node)) return;
         this.#start('rejoin', action.analysis, (context) => recoveries.rejoin(context, action.node));
         return;
+      case 'semisync': {
+        if (!automatic) return;
+        const story = this.#upkeep.get(action.node) ?? { attempts: 0, notBefore: 0 };
+        this.#upkeep = new Map(this.#upkeep).set(action.node, attempted(story, this.#options.clock.nowMs()));
+        const { node, reason, role } = action;
+        this.#start('semisync', action.analysis, (context) => recoveries.semisync(context, { node, role, reason }));
+        return;
+      }
       case 'release':
         this.#options.log.info({ cluster: routing.cluster }, 'the primary is fit again: the hold of a recovery ends');
         routing.release();
@@ -330,6 +383,7 @@ export class Incidents {
       return { begun, record };
     } finally {
       this.#running = null;
+      this.#history = null;
       this.#quietSince = this.#options.clock.nowMs();
       onChanged();
     }
@@ -356,12 +410,16 @@ export class Incidents {
     return true;
   }
 
-  #wouldHave(action: Action & { reason: string }): void {
+  #wouldHave(action: Extract<Action, { analysis: AnalysisName }>): void {
     const node = 'node' in action ? action.node : null;
     const text = `recovery is set to observe; it would have done: ${action.do}${node === null ? '' : ` of ${node}`}`;
     const key = node ?? 'failover';
     if (this.#refusals.get(key)?.text === text) return;
     this.#refusals.set(key, { code: 'recovery-observed', ...(node === null ? {} : { node }), text });
+    const context = { ...this.#options.context, analysis: action.analysis };
+    recordObserved(context, action.do, node, `would have begun a ${action.do}: ${action.reason}`)
+      .then((record) => this.#options.onEnded(record))
+      .catch((error: unknown) => this.#options.log.warn({ error: errorText(error) }, 'not recorded'));
     this.#options.log.warn({ cluster: this.#options.routing.cluster, action: action.do, reason: action.reason }, text);
     this.#options.onChanged();
   }

@@ -1,6 +1,7 @@
 // What the control process needs of its neighbours, as shapes: the cluster monitor, a log, time. The real ones
 // come from src/cluster and from the caller; tests hand in their own. Nothing here decides anything.
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Claim, CommitHealth } from '../cluster/index.ts';
 import type { ClusterView, NodeControl, NodeObservation, PrimaryHealth, ServerGreeting } from '../cluster/types.ts';
 import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import type { RecoveryClock } from '../recovery/types.ts';
@@ -19,6 +20,10 @@ export interface Monitor {
   stop(): Promise<void>;
   view(): ClusterView;
   primaryHealth(): PrimaryHealth;
+  /** Whether the primary commits, as far as our own writes tell. */
+  commitHealth(): CommitHealth;
+  /** Whether it is us who recover this cluster. */
+  claim(): Claim;
   /** Calls back after every change of the view or of the primary's health; returns the unsubscriber. */
   onChange(callback: () => void): () => void;
   /** A probe of its own, started now. Never rejects: what went wrong is in `reach`. */

@@ -74,7 +74,7 @@ export interface ClusterStatusInput {
 
 function stateOf(input: ClusterStatusInput, problems: Problem[]): ClusterState {
   // A node's rejoin leaves the clients alone: it is no state of the cluster.
-  if (input.running !== null && input.running !== 'rejoin') return 'recovering';
+  if (input.running !== null && input.running !== 'rejoin' && input.running !== 'semisync') return 'recovering';
   if (input.route.primary === null || input.health.state === 'dead') return 'down';
   if (input.route.gate.state === 'closed') return 'holding';
   // A node that someone works at is nobody's news.

@@ -106,7 +106,7 @@ export const stepSchema = z.object({
 
 export const recoverySchema = z.object({
   id: z.string(),
-  kind: z.enum(['switchover', 'failover', 'rejoin', 'follow', 'reinstate']),
+  kind: z.enum(['switchover', 'failover', 'rejoin', 'follow', 'reinstate', 'semisync']),
   cluster: z.string(),
   from: nodeAddress.nullable(),
   to: nodeAddress.nullable(),

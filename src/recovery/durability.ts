@@ -88,7 +88,7 @@ function ackersOutOfReach(input: FailoverInput, flavor: Flavor, candidate: Conte
 }
 
 /** Semi-sync as a replica, as far as anyone knows: a node that never told is believed to be. */
-function couldAcknowledge(view: NodeView): boolean {
+export function couldAcknowledge(view: NodeView): boolean {
   const { facts } = view.observation;
   if (facts === null) return true;
   return (facts.semiSync?.replicaEnabled ?? false) || (facts.replication?.semiSyncActive ?? false);

@@ -1,7 +1,9 @@
 // Who is promoted when a primary has died: a pure function of the last look at all nodes. What a replica has
 // RECEIVED counts, applied or not, since it will apply it before it is promoted. Where the durability policy is
 // semi-sync the election refuses rather than lose a write that a client was told is safe (see durability.ts).
+import { byPreference, mayAcknowledge, placementOf } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts, NodeView } from '../cluster/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { acknowledgedWritesAtRisk } from './durability.ts';
 import { covers, hasNothing, missingFrom, ownTransactionsBeyond, receivedBy, receivedFromOthers } from './gtids.ts';
@@ -25,6 +27,8 @@ export interface FailoverInput {
   nowMs: number;
   /** An observation older than this says nothing of the present: the node counts as unreachable. */
   maxAgeMs: number;
+  /** Zones and preferences; absent: nothing is preferred. */
+  config?: Pick<ClusterConfig, 'nodes' | 'durability'>;
   /** The operator's choice. */
   to?: NodeAddress;
   /** The operator accepts that writes may be lost and, with `to`, a candidate that would not be eligible. */
@@ -35,6 +39,8 @@ export type Election =
   | {
       ok: true;
       candidate: NodeAddress;
+      /** Received more than the candidate, which follows it until it has that, too, before it is promoted. */
+      catchUpFrom?: NodeAddress;
       reason: string;
       /** Doubts that belong into the record, first of all writes that the candidate has not. */
       warnings: string[];
@@ -65,6 +71,8 @@ type Fitness =
   /** Only where the operator names it, with force. */
   | { fit: 'no'; why: string }
   | { fit: 'never'; why: string };
+
+const NO_PLACES: Pick<ClusterConfig, 'nodes' | 'durability'> = { nodes: [], durability: 'none' };
 
 function unreachableText(view: NodeView, nowMs: number, maxAgeMs: number): string {
   const { reach, at } = view.observation;
@@ -103,6 +111,9 @@ function fitness(view: NodeView, input: FailoverInput, flavor: Flavor | null): F
   if (replication?.receiver !== 'running' && anythingToReceive && hasNothing(facts.flavor, receivedBy(facts))) {
     return { fit: 'no', why: 'never received anything from its source' };
   }
+  const { promotion } = placementOf(input.config ?? NO_PLACES, view.node);
+  if (promotion === 'never') return { fit: 'no', why: 'must never be promoted (promotion: never)' };
+  if (promotion === 'avoid') return { fit: 'last-resort', why: 'is to be avoided (promotion: avoid)' };
   if (replication !== null && replication.delaySeconds > 0) {
     return { fit: 'last-resort', why: `is delayed on purpose by ${replication.delaySeconds} s` };
   }
@@ -159,11 +170,14 @@ export function electForFailover(input: FailoverInput): Election {
   }
   const chosen = input.to === undefined ? chooseBest(input, flavor) : chooseNamed(input, flavor, input.to);
   if (!chosen.ok) return chosen;
-  return judge(input, flavor, chosen.candidate, chosen.warnings, chosen.reason);
+  const { candidate, ahead } = chosen;
+  if (ahead === undefined) return judge(input, flavor, candidate, chosen.warnings, chosen.reason);
+  const judged = judge(input, flavor, { ...candidate, received: ahead.received }, chosen.warnings, chosen.reason);
+  return judged.ok ? { ...judged, catchUpFrom: ahead.node } : judged;
 }
 
 type Choice =
-  | { ok: true; candidate: Contender; reason: string; warnings: string[] }
+  | { ok: true; candidate: Contender; ahead?: Contender; reason: string; warnings: string[] }
   | { ok: false; refusals: string[] };
 
 function chooseBest(input: FailoverInput, flavor: Flavor): Choice {
@@ -189,9 +203,14 @@ function chooseBest(input: FailoverInput, flavor: Flavor): Choice {
   }
   if (fit.length === 0) warnings.push(...rejected);
   const out = (one: Contender): number => Number(input.outOfService?.has(one.node) ?? false);
-  const best = mostAdvanced(flavor, pool).sort((a, b) => out(a) - out(b) || byTie(a, b));
+  const { preferred, why } = preferredOf(input, pool);
+  const best = mostAdvanced(flavor, preferred).sort((a, b) => out(a) - out(b) || byTie(a, b));
   const [first, second] = best;
   if (first === undefined) return { ok: false, refusals: ['no replica is the most advanced one'] };
+  const sound = [...fit, ...lastResort, ...all.filter(({ node }) => isOnlyUnwanted(input, flavor, node))];
+  const ahead = mostAdvanced(flavor, sound).find(
+    (one) => covers(flavor, one.received, first.received) && !covers(flavor, first.received, one.received),
+  );
   const diverged = best.find((other) => !covers(flavor, first.received, other.received));
   if (diverged !== undefined) {
     const extra = missingFrom(flavor, first.received, diverged.received).text;
@@ -207,7 +226,30 @@ function chooseBest(input: FailoverInput, flavor: Flavor): Choice {
       : second === undefined
         ? `the most advanced of ${pool.length} eligible replicas`
         : `as advanced as ${best.length - 1} other(s) of ${pool.length}, with the least lag or first in order`;
-  return { ok: true, candidate: first, reason, warnings };
+  if (ahead === undefined) return { ok: true, candidate: first, reason: why + reason, warnings };
+  const text = `${why}${reason}; it gets what ${ahead.node} received beyond it first`;
+  return { ok: true, candidate: first, ahead, reason: text, warnings };
+}
+
+/** Those that the configuration prefers, and of them those whose writes could be acknowledged, if there are any. */
+function preferredOf(input: FailoverInput, pool: Contender[]): { preferred: Contender[]; why: string } {
+  const config = input.config ?? NO_PLACES;
+  const [top] = pool.toSorted((a, b) => byPreference(config, a.node, b.node));
+  const preferred = pool.filter((one) => top !== undefined && byPreference(config, one.node, top.node) === 0);
+  const why = preferred.length < pool.length ? 'preferred by the configuration; ' : '';
+  if (input.durability !== 'semisync' || config.durability !== 'cross-zone') return { preferred, why };
+  const reachable = contenders(input);
+  const served = preferred.filter((one) => reachable.some((other) => mayAcknowledge(config, other.node, one.node)));
+  return { preferred: served.length > 0 ? served : preferred, why };
+}
+
+/** Whether only `promotion: never` speaks against it: it may not be promoted, but others may follow it. */
+function isOnlyUnwanted(input: FailoverInput, flavor: Flavor, node: NodeAddress): boolean {
+  const view = input.view.nodes.find((one) => one.node === node);
+  if (view === undefined || input.config === undefined) return false;
+  if (placementOf(input.config, node).promotion !== 'never') return false;
+  const { config: _, ...without } = input;
+  return fitness(view, without, flavor).fit !== 'no';
 }
 
 function chooseNamed(input: FailoverInput, flavor: Flavor, to: NodeAddress): Choice {

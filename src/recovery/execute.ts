@@ -21,13 +21,17 @@ export interface Run {
   readonly applied: Set<NodeAddress>;
   /** Nodes that took a set-read-only. */
   readonly fenced: Set<NodeAddress>;
+  /** Nodes in which the order to be read-only waits, and whose clients were ended. */
+  readonly ordered: Set<NodeAddress>;
+  readonly ended: Set<NodeAddress>;
   /** Nodes that were repointed, and to whom. */
   readonly following: Map<NodeAddress, NodeAddress>;
   gateTouched: boolean;
 }
 
 export function newRun(ctx: RecoveryContext, journal: Journal): Run {
-  const found = { position: null, applied: new Set<NodeAddress>(), fenced: new Set<NodeAddress>() };
+  const none = () => new Set<NodeAddress>();
+  const found = { position: null, applied: none(), fenced: none(), ordered: none(), ended: none() };
   return { ctx, journal, attempted: [], ...found, following: new Map(), gateTouched: false };
 }
 
@@ -84,12 +88,15 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
       await journal.step(name, timeoutMs, () => nodes.setReadOnly(action.node, timeoutMs));
       run.fenced.add(action.node);
       return;
+    case 'order-read-only':
+      return orderReadOnly(run, name, action.node, timeoutMs);
     case 'set-writable':
       return journal.step(name, timeoutMs, () => nodes.setWritable(action.node, timeoutMs));
     case 'restore-writable':
       return restoreWritable(run, name, action.node, timeoutMs);
     case 'kill-clients':
       await journal.step(name, timeoutMs, () => nodes.killClients(action.node, timeoutMs), endedConnections);
+      run.ended.add(action.node);
       return;
     case 'note-position':
       return notePosition(run, name, action.node, timeoutMs);
@@ -108,7 +115,9 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
     case 'detach':
       return journal.step(name, timeoutMs, () => nodes.detachFromSource(action.node, timeoutMs));
     case 'semi-sync-role':
-      return journal.step(name, timeoutMs, () => nodes.setSemiSyncRole(action.node, action.role, timeoutMs));
+      return journal.step(name, timeoutMs, () =>
+        nodes.setSemiSyncRole(action.node, action.role, timeoutMs, action.primary),
+      );
     case 'elect-member':
       return journal.step(name, timeoutMs, () => nodes.electMember(action.node, action.member, timeoutMs));
     case 'join-group':
@@ -130,6 +139,23 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
 
 const endedTransactions = (count: number) => `${count} transactions ended`;
 const endedConnections = (count: number) => `${count} connections ended`;
+
+/** The order is left to wait in the server: given up, it would let new writes begin. */
+async function orderReadOnly(run: Run, name: string, node: NodeAddress, timeoutMs: number): Promise<void> {
+  const { clock, nodes } = run.ctx;
+  const done = nodes.setReadOnly(node, LIMITS.readOnlyWaitsMs).then(() => 'read-only' as const);
+  done.catch(() => undefined);
+  const enough = new AbortController();
+  const waits = clock.sleep(timeoutMs, enough.signal).then(
+    () => 'waits' as const,
+    () => 'waits' as const,
+  );
+  const work = () => Promise.race([done, waits]).finally(() => enough.abort());
+  const state = await run.journal.step(name, timeoutMs, work, (found) =>
+    found === 'waits' ? 'waits for commits that hang; no new write begins meanwhile' : 'ok',
+  );
+  (state === 'waits' ? run.ordered : run.fenced).add(node);
+}
 
 async function notePosition(run: Run, name: string, node: NodeAddress, timeoutMs: number): Promise<void> {
   const facts = await run.journal.step(

@@ -6,6 +6,7 @@ import type { ClusterView, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { type Election, electForFailover, type FailoverInput } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
+import { fenceOf, NOT_FENCED } from './fence.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { LIMITS, planFailover, planQuiesce, step } from './plan.ts';
@@ -23,6 +24,8 @@ export interface FailoverOptions {
   reason?: string;
   /** An operator's order: carried out even where the primary answers. */
   operator?: boolean;
+  /** The primary answers, and cannot commit: it is no reason not to begin. */
+  cannotCommit?: boolean;
   to?: NodeAddress;
   /** The operator accepts what the election would refuse. */
   force?: boolean;
@@ -54,7 +57,7 @@ async function failOver(
   const primary = nodeOf(view, from);
   const alive = primary?.observation.reach.state === 'up';
   const run = newRun(ctx, journal);
-  if (primary !== null && options.operator !== true) {
+  if (primary !== null && options.operator !== true && !(options.cannotCommit === true && alive)) {
     const life = signOfLife(primary);
     if (life !== null) return primaryLives(run, view, from, life);
   }
@@ -71,6 +74,7 @@ async function failOver(
     outOfService: ctx.outOfService?.() ?? new Set(),
     nowMs: ctx.clock.nowMs(),
     maxAgeMs: LOOK_MAX_AGE_MS,
+    config: ctx.config,
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.force === undefined ? {} : { force: options.force }),
   });
@@ -82,9 +86,24 @@ async function failOver(
 
   journal.record.to = first.candidate;
   journal.begin();
-  const fenced = await quiesce(run, view, from, alive);
+  const stuck = options.cannotCommit === true && alive;
+  const fenced = await quiesce(run, view, from, alive, stuck);
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
   const settled = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
+  const fence = fenceOf({
+    view: settled,
+    primary: from,
+    primaryFacts: primary?.observation.facts ?? null,
+    durability: semiSync ? 'semisync' : 'none',
+    readOnly: run.fenced.has(from),
+    readOnlyWaits: run.ordered.has(from) && run.ended.has(from),
+  });
+  journal.note(`fence ${from}`, `${fence.how}: ${fence.text}`);
+  const { unfenced } = ctx.config.failover;
+  if (!fence.fenced && unfenced !== 'promote' && options.force !== true) {
+    const verdict = unfenced === 'refuse' ? NOT_FENCED : 'refused: ';
+    return takeBack(run, from, `${verdict}${fence.text}. Stop its server, or accept it: failover --force`);
+  }
   const election = electForFailover(input(settled));
   if (!election.ok) {
     journal.note('elect', election.refusals.join('; '));
@@ -105,7 +124,8 @@ async function promote(
   journal.record.to = to;
   journal.note('elect', [`${to}: ${election.reason}`, ...election.warnings].join('; '));
   const { direct, kept } = tiersAfter(view, replicasOf(view, from), from, to);
-  const plan = planFailover({ to, others: direct, kept, semiSync, applied: run.applied.has(to) });
+  const { catchUpFrom } = election;
+  const plan = planFailover({ to, others: direct, kept, semiSync, applied: run.applied.has(to), catchUpFrom });
   const before = await carryOut(run, plan.before);
   if (!before.ok) {
     const promoting = run.attempted.some((one) => one.action.do === 'set-writable' && one.action.node === to);
@@ -212,15 +232,23 @@ async function notBegun(run: Run, why: string, alive: boolean): Promise<Recovery
  * Stops what could still change: receivers, and the old primary. A process that is gone needs no fence. Of an old
  * primary that is silent the fence may fail; of one that answered it must not.
  */
-async function quiesce(run: Run, view: ClusterView, from: NodeAddress, mustFence: boolean): Promise<Carried> {
+async function quiesce(
+  run: Run,
+  view: ClusterView,
+  from: NodeAddress,
+  alive: boolean,
+  stuck: boolean,
+): Promise<Carried> {
   const gone = nodeOf(view, from)?.observation.reach.state === 'refused';
   const replicas = replicasOf(view, from);
+  const mustFence = alive && !stuck;
   await carryOut(
     run,
     planQuiesce({
       replicas,
       fence: gone ? null : from,
-      fenceMs: mustFence ? OPERATOR_FENCE_MS : LIMITS.fenceMs,
+      fenceMs: mustFence ? OPERATOR_FENCE_MS : stuck ? LIMITS.stuckFenceMs : LIMITS.fenceMs,
+      stuck,
     }),
   );
   if (mustFence && !run.fenced.has(from)) {

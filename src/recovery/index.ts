@@ -3,6 +3,8 @@
 export { reinstate, runFailover, runRejoin, runSwitchover } from './by-topology.ts';
 export { type Election, electForFailover, type FailoverInput } from './elect.ts';
 export type { FailoverOptions } from './failover.ts';
+export { NOT_FENCED } from './fence.ts';
+export { OBSERVED, recordObserved } from './journal.ts';
 export type { ReinstateOptions } from './rejoin.ts';
 export type {
   ClientGate,
@@ -15,3 +17,4 @@ export type {
   RecoveryRecord,
   RecoveryStep,
 } from './types.ts';
+export { runUpkeep, type UpkeepOptions } from './upkeep.ts';

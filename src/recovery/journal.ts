@@ -200,6 +200,20 @@ export class Journal {
   }
 }
 
+/** Writes down what would have been done, where we only observe. It touches nothing, and is told as nothing done. */
+export async function recordObserved(
+  ctx: RecoveryContext,
+  kind: RecoveryKind,
+  node: NodeAddress | null,
+  why: string,
+): Promise<RecoveryRecord> {
+  const journal = new Journal(ctx, kind, ctx.view().primary, node);
+  return await journal.refuse(`${OBSERVED}${why}`, false);
+}
+
+/** Begins the reason of such a record. */
+export const OBSERVED = 'observed only: ';
+
 /** Runs a recovery so that it always ends with a record, whatever was thrown (say, a GTID text nobody can read). */
 export async function guarded(journal: Journal, work: () => Promise<RecoveryRecord>): Promise<RecoveryRecord> {
   try {

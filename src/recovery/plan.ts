@@ -9,6 +9,8 @@ export type Action =
   | { do: 'open-gate'; node: NodeAddress }
   | { do: 'reopen-gate' }
   | { do: 'set-read-only'; node: NodeAddress }
+  /** As set-read-only, of a node whose commits hang: done, or waiting in it, where new writes wait behind it. */
+  | { do: 'order-read-only'; node: NodeAddress }
   | { do: 'set-writable'; node: NodeAddress }
   /** As set-writable, tried several times: for a primary that was writable a moment ago. */
   | { do: 'restore-writable'; node: NodeAddress }
@@ -19,7 +21,7 @@ export type Action =
   | { do: 'apply-received'; node: NodeAddress }
   | { do: 'rotate-binlog'; node: NodeAddress }
   | { do: 'detach'; node: NodeAddress }
-  | { do: 'semi-sync-role'; node: NodeAddress; role: 'source' | 'replica' }
+  | { do: 'semi-sync-role'; node: NodeAddress; role: 'source' | 'replica'; primary?: NodeAddress }
   | { do: 'follow'; node: NodeAddress; source: NodeAddress }
   /** The group of `node` makes `member` its primary. */
   | { do: 'elect-member'; node: NodeAddress; member: string }
@@ -62,6 +64,9 @@ export const LIMITS = {
   killMs: 2_000,
   /** An old primary that may be frozen or cut off: what does not succeed at once will not. */
   fenceMs: 200,
+  /** The same of one that answers, but whose commits hang; and how long the order may wait in it. */
+  stuckFenceMs: 700,
+  readOnlyWaitsMs: 120_000,
   /** Stopping the receivers of all replicas, so that what was received stands still. */
   quiesceMs: 150,
   applyReceivedMs: 30_000,
@@ -154,10 +159,17 @@ function repoint(node: NodeAddress, source: NodeAddress): PlannedStep {
 }
 
 /** Before the decisive look of a failover: receivers stop everywhere, and the old primary is fenced if it can be. */
-export function planQuiesce(input: { replicas: NodeAddress[]; fence: NodeAddress | null; fenceMs: number }): Stage[] {
+export function planQuiesce(input: {
+  replicas: NodeAddress[];
+  fence: NodeAddress | null;
+  fenceMs: number;
+  /** The primary answers, and its commits hang. */
+  stuck?: boolean;
+}): Stage[] {
   const lanes = input.replicas.map((node) => [step({ do: 'apply-received', node }, LIMITS.quiesceMs, false)]);
   if (input.fence !== null) {
-    lanes.push([step({ do: 'set-read-only', node: input.fence }, input.fenceMs, false)]);
+    const order = input.stuck === true ? 'order-read-only' : 'set-read-only';
+    lanes.push([step({ do: order, node: input.fence }, input.fenceMs, false)]);
     lanes.push([step({ do: 'kill-clients', node: input.fence }, input.fenceMs, false)]);
   }
   return lanes.length === 0 ? [] : [{ lanes }];
@@ -167,6 +179,8 @@ export interface FailoverPlanInput {
   to: NodeAddress;
   /** It has applied all it received, with its receiver stopped, already. */
   applied: boolean;
+  /** Received more than `to`, which gets it from there first. */
+  catchUpFrom?: NodeAddress | undefined;
   others: NodeAddress[];
   /** Replicas of replicas, whose receivers were stopped: they go on with the source that they have. */
   kept?: { node: NodeAddress; source: NodeAddress }[];
@@ -179,6 +193,7 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
   return {
     before: [
       ...(input.applied ? [] : [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs))]),
+      ...(input.catchUpFrom === undefined ? [] : catchUp(to, input.catchUpFrom)),
       one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
       ...promote(to, input.semiSync),
     ],
@@ -193,6 +208,17 @@ export function planFailover(input: FailoverPlanInput): PromotionPlan {
       },
     ],
   };
+}
+
+/** What `to` received is applied before it follows `ahead`: repointed, it throws its relay log away. */
+function catchUp(to: NodeAddress, ahead: NodeAddress): Stage[] {
+  return [
+    one(step({ do: 'apply-received', node: ahead }, LIMITS.applyReceivedMs)),
+    one(step({ do: 'note-position', node: ahead }, LIMITS.positionMs)),
+    one(step({ do: 'follow', node: to, source: ahead }, LIMITS.followMs)),
+    one(step({ do: 'wait-for-position', node: to }, LIMITS.applyReceivedMs)),
+    one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs)),
+  ];
 }
 
 /** A node that is not the primary becomes a replica of it. */

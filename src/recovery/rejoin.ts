@@ -7,7 +7,7 @@ import type { ClusterView, NodeFacts } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { carryOut, newRun, settlePromotion } from './execute.ts';
 import { restartedSince } from './failover.ts';
-import { covers, missingFrom, receivedBy } from './gtids.ts';
+import { covers, missingFrom, receivedBy, receivedFromOthers } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable } from './look.ts';
 import { LIMITS, planReinstate, planRejoin } from './plan.ts';
@@ -181,7 +181,8 @@ export function notToReinstate(
     if (node === primary || other === null || observation.reach.state !== 'up' || other.flavor !== facts.flavor)
       continue;
     if (!other.readOnly) return `${node} is writable`;
-    const ahead = missingFrom(facts.flavor, facts.gtidPosition, receivedBy(other));
+    // What it wrote itself is errant, as of a former primary: nothing that this one could have lost.
+    const ahead = missingFrom(facts.flavor, facts.gtidPosition, receivedFromOthers(other, facts));
     if (ahead.count > 0) return `${node} has transactions that ${primary} lost (${ahead.text}); failover --to ${node}`;
   }
   return null;

@@ -1,7 +1,9 @@
 // The planned change of primary. Everything that can be checked is checked, and the candidate's lag is waited
 // for, before a single statement is held. From the closing of the gate to the candidate's being writable every
 // failure leads back to the old primary; after that there is a new one, and what fails then is recorded only.
+import { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts, NodeView } from '../cluster/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { replicaFault } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
@@ -26,6 +28,7 @@ interface SwitchoverCheckInput {
   to?: NodeAddress;
   semiSync: boolean;
   outOfService: ReadonlySet<NodeAddress>;
+  config: Pick<ClusterConfig, 'nodes' | 'durability'>;
   nowMs: number;
 }
 
@@ -61,20 +64,26 @@ function checkSwitchover(input: SwitchoverCheckInput): SwitchoverCheck {
   const fit: { node: NodeAddress; direct: boolean; lagMs: number }[] = [];
   for (const one of view.nodes) {
     if (one.node === from) continue;
-    const why = input.outOfService.has(one.node)
-      ? 'is out of service, or in maintenance'
-      : unfit(input, one, primaryFacts);
+    const why = unwanted(input, one.node) ?? unfit(input, one, primaryFacts);
     const lagMs = one.observation.facts?.replication?.lagMs ?? 0;
     if (why === null) fit.push({ node: one.node, direct: isDirect(view, one.node, from), lagMs });
     else rejected.push(`${one.node} ${why}`);
   }
   // A replica of a replica only where there is nobody else. Sorting is stable: equal lag leaves the seeds' order.
-  const best = fit.sort((a, b) => Number(b.direct) - Number(a.direct) || a.lagMs - b.lagMs)[0];
+  const best = fit.sort(
+    (a, b) => Number(b.direct) - Number(a.direct) || byPreference(input.config, a.node, b.node) || a.lagMs - b.lagMs,
+  )[0];
   if (best === undefined) {
     refusals.push(`no replica can take over: ${rejected.length === 0 ? 'there is none' : rejected.join('; ')}`);
   }
   if (refusals.length > 0 || best === undefined) return { ok: false, refusals };
   return { ok: true, to: best.node, reason: `the replica with the least lag of ${fit.length} that could take over` };
+}
+
+/** Why it shall not, unless the operator names it; null where nothing is said against it. */
+function unwanted({ config, outOfService }: SwitchoverCheckInput, node: NodeAddress): string | null {
+  if (outOfService.has(node)) return 'is out of service, or in maintenance';
+  return placementOf(config, node).promotion === 'never' ? 'must never be promoted (promotion: never)' : null;
 }
 
 /** Why a node cannot take over; null where it can. */
@@ -118,10 +127,12 @@ function unfitForSemiSync(
       isReachable(one, input.nowMs, LOOK_MAX_AGE_MS) &&
       other !== null &&
       other.semiSync !== null &&
-      other.replication !== null
+      other.replication !== null &&
+      mayAcknowledge(input.config, one.node, node)
     );
   });
-  const acknowledging = others.length + (primary.semiSync === null ? 0 : 1);
+  const old = primary.semiSync !== null && mayAcknowledge(input.config, input.from, node);
+  const acknowledging = others.length + (old ? 1 : 0);
   const needed = Math.max(1, facts.semiSync.waitForCount);
   if (acknowledging >= needed) return null;
   return `would have ${acknowledging} replica(s) to acknowledge its writes and waits for ${needed}`;
@@ -130,7 +141,7 @@ function unfitForSemiSync(
 /** Whether this cluster promises that acknowledged writes are on a replica. */
 export function wantsSemiSync(ctx: RecoveryContext, primary: NodeFacts | null): boolean {
   if (ctx.config.durability === 'detect') return primary?.semiSync?.sourceEnabled ?? false;
-  return ctx.config.durability === 'semisync';
+  return asksForSemiSync(ctx.config);
 }
 
 /**
@@ -159,6 +170,7 @@ async function switchOver(
     ...(named === undefined ? {} : { to: named }),
     semiSync,
     outOfService: ctx.outOfService?.() ?? new Set(),
+    config: ctx.config,
     nowMs: ctx.clock.nowMs(),
   });
   if (!check.ok) {

@@ -52,6 +52,8 @@ function viewOf(observations: NodeObservation[], known: string | null, oneWriter
     observations,
     primary: known,
     health: { state: 'alive' },
+    commit: { state: 'unknown', why: 'not written' },
+    acks: 1,
     secondWriters: new Set(),
     identities: new Map(),
     aliases: new Map(),

@@ -65,10 +65,12 @@ function view(observations: NodeObservation[], given: Partial<ViewInput> = {}): 
   return computeView({
     cluster: 'shop',
     durability: 'none',
+    acks: 1,
     maxLagMs: 5000,
     observations,
     primary: null,
     health: { state: 'alive' },
+    commit: { state: 'unknown', why: 'not written' },
     secondWriters: new Set(),
     identities: new Map(),
     aliases: new Map(),

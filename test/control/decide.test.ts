@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { NodeView, PrimaryHealth } from '../../src/cluster/types.ts';
+import type { NodeView, PrimaryHealth, ReplicationFacts } from '../../src/cluster/types.ts';
 import {
+  acknowledgementGraceMs,
   attempted,
   decide,
   failoverWindowMs,
@@ -36,6 +37,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     now,
     view,
     health: { state: 'alive' },
+    commit: { state: 'ok', latencyMs: 1 },
     epoch: 1,
     primary: 'a:1',
     members: new Set(nodes.map(({ node }) => node)),
@@ -43,6 +45,10 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     stories: observe(new Map(), over.view ?? view, now),
     failovers: noFailovers,
     follow: null,
+    upkeep: [],
+    standBack: false,
+    leftStopped: false,
+    brakes: { dead: { state: 'free' }, answers: { state: 'free' } },
     heldSince: null,
     quietSince: 0,
     maintenance: noMaintenance,
@@ -110,10 +116,61 @@ test('a dead primary is failed over; a suspected one is not', () => {
   assert.deepEqual(decide(situation([lostPrimary, replica], { health: dead })), {
     do: 'failover',
     analysis: 'primary-dead',
+    answers: false,
     reason: 'refused',
   });
   const suspect: PrimaryHealth = { state: 'suspect', since: 0, reason: 'silent' };
   assert.deepEqual(decide(situation([lostPrimary, replica], { health: suspect })), { do: 'nothing' });
+});
+
+test('a primary that answers and cannot commit is failed over, unless a lock or a large transaction is in the way', () => {
+  const stuck = (analysis: 'primary-disk-full' | 'primary-stalled' | 'primary-locked' | 'primary-commits-late') =>
+    decide(situation([primary, replica], { commit: { state: 'stuck', analysis, since: 0, reason: 'why' } }));
+  for (const analysis of ['primary-disk-full', 'primary-stalled'] as const) {
+    assert.deepEqual(stuck(analysis), { do: 'failover', analysis, answers: true, reason: 'why' });
+  }
+  assert.deepEqual(stuck('primary-locked'), { do: 'nothing' });
+  assert.deepEqual(stuck('primary-commits-late'), { do: 'nothing' });
+});
+
+test('beside another Evenkeel that recovers this cluster nothing is done but followed', () => {
+  assert.deepEqual(decide(situation([lostPrimary, replica], { health: dead, standBack: true })), { do: 'nothing' });
+  const nodes = [readOnlyPrimary, nodeView('b:1', 'primary')];
+  const view = { cluster: 'shop', flavor: 'mysql' as const, primary: 'b:1', nodes, problems: [] };
+  assert.equal(decide(situation(nodes, { view, standBack: true })).do, 'follow');
+});
+
+test('a replica that a failover left stopped is started again; one that was stopped since is not', () => {
+  const replication = { sourceHost: 'a', sourcePort: 1, receiver: 'stopped', applier: 'running' } as ReplicationFacts;
+  const stopped = nodeView('b:1', 'replica', 'replication-stopped', { replication });
+  const found = seen([primary, stopped]);
+  const later = { now: found.now + notReplicatingGraceMs, stories: found.stories, leftStopped: true, quietSince: 0 };
+  assert.equal(decide(situation([primary, stopped], later)).do, 'rejoin');
+  const since = seen(...Array.from({ length: 40 }, () => [primary, replica]), [primary, stopped]);
+  const much = { now: since.now + 60_000, stories: since.stories, leftStopped: true, quietSince: 0 };
+  assert.equal(decide(situation([primary, stopped], much)).do, 'nothing');
+});
+
+test('a brake keeps back what it is for', () => {
+  const stopped = { state: 'stopped', reason: 'why' } as const;
+  const free = { state: 'free' } as const;
+  const commit = { state: 'stuck', analysis: 'primary-stalled', since: 0, reason: 'why' } as const;
+  const of = (over: Partial<Situation>) => decide(situation([primary, replica], over)).do;
+  assert.equal(of({ health: dead, brakes: { dead: stopped, answers: stopped } }), 'nothing');
+  assert.equal(of({ health: dead, brakes: { dead: free, answers: stopped } }), 'failover');
+  assert.equal(of({ commit, brakes: { dead: free, answers: stopped } }), 'nothing');
+});
+
+test('a primary that waits for replicas gets those back that only stopped, before another takes its place', () => {
+  const stopped = nodeView('b:1', 'replica', 'replication-stopped');
+  const commit = { state: 'stuck', analysis: 'primary-waits-for-replicas', since: 0, reason: 'why' } as const;
+  const first = situation([primary, stopped], { commit, now: acknowledgementGraceMs });
+  assert.equal(decide(first).do, 'rejoin');
+  const story = first.stories.get('b:1');
+  assert.ok(story);
+  const stories = new Map(first.stories).set('b:1', attempted(story, 0));
+  assert.equal(decide({ ...first, stories }).do, 'failover');
+  assert.equal(decide({ ...first, stories, now: acknowledgementGraceMs - 1 }).do, 'nothing');
 });
 
 test('a refused failover is tried again soon when the view changed, later when not, and not without end', () => {

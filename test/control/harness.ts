@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Claim, CommitHealth } from '../../src/cluster/index.ts';
 import type {
   ClusterView,
   NodeControl,
@@ -124,6 +125,12 @@ export class FakeMonitor implements Monitor {
   primaryHealth(): PrimaryHealth {
     return this.health;
   }
+  claim(): Claim {
+    return { owner: 'us' };
+  }
+  commitHealth(): CommitHealth {
+    return { state: 'unknown', why: 'a fake' };
+  }
   onChange(callback: () => void): () => void {
     this.#callbacks.add(callback);
     return () => this.#callbacks.delete(callback);
@@ -180,7 +187,14 @@ export type FakeRecoveries = ControlParts['recoveries'];
 /** Recoveries that are not expected to run. */
 export function noRecoveries(over: Partial<FakeRecoveries> = {}): FakeRecoveries {
   const unexpected = () => Promise.reject(new Error('this recovery was not expected'));
-  return { switchover: unexpected, failover: unexpected, rejoin: unexpected, reinstate: unexpected, ...over };
+  return {
+    switchover: unexpected,
+    failover: unexpected,
+    rejoin: unexpected,
+    reinstate: unexpected,
+    semisync: unexpected,
+    ...over,
+  };
 }
 
 export async function freePort(): Promise<number> {
@@ -206,9 +220,13 @@ export function testConfig(stateDir: string, port: number, over: Partial<Config>
         seeds: ['a:1'],
         admin: { user: 'admin', password: 'secret' },
         durability: 'none',
+        semisync: { acks: 1, timeoutMs: 1_000_000_000 },
+        nodes: [],
         recovery: 'automatic',
         serverTls: { mode: 'off' },
         probe: { intervalMs: 100, timeoutMs: 500, silentAfterMs: 1500 },
+        heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000 },
+        failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
         switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 1000, maxLagMs: 1000 },
       },
     ],

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { NodeFacts, NodeState, NodeView, Reach, SemiSyncFacts } from '../../src/cluster/types.ts';
+import type { ClusterConfig } from '../../src/config/types.ts';
 import type { Flavor } from '../../src/messages/index.ts';
 import { type Election, electForFailover, type FailoverInput } from '../../src/recovery/index.ts';
 
@@ -37,6 +38,9 @@ interface Scene {
   replicas: Replica[];
   to?: string;
   force?: boolean;
+  /** What the configuration says of nodes, by number; 0 is the primary. */
+  places?: Record<number, Partial<ClusterConfig['nodes'][number]>>;
+  crossZone?: boolean;
 }
 
 const gtid = (flavor: Flavor, last: number) =>
@@ -163,12 +167,22 @@ function inputOf(scene: Scene): FailoverInput {
     ...(scene.restarted === undefined ? {} : { restarted: new Set(scene.restarted) }),
     ...(scene.to === undefined ? {} : { to: scene.to }),
     ...(scene.force === undefined ? {} : { force: scene.force }),
+    config: {
+      durability: scene.crossZone === true ? 'cross-zone' : 'semisync',
+      nodes: Object.entries(scene.places ?? {}).map(([index, place]) => ({
+        node: index === '0' ? 'p:3306' : `r${index}:3306`,
+        zone: null,
+        promotion: 'neutral',
+        tier: 1,
+        ...place,
+      })),
+    },
   };
 }
 
 const show = (election: Election) =>
   election.ok
-    ? `${election.candidate}: ${[election.reason, ...election.warnings].join('; ')}`
+    ? `${election.candidate}${election.catchUpFrom === undefined ? '' : ` after ${election.catchUpFrom}`}: ${[election.reason, ...election.warnings].join('; ')}`
     : `refused: ${election.refusals.join('; ')}`;
 
 const gone = { reach: 'refused', ageMs: 0, factsAgeMs: 60_000 } as const;
@@ -275,12 +289,62 @@ const table: [name: string, scene: Scene, expected: RegExp][] = [
   [
     'a delayed one is passed over where there is another',
     { replicas: [{ received: 100, delaySeconds: 3600 }, { received: 90 }] },
-    /^r2:.*r1:3306 has .*91-100/,
+    /^r2:3306 after r1:3306: /,
   ],
   [
     'a delayed one is taken where there is nothing else',
     { replicas: [{ received: 100, delaySeconds: 3600 }] },
     /^r1:.*delayed on purpose/,
+  ],
+  [
+    'who is preferred by the configuration is promoted, once it has what others received beyond it',
+    { replicas: [{ received: 100 }, { received: 90 }], places: { 2: { promotion: 'prefer' } }, durability: 'semisync' },
+    /^r2:3306 after r1:3306: preferred by the configuration; /,
+  ],
+  [
+    'a lower tier comes first among those who are alike',
+    { replicas: [{ received: 100 }, { received: 100 }], places: { 1: { tier: 2 }, 2: { tier: 1 } } },
+    /^r2:3306: preferred/,
+  ],
+  [
+    'one to be avoided is passed over, though it received most, and taken where there is nobody else',
+    { replicas: [{ received: 100 }, { received: 90 }], places: { 1: { promotion: 'avoid' } }, durability: 'semisync' },
+    /^r2:3306 after r1:3306: /,
+  ],
+  [
+    'the one to be avoided is taken where there is nobody else',
+    { replicas: [{ received: 100 }], places: { 1: { promotion: 'avoid' } } },
+    /^r1:3306: .*to be avoided/,
+  ],
+  [
+    'one that must never be promoted still gives what it alone received',
+    { replicas: [{ received: 100 }, { received: 90 }], places: { 1: { promotion: 'never' } }, durability: 'semisync' },
+    /^r2:3306 after r1:3306: /,
+  ],
+  [
+    'one that must never be promoted is refused even where there is nobody else',
+    { replicas: [{ received: 100 }], places: { 1: { promotion: 'never' } } },
+    /^refused: .*must never be promoted/,
+  ],
+  [
+    'cross-zone: a candidate whose writes another zone can acknowledge comes first',
+    {
+      replicas: [{ received: 100 }, { received: 100 }, { received: 100 }],
+      durability: 'semisync',
+      crossZone: true,
+      places: { 0: { zone: 'a' }, 1: { zone: 'b' }, 2: { zone: 'b' }, 3: { zone: 'b', promotion: 'never' } },
+    },
+    /^r1:3306: /,
+  ],
+  [
+    'cross-zone: not the one whose zone is alone with it',
+    {
+      replicas: [{ received: 100 }, { received: 100 }, { received: 100, reach: 'up' }],
+      durability: 'semisync',
+      crossZone: true,
+      places: { 0: { zone: 'a' }, 1: {}, 2: { zone: 'b' }, 3: { zone: 'c' } },
+    },
+    /^r2:3306: /,
   ],
   [
     'nobody left is said with each reason',

@@ -44,7 +44,13 @@ export type Bug =
   | 'no-durability-check' // does not know that clients were promised anything
   | 'no-restore' // the way back does not make the old primary writable
   | 'no-reopen' // the way back leaves the gate closed
-  | 'no-follow'; // the way back forgets the candidate's replication
+  | 'no-follow' // the way back forgets the candidate's replication
+  // Of the whole control process; see control-world.ts.
+  | 'semi-sync-off-early' // a commit that waits is let go before its client is gone (vitess #16050)
+  | 'receivers-go-on' // the fence leaves replicas that acknowledge to the old primary
+  | 'epoch-not-saved' // a restart gives out an epoch a second time
+  | 'no-rejoin' // a promoted last replica waits for acknowledgements for ever (vitess #13284)
+  | 'recover-for-ever'; // a recovery that changes nothing is begun again and again (vitess #19921)
 
 export type Fault =
   | { at: number; kind: 'error-before' | 'error-after' | 'slow' | 'lost' }
@@ -124,9 +130,13 @@ export function config(durability: 'none' | 'semisync'): ClusterConfig {
     seeds: ['db1:3306'],
     admin: { user: 'evenkeel', password: '' },
     durability,
+    semisync: { acks: 1, timeoutMs: 1_000_000_000 },
+    nodes: [],
     recovery: 'automatic',
     serverTls: { mode: 'off' },
     probe: { intervalMs: 50, timeoutMs: 200, silentAfterMs: 1_000 },
+    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000 },
+    failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
     switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 3_000, maxLagMs: 500 },
   };
 }

@@ -39,20 +39,23 @@ export class World {
   readonly store = openEmbeddedStore(':memory:');
   gate: { open: boolean; primary: NodeAddress } = { open: true, primary: '' };
   readonly random: () => number;
-  private pending: { transaction: Transaction; on: SimNode }[] = [];
+  protected pending: { transaction: Transaction; on: SimNode }[] = [];
   private timers: Timer[] = [];
-  private nowMs = 1_000;
+  protected nowMs = 1_000;
   private nextStepMs = 1_000;
+  protected stepMs = STEP_MS;
+  protected loads: boolean;
   private order = 0;
   private calls = 0;
-  private writes = 0;
+  protected writes = 0;
   private epoch = 1;
   private armed = false;
-  private waiters: { ready: () => boolean; resolve: () => void }[] = [];
-  private observations = new Map<NodeAddress, NodeObservation>();
+  protected waiters: { ready: () => boolean; resolve: () => void }[] = [];
+  protected observations = new Map<NodeAddress, NodeObservation>();
 
   constructor(options: WorldOptions) {
     this.options = options;
+    this.loads = options.load;
     this.random = randomOf(options.seed);
     for (let id = 1; id <= options.nodes; id++) {
       this.nodes.push({
@@ -81,7 +84,7 @@ export class World {
     this.observe();
   }
 
-  private at(index: number): SimNode {
+  protected at(index: number): SimNode {
     const node = this.nodes[index];
     if (node === undefined) throw new Error(`no node ${index}`);
     return node;
@@ -145,7 +148,7 @@ export class World {
         return;
       }
       this.nowMs = this.nextStepMs;
-      this.nextStepMs += STEP_MS;
+      this.nextStepMs += this.stepMs;
       this.step();
       if (this.nowMs % OBSERVE_MS === 0) this.observe();
       const ready = this.waiters.filter((one) => one.ready());
@@ -160,17 +163,17 @@ export class World {
 
   // --- the cluster ------------------------------------------------------------------------------------------
 
-  private step(): void {
+  protected step(): void {
     for (const node of this.nodes) {
       if (node.state !== 'up' || node.source === null) continue;
-      if (node.receiving && node.source.state === 'up') this.receive(node, node.source);
+      if (node.receiving && this.linked(node, node.source)) this.receive(node, node.source);
       for (let i = 0; i < node.applySpeed && node.relay.length > 0; i++) {
         if (this.random() >= node.applyChance) continue;
         for (const transaction of node.relay.splice(0, 1)) execute(node, transaction);
       }
     }
     this.acknowledge();
-    if (this.options.load) this.write();
+    if (this.loads) this.write();
     this.checkWriters();
   }
 
@@ -188,7 +191,7 @@ export class World {
     }
   }
 
-  private write(): void {
+  protected write(): void {
     if (!this.gate.open) return;
     const node = this.byName(this.gate.primary);
     if (node.state !== 'up' || node.readOnly) return;
@@ -202,12 +205,12 @@ export class World {
     }
   }
 
-  private acknowledge(): void {
+  protected acknowledge(): void {
     this.pending = this.pending.filter(({ transaction, on }) => {
       if (on.state !== 'up') return on.state === 'frozen';
       if (this.options.durability === 'semisync') {
         const holds = (one: SimNode) =>
-          one.source === on && one.state === 'up' && one.receiving && one.has.has(transaction);
+          one.source === on && this.linked(one, on) && one.receiving && one.has.has(transaction);
         if (!this.nodes.some(holds)) return true;
       }
       this.acknowledged.push(transaction);
@@ -215,7 +218,7 @@ export class World {
     });
   }
 
-  private observe(): void {
+  protected observe(): void {
     for (const node of this.nodes) {
       const before = this.observations.get(node.name);
       const reach: NodeObservation['reach'] =
@@ -234,7 +237,8 @@ export class World {
   }
 
   facts(node: SimNode): NodeFacts {
-    const replicas = this.nodes.filter((one) => one.source === node && one.state === 'up' && one.receiving);
+    const replicas = this.nodes.filter((one) => one.source === node && this.linked(one, node) && one.receiving);
+    const hears = node.source !== null && this.linked(node, node.source);
     const received = this.options.bug === 'elect-by-applied' ? node.executedTo : node.receivedTo;
     const readOnly = node.readOnly || node.claimsReadOnly;
     return {
@@ -256,15 +260,15 @@ export class World {
               sourceHost: node.source.name.split(':')[0] ?? '',
               sourcePort: 3306,
               sourceUuid: uuidOf(node.source.id),
-              receiver: !node.receiving ? 'stopped' : node.source.state === 'up' ? 'running' : 'connecting',
+              receiver: !node.receiving ? 'stopped' : hears ? 'running' : 'connecting',
               receiverError: null,
               applier: 'running',
               applierError: null,
               delaySeconds: 0,
               lagMs: node.relay.length,
               received: gtidOf(this.options.flavor, received),
-              heard: String(this.nowMs),
-              semiSyncActive: node.receiving && node.source.state === 'up',
+              heard: hears ? String(this.nowMs) : '',
+              semiSyncActive: node.receiving && hears,
             },
       semiSync:
         this.options.durability === 'none'
@@ -275,7 +279,7 @@ export class World {
               replicaEnabled: node.readOnly,
               clients: replicas.length,
               waitForCount: 1,
-              timeoutMs: 10_000,
+              timeoutMs: 1_000_000_000,
             },
       replicas: replicas.map((one) => one.name),
     };
@@ -303,6 +307,11 @@ export class World {
     };
   }
 
+  /** Whether both are up and reach each other. */
+  protected linked(one: SimNode, other: SimNode): boolean {
+    return one.state === 'up' && other.state === 'up';
+  }
+
   crash(node: SimNode): void {
     if (node.state === 'crashed') return;
     node.state = 'crashed';
@@ -315,6 +324,8 @@ export class World {
     if (node.state === 'crashed') {
       node.readOnly = true;
       node.startedAtMs = this.nowMs;
+      // A server starts its replication when it starts.
+      node.receiving = node.source !== null;
     }
     node.state = 'up';
     this.observe();
@@ -326,14 +337,14 @@ export class World {
     if (!this.violations.includes(text)) this.violations.push(text);
   }
 
-  private checkWriters(): void {
+  protected checkWriters(): void {
     if (!this.gate.open) return;
     const writers = this.nodes.filter((one) => one.state === 'up' && !one.readOnly && !one.wasLost);
     if (writers.length > 1)
       this.violate(`two writers while the gate is open: ${writers.map((one) => one.name).join(', ')}`);
   }
 
-  private checkNothingLost(primary: SimNode): void {
+  protected checkNothingLost(primary: SimNode): void {
     const lost = this.lostOn(primary);
     if (lost > 0) this.violate(`opened to ${primary.name} without ${lost} acknowledged transactions`);
   }
@@ -347,7 +358,7 @@ export class World {
   // --- the hands --------------------------------------------------------------------------------------------
 
   /** One call to a node or to the gate: takes some time, and a fault may strike. */
-  private async call<T>(target: SimNode | null, timeoutMs: number, effect: () => T | Promise<T>): Promise<T> {
+  protected async call<T>(target: SimNode | null, timeoutMs: number, effect: () => T | Promise<T>): Promise<T> {
     const fault = this.armed ? this.options.faults.find((one) => one.at === this.calls) : undefined;
     if (this.armed) this.calls += 1;
     await this.clock.sleep(1 + this.random() * 4);
@@ -388,7 +399,7 @@ export class World {
   }
 
   /** True when `ready` became true in time. */
-  private async wait(node: SimNode, ready: () => boolean, timeoutMs: number): Promise<boolean> {
+  protected async wait(node: SimNode, ready: () => boolean, timeoutMs: number): Promise<boolean> {
     if (ready()) return true;
     const over = new AbortController();
     const met = new Promise<boolean>((resolve) => {

@@ -16,9 +16,13 @@ function configFor(sandbox: SandboxInfo, seed: string): ClusterConfig {
     seeds: [seed],
     admin: sandbox.admin,
     durability: 'none',
+    semisync: { acks: 1, timeoutMs: 1_000_000_000 },
+    nodes: [],
     recovery: 'automatic',
     serverTls: { mode: 'off' },
     probe: { intervalMs: 100, timeoutMs: 1000, silentAfterMs: 1500 },
+    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2000 },
+    failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
     switchover: { drainTimeoutMs: 1000, catchUpTimeoutMs: 1000, maxLagMs: 5000 },
   };
 }

@@ -1,5 +1,6 @@
 // What a promise needs of one server, as rules over what was read of it. Pure. `fail`: a promise of design.md section 2
 // cannot be kept, or Evenkeel cannot work. `warn`: it can, but less well. Each says which statement mends it.
+import { asksForSemiSync } from '../../cluster/index.ts';
 import type { ClusterConfig, Config } from '../../config/types.ts';
 import type { Flavor } from '../../messages/index.ts';
 import type { Inspection } from './gather.ts';
@@ -274,7 +275,7 @@ function semiSync({ cluster, inspection, primary }: Situation): Verdict[] {
   const { flavor, variables, status } = inspection;
   const [source, replica] = variables.has('rpl_semi_sync_source_enabled') ? ['source', 'replica'] : ['master', 'slave'];
   const has = (role: string) => variables.has(`rpl_semi_sync_${role}_enabled`);
-  const wanted = cluster.durability === 'semisync';
+  const wanted = asksForSemiSync(cluster);
   if (!has(source) || !(has(replica) || variables.has('rpl_semi_sync_replica_enabled'))) {
     if (!wanted) return [ok('semi-sync', 'no semi-sync: after a crash the last acknowledged writes are in doubt')];
     const mend =

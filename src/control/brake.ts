@@ -1,0 +1,70 @@
+// What keeps automatic failovers from following each other without end: a least time between two where the primary
+// answers (a judgement, which may be wrong twice), and a stop after several that failed. Pure, and made from the
+// history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
+import { NOT_FENCED, OBSERVED, type RecoveryRecord } from '../recovery/index.ts';
+
+export interface BrakeSettings {
+  minIntervalMs: number;
+  maxFailures: number;
+}
+
+export type Brake =
+  | { state: 'free' }
+  | { state: 'waits'; untilMs: number; reason: string }
+  /** Until an operator orders a failover or a switchover. */
+  | { state: 'stopped'; reason: string };
+
+/** Failures older than this do not count. */
+export const brakeWindowMs = 600_000;
+
+/**
+ * `history` newest first. `answers`: the primary is there, and a failover would be a judgement; one that is dead is
+ * not made to wait for the time to pass.
+ */
+export function brakeOf(
+  history: readonly RecoveryRecord[],
+  answers: boolean,
+  settings: BrakeSettings,
+  wallMs: number,
+): Brake {
+  const since = history.findIndex(isWord);
+  const failovers = (since < 0 ? history : history.slice(0, since)).filter(isAutomatic);
+  const recent = failovers.filter((record) => wallMs - endOf(record) < brakeWindowMs);
+  const unfenced = failovers[0]?.reason.startsWith(NOT_FENCED) === true ? failovers[0] : undefined;
+  if (unfenced !== undefined) return { state: 'stopped', reason: unfenced.reason };
+  const firstDone = recent.findIndex(({ outcome }) => outcome === 'done');
+  const failed = (firstDone < 0 ? recent : recent.slice(0, firstDone)).filter(isFailure);
+  if (failed.length >= settings.maxFailures) {
+    const reason = `${failed.length} failovers failed in a row, the last one: ${failed[0]?.reason ?? ''}`;
+    return { state: 'stopped', reason };
+  }
+  const last = failovers.find(({ outcome }) => outcome === 'done');
+  if (!answers || last === undefined) return { state: 'free' };
+  const untilMs = endOf(last) + settings.minIntervalMs;
+  if (wallMs >= untilMs) return { state: 'free' };
+  return { state: 'waits', untilMs, reason: `the last failover is less than ${settings.minIntervalMs / 1000} s ago` };
+}
+
+/** Whether the newest failover came to nothing, or to no end: what it stopped may be stopped still. */
+export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
+  const last = history.find(({ kind, reason }) => kind === 'failover' && !reason.startsWith(OBSERVED));
+  return last !== undefined && last.outcome !== 'done';
+}
+
+/** An operator's order that came about. */
+function isWord({ analysis, kind, outcome }: RecoveryRecord): boolean {
+  return analysis === undefined && outcome === 'done' && (kind === 'failover' || kind === 'switchover');
+}
+
+function isAutomatic({ analysis, kind }: RecoveryRecord): boolean {
+  return kind === 'failover' && analysis !== undefined;
+}
+
+/** A refusal has touched nothing; it is repeated as long as it stands. */
+function isFailure({ outcome, reason }: RecoveryRecord): boolean {
+  return outcome !== 'done' && !reason.startsWith('refused: ') && !reason.startsWith(OBSERVED);
+}
+
+function endOf({ durationMs, startedAt }: RecoveryRecord): number {
+  return Date.parse(startedAt) + durationMs;
+}

@@ -1,0 +1,63 @@
+// Failovers that follow each other: what makes the next one wait, what stops them, and what lets them go on.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { brakeOf, brakeWindowMs } from '../../src/control/brake.ts';
+import { NOT_FENCED, type RecoveryRecord } from '../../src/recovery/index.ts';
+
+const settings = { minIntervalMs: 60_000, maxFailures: 3 };
+const NOW = 1_795_000_000_000;
+
+function failover(agoMs: number, over: Partial<RecoveryRecord> = {}): RecoveryRecord {
+  return {
+    id: `r${agoMs}`,
+    kind: 'failover',
+    cluster: 'shop',
+    from: 'a:1',
+    to: 'b:1',
+    epoch: 1,
+    outcome: 'done',
+    analysis: 'primary-dead',
+    reason: 'why',
+    startedAt: new Date(NOW - agoMs).toISOString(),
+    durationMs: 0,
+    longestStallMs: 0,
+    clientErrors: 0,
+    steps: [],
+    ...over,
+  };
+}
+
+const failed = (agoMs: number, reason = 'a step failed') => failover(agoMs, { outcome: 'failed', reason });
+const word = (agoMs: number) => failover(agoMs, { analysis: undefined, kind: 'switchover' });
+const state = (history: RecoveryRecord[], answers = false) => brakeOf(history, answers, settings, NOW).state;
+
+test('a dead primary is not made to wait, one that answers is, for the least time', () => {
+  assert.equal(state([]), 'free');
+  assert.equal(state([failover(59_000)]), 'free');
+  assert.equal(state([failover(59_000)], true), 'waits');
+  assert.equal(state([failover(60_000)], true), 'free');
+});
+
+test('after as many failures in a row as are allowed it stops, for dead primaries, too', () => {
+  assert.equal(state([failed(1), failed(2)]), 'free');
+  assert.equal(state([failed(1), failed(2), failed(3)]), 'stopped');
+  assert.equal(state([failed(1), failed(2), failover(3), failed(4)]), 'free');
+  assert.equal(state([failed(1), failed(2), failed(brakeWindowMs + 1)]), 'free');
+});
+
+test('refusals are no failures: they touched nothing, and stand until something changes', () => {
+  assert.equal(state([1, 2, 3, 4].map((at) => failed(at, 'refused: nobody can be promoted'))), 'free');
+});
+
+test("an operator's failover or switchover is the word to go on", () => {
+  assert.equal(state([word(1), failed(2), failed(3), failed(4)]), 'free');
+  assert.equal(state([word(1), failover(2)], true), 'free');
+  assert.equal(state([failed(1), word(2), failed(3), failed(4)]), 'free');
+  const refused = failover(1, { analysis: undefined, outcome: 'failed', reason: 'refused: no' });
+  assert.equal(state([refused, failed(2), failed(3), failed(4)]), 'stopped');
+});
+
+test('an old primary that could not be fenced stops it at once where the policy is to refuse', () => {
+  assert.equal(state([failed(brakeWindowMs * 2, `${NOT_FENCED}a:1 could not be reached`)]), 'stopped');
+  assert.equal(state([word(1), failed(2, `${NOT_FENCED}a:1 could not be reached`)]), 'free');
+});
