@@ -106,6 +106,8 @@ const STARVED_MS = 50;
 const OVERDUE_MS = 1000;
 /** After the server said that it takes no more connections. */
 const BACK_OFF_MS = 1000;
+/** A session's wait_timeout up to this: `trim` could come too late for its connection. */
+const SHORT_WAIT_MS = 4000;
 /** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED. */
 const FULL = new Set([1040, 1203, 1226]);
 
@@ -133,6 +135,12 @@ export class Lane {
 function reachable(link: ServerConnection, wanted: LinkState): boolean {
   const { state } = link;
   return !(state.schema !== null && wanted.schema === null) && !(state.role !== null && wanted.role === null);
+}
+
+/** The wait_timeout that the session set: the server ends the connection by it, whoever has it then. */
+function waitTimeoutMs(link: ServerConnection): number {
+  const seconds = link.state.variables.get('wait_timeout');
+  return seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000;
 }
 
 /** Closed now, it would take somebody's LAST_INSERT_ID() with it. */
@@ -348,7 +356,10 @@ export class NodePool {
     const now = this.#hooks.nowMs();
     seat.place = 'free';
     seat.idleSinceMs = now;
-    if (now > seat.expiresMs && !hasUnread(link)) return this.#quit(link, 'lifetime');
+    if (!hasUnread(link)) {
+      if (now > seat.expiresMs) return this.#quit(link, 'lifetime');
+      if (waitTimeoutMs(link) < SHORT_WAIT_MS) return this.#quit(link, 'idle');
+    }
     seat.lane.free.push(link);
     if (this.#queue.size > 0) this.#advance();
   }
@@ -415,7 +426,9 @@ export class NodePool {
       for (const link of lane.free.slice()) {
         const seat = this.#seat(link);
         if (hasUnread(link)) continue;
-        const idle = lane.members > keep && now - seat.idleSinceMs > idleTimeoutMs;
+        const idleMs = now - seat.idleSinceMs;
+        // Long before the server closes it: a write on its way meanwhile would have an unknown outcome.
+        const idle = (lane.members > keep && idleMs > idleTimeoutMs) || idleMs > waitTimeoutMs(link) / 2;
         if (idle || now > seat.expiresMs) this.#quit(link, idle ? 'idle' : 'lifetime');
       }
       if (unused && lane.members === 0 && lane.waiting === 0) {

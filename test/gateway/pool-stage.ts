@@ -3,7 +3,7 @@ import { NodePool } from '../../src/gateway/pool.ts';
 import { ServerConnection } from '../../src/gateway/server-connection.ts';
 import type { FakeServer } from './fake-server.ts';
 
-export function poolOn(server: FakeServer, maxConnections: number): NodePool {
+export function poolOn(server: FakeServer, maxConnections: number, nowMs = () => performance.now()): NodePool {
   const limits = {
     maxConnections,
     maxConnecting: 10,
@@ -14,7 +14,7 @@ export function poolOn(server: FakeServer, maxConnections: number): NodePool {
     maxLifetimeMs: 600_000,
   };
   return new NodePool(server.node, limits, {
-    nowMs: () => performance.now(),
+    nowMs,
     connect: (of, events) =>
       new ServerConnection({
         node: server.node,
