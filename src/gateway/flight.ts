@@ -25,9 +25,12 @@ export const INTERRUPTED: ErrPacket = {
   message: 'Query execution was interrupted',
 };
 
+/** ER_MAX_PREPARED_STMT_COUNT_REACHED: of all connections to the server together. */
+export const TOO_MANY_PREPARED = 1461;
+
 /** An error that says that the node is unfit, or that was meant for somebody else; the client has not seen it. */
 export interface Unfit {
-  kind: 'read-only' | 'shutdown' | 'interrupted';
+  kind: 'read-only' | 'shutdown' | 'interrupted' | 'no-room-to-prepare';
   err: ErrPacket;
 }
 
@@ -164,6 +167,8 @@ export class Flight implements Exchange {
     // A KILL QUERY that was meant for a stranger's read on the same connection.
     else if (first && mayRetry && shareable && err.errno === INTERRUPTED.errno && !this.killed) {
       this.#unfit = { kind: 'interrupted', err };
+    } else if (mayRetry && this.shape === 'prepare' && err.errno === TOO_MANY_PREPARED) {
+      this.#unfit = { kind: 'no-room-to-prepare', err };
     }
     if (this.#unfit !== null) return false;
     this.serverError = err;

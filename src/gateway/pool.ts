@@ -382,6 +382,22 @@ export class NodePool {
     if (link.depth > 1) link.divert();
   }
 
+  /**
+   * The server has no room for another prepared statement: what is kept for later goes, on this connection and on the
+   * free ones. Returns how many.
+   */
+  shedPrepared(here: ServerConnection | null): number {
+    let closed = 0;
+    for (const [link, { place }] of this.#seats) {
+      if (place !== 'free' && link !== here) continue;
+      for (const id of link.prepared.shed()) {
+        link.closeStatement(id);
+        closed++;
+      }
+    }
+    return closed;
+  }
+
   // ---- time -----------------------------------------------------------------------------------------------------
 
   /** Several times a second: refuses who waited too long, and looks for slow heads. */

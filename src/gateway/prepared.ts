@@ -83,6 +83,13 @@ export class LinkStatements {
     return closed;
   }
 
+  /** All of them go, while what is being prepared stays to come. Returns the ids that the server is to close. */
+  shed(): number[] {
+    const closed = Array.from(this.#statements.values(), ({ id }) => id);
+    this.#statements.clear();
+    return closed;
+  }
+
   clear(): void {
     this.generation++;
     this.#statements.clear();

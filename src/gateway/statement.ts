@@ -10,7 +10,7 @@ import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
-import { Flight, INTERRUPTED, type Passenger, type Unfit } from './flight.ts';
+import { Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
 import type { Waiter } from './hold.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
@@ -21,6 +21,7 @@ import { describeLoss, type Loss, type ServerConnection } from './server-connect
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
+const MAX_SHEDS = 3;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
 const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
@@ -49,6 +50,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   shareable = false;
   #step: Step = 'new';
   #tries = 0;
+  #sheds = 0;
   #link: ServerConnection | null = null;
   #flight: Flight | null = null;
   #wasHeld = false;
@@ -416,7 +418,9 @@ export class Statement implements Waiter, LinkRequest, Passenger {
       return this.#again();
     }
     const { err, what } = problem;
+    const room = what === 'prepare' && err.errno === TOO_MANY_PREPARED && this.#makeRoomToPrepare(link);
     this.client.tether.giveUp(link);
+    if (room) return this.#again();
     if (isShutdown(err)) {
       this.#blame({ kind: 'shutdown', detail: err.message });
       return this.#again();
@@ -425,6 +429,11 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     if (what === 'prepare') return this.#fail(err);
     if (this.client.tether.couldNotRestore(what, err) && this.#tries < MAX_TRIES) return this.#again();
     this.#fail(gatewayError('restore-failed', `${what}: ${err.errno} ${err.message}`));
+  }
+
+  /** What is kept prepared for later is closed, a few times at most: other connections' closings take a moment. */
+  #makeRoomToPrepare(link: ServerConnection): boolean {
+    return this.#sheds++ < MAX_SHEDS && this.client.tether.shedPrepared(link);
   }
 
   // ---- send, forward the answer and learn from it: see flight.ts -------------------------------------------------
@@ -472,6 +481,9 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     switch (kind) {
       case 'interrupted':
         return this.#again();
+      case 'no-room-to-prepare':
+        if (!this.#makeRoomToPrepare(this.#link as ServerConnection)) return this.#fail(err);
+        return this.#route();
       case 'shutdown':
         this.client.tether.dropLink('the server shuts down');
         return this.lost({ kind: 'shutdown', detail: err.message }, true);

@@ -102,6 +102,15 @@ export class Tether implements LinkOwner {
     for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
   }
 
+  /** The server has no room for another one. True: some were closed. */
+  shedPrepared(link: ServerConnection): boolean {
+    // An open cursor is its statement's.
+    const kept = this.link === link && this.session.pins.has('cursor');
+    const closed = this.worker.pool(this.#client.cluster, link.node).shedPrepared(kept ? null : link);
+    if (closed > 0) this.worker.count('prepared_shed', '');
+    return closed > 0;
+  }
+
   /** What the client prepares. */
   logical(packet: Buffer, text: Buffer, shape: StatementShape): LogicalStatement {
     return this.worker.statements.find(packet, text, this.session.state, shape);

@@ -32,6 +32,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       await lost(stage);
       await checksStayOn(stage);
       await strangers(stage);
+      await roomToPrepare(stage);
     });
   });
 }
@@ -270,4 +271,36 @@ async function stranger(ek: Evenkeel, me: number, below: (n: number) => number):
     await check();
   }
   await client.end();
+}
+
+async function roomToPrepare({ t, ek, onPrimary }: Stage): Promise<void> {
+  await t.test("at the server's limit of prepared statements, what is kept for later makes room", async () => {
+    const client = await mysql.createConnection(ek.login());
+    const other = await mysql.createConnection(ek.login());
+    const sum = async (statement: mysql.PreparedStatementInfo): Promise<number> =>
+      Number(((await statement.execute([1])) as [Rows, unknown])[0][0]?.['sum']);
+    const kept = await client.prepare('SELECT 1000 + ? AS sum');
+    try {
+      await onPrimary('SET GLOBAL max_prepared_stmt_count = 6');
+      for (let n = 0; n < 20; n++) {
+        const closed = await client.prepare(`SELECT ${n} + ? AS sum`);
+        assert.equal(await sum(closed), n + 1);
+        await closed.close();
+      }
+      // In a transaction, too, which loses nothing by it; another session's statement comes back when it is needed.
+      await other.query('BEGIN');
+      await other.query('SET @there = 5');
+      for (let n = 100; n < 110; n++) assert.equal(await sum(await other.prepare(`SELECT ${n} + ? AS sum`)), n + 1);
+      const [[there]] = await other.query<Rows>('SELECT @there AS n');
+      assert.equal(Number(there?.['n']), 5);
+      await other.query('COMMIT');
+      assert.equal(await sum(kept), 1001);
+      await onPrimary('SET GLOBAL max_prepared_stmt_count = 0');
+      await assert.rejects(other.prepare('SELECT 200 + ? AS sum'), { errno: 1461 });
+    } finally {
+      await onPrimary('SET GLOBAL max_prepared_stmt_count = 16382');
+    }
+    client.destroy();
+    other.destroy();
+  });
 }
