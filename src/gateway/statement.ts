@@ -21,7 +21,9 @@ import { describeLoss, type Loss, type ServerConnection } from './server-connect
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
-const MAX_SHEDS = 3;
+/** How often room is made for a statement to be prepared, and what the server is given for it, each time once more. */
+const MAX_SHEDS = 4;
+const ROOM_MS = 10;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
 const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
@@ -431,9 +433,11 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     this.#fail(gatewayError('restore-failed', `${what}: ${err.errno} ${err.message}`));
   }
 
-  /** What is kept prepared for later is closed, a few times at most: other connections' closings take a moment. */
+  /** What is kept prepared for later is closed. Where that was done already, the server may still be about it. */
   #makeRoomToPrepare(link: ServerConnection): boolean {
-    return this.#sheds++ < MAX_SHEDS && this.client.tether.shedPrepared(link);
+    const closed = this.client.tether.shedPrepared(link);
+    if (!closed && this.#sheds === 0) return false;
+    return ++this.#sheds <= MAX_SHEDS;
   }
 
   // ---- send, forward the answer and learn from it: see flight.ts -------------------------------------------------
@@ -483,7 +487,12 @@ export class Statement implements Waiter, LinkRequest, Passenger {
         return this.#again();
       case 'no-room-to-prepare':
         if (!this.#makeRoomToPrepare(this.#link as ServerConnection)) return this.#fail(err);
-        return this.#route();
+        // Closings on other connections have no answer that could be waited for.
+        this.#step = 'bringing-up';
+        setTimeout(() => {
+          if (this.#step === 'bringing-up') this.#route();
+        }, ROOM_MS * this.#sheds);
+        return;
       case 'shutdown':
         this.client.tether.dropLink('the server shuts down');
         return this.lost({ kind: 'shutdown', detail: err.message }, true);

@@ -42,3 +42,16 @@ test('at the limit the one that was not used for longest is closed; one prepared
   assert.equal(link.size, 0);
   assert.equal(link.generation, before + 1);
 });
+
+test('what is shed is closed, while a statement that is just being prepared is still known when it comes', () => {
+  const book = new StatementBook();
+  const [a, b] = ['a', 'b'].map((sql) => book.find(text(sql), text(sql), AT_LOGIN, SHAPE));
+  assert.ok(a && b);
+  const link = new LinkStatements();
+  link.add(a, 1, 2);
+  const before = link.generation;
+  assert.deepEqual(link.shed(), [1]);
+  assert.equal(link.generation, before);
+  assert.deepEqual(link.add(b, 2, 2), []);
+  assert.equal(link.has(b), true);
+});
