@@ -14,6 +14,7 @@ import {
 } from '../wire/index.ts';
 import {
   findStatement,
+  killedBy,
   maySetUnseen,
   readRequest,
   type ServerRequest,
@@ -21,9 +22,10 @@ import {
   withSessionScope,
 } from './command.ts';
 import { gatewayError } from './errors.ts';
+import { INTERRUPTED } from './flight.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
-import { killError, PROXY_ID_BASE } from './kill.ts';
+import { KILLED, killError, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import { readIntoShared } from './read-buffer.ts';
@@ -276,8 +278,8 @@ export class Client {
   }
 
   /** KILL CONNECTION. */
-  killed(): void {
-    this.end({ errno: 1927, sqlState: '70100', message: 'Connection was killed' });
+  killed(err: ErrPacket = KILLED): void {
+    this.end(err);
     this.close();
   }
 
@@ -386,6 +388,8 @@ export class Client {
     // Reads, which are most, have no such thing in them.
     let sent = { packet, request };
     if (sql.flags.connectionId) sent = withConnectionId(packet, request, this.connectionId);
+    const victim = sql.kind === 'kill' ? killedBy(sent.request) : undefined;
+    if (victim !== undefined) return this.#kill(sent.packet, victim.connectionId, victim.queryOnly);
     if ((!sql.rerunnable || request.shape === 'prepare') && maySetUnseen(request)) {
       sent = withSessionScope(sent.packet, sent.request);
     }
@@ -438,6 +442,11 @@ export class Client {
   }
 
   #kill(packet: Packet, connectionId: number, queryOnly: boolean): void {
+    if (connectionId === this.connectionId) {
+      this.worker.count('kills', queryOnly ? 'query' : 'connection');
+      if (queryOnly) return this.answerError(INTERRUPTED);
+      return this.worker.flavor(this.cluster) === 'mysql' ? this.killed(INTERRUPTED) : this.killed();
+    }
     if (connectionId < PROXY_ID_BASE) {
       // A server's own thread id: the server decides.
       this.#statement = Statement.passThrough(this, packet);

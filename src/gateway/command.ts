@@ -224,6 +224,11 @@ export function withConnectionId(
   return rewritten === null ? { packet, request } : withText(packet, { ...request, text }, rewritten);
 }
 
+/** Who is to be killed, where that is plain only now that CONNECTION_ID() has been replaced. */
+export function killedBy({ text, options }: ServerRequest): Classification['kill'] {
+  return text === null ? undefined : classify(text, options).kill;
+}
+
 /** SET may name a variable in the way that MariaDB does not report. */
 export function maySetUnseen({ command, sql, options, text }: ServerRequest): boolean {
   if (options.flavor !== 'mariadb' || text === null) return false;

@@ -10,6 +10,9 @@ import { killThread } from './kill-thread.ts';
 /** Our ids lie above this; what is below is a server's own thread id, which the server is asked about. */
 export const PROXY_ID_BASE = 2 ** 30;
 
+/** MariaDB's ER_CONNECTION_KILLED. */
+export const KILLED: ErrPacket = { errno: 1927, sqlState: '70100', message: 'Connection was killed' };
+
 const ANSWER_TIMEOUT_MS = 1000;
 /** KILLs of this worker's clients that wait for another worker's answer. */
 const MAX_WAITING = 1000;

@@ -378,6 +378,26 @@ async function kills({ t, ek, ways }: Stage): Promise<void> {
     await killer.end();
   });
 
+  await t.test('a session that kills itself is told what the server tells', async () => {
+    const told = async (way: mysql.ConnectionOptions, text: (id: number) => string): Promise<unknown> => {
+      const client = await mysql.createConnection(way);
+      client.on('error', () => {});
+      const killed = await client.query(text(client.threadId)).catch(({ errno, sqlState }) => ({ errno, sqlState }));
+      const goesOn = await client.query('SELECT 1').then(
+        () => true,
+        () => false,
+      );
+      client.destroy();
+      return { killed, goesOn };
+    };
+    for (const how of ['KILL', 'KILL QUERY']) {
+      for (const whom of [(id: number) => String(id), () => 'CONNECTION_ID()']) {
+        const text = (id: number): string => `${how} ${whom(id)}`;
+        assert.deepEqual(await told(ways.proxy, text), await told(ways.direct, text), text(0));
+      }
+    }
+  });
+
   await t.test('another account cannot kill', async () => {
     const victim = await mysql.createConnection(ways.proxy);
     const killer = await mysql.createConnection({ ...ways.proxy, user: 'other', password: 'öther' });
