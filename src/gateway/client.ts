@@ -14,7 +14,6 @@ import {
 } from '../wire/index.ts';
 import {
   findStatement,
-  killedBy,
   maySetUnseen,
   readRequest,
   type ServerRequest,
@@ -22,10 +21,9 @@ import {
   withSessionScope,
 } from './command.ts';
 import { gatewayError } from './errors.ts';
-import { INTERRUPTED } from './flight.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
-import { KILLED, killError, PROXY_ID_BASE } from './kill.ts';
+import { KILLED, killError, killSelf, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import { readIntoShared } from './read-buffer.ts';
@@ -388,8 +386,6 @@ export class Client {
     // Reads, which are most, have no such thing in them.
     let sent = { packet, request };
     if (sql.flags.connectionId) sent = withConnectionId(packet, request, this.connectionId);
-    const victim = sql.kind === 'kill' ? killedBy(sent.request) : undefined;
-    if (victim !== undefined) return this.#kill(sent.packet, victim.connectionId, victim.queryOnly);
     if ((!sql.rerunnable || request.shape === 'prepare') && maySetUnseen(request)) {
       sent = withSessionScope(sent.packet, sent.request);
     }
@@ -442,13 +438,8 @@ export class Client {
   }
 
   #kill(packet: Packet, connectionId: number, queryOnly: boolean): void {
-    if (connectionId === this.connectionId) {
-      this.worker.count('kills', queryOnly ? 'query' : 'connection');
-      if (queryOnly) return this.answerError(INTERRUPTED);
-      return this.worker.flavor(this.cluster) === 'mysql' ? this.killed(INTERRUPTED) : this.killed();
-    }
+    if (killSelf(this, connectionId, queryOnly)) return;
     if (connectionId < PROXY_ID_BASE) {
-      // A server's own thread id: the server decides.
       this.#statement = Statement.passThrough(this, packet);
       return this.#statement.start();
     }

@@ -16,6 +16,9 @@ import type { LinkState } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import type { PreparedStatement, SessionState } from './session.ts';
 
+/** In a KILL: CONNECTION_ID(). */
+export const OWN_ID = -1;
+
 /** Commands that Evenkeel passes or answers. Everything else is refused by name. */
 export type Request =
   | { kind: 'quit' }
@@ -188,6 +191,11 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
   const options = optionsFor(session, flavor);
   const sql = classify(text, options);
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
+  if (sql.kind === 'kill' && sql.flags.connectionId) {
+    const rewritten = rewriteConnectionId(text, options, 0);
+    const kill = rewritten === null ? undefined : classify(rewritten, options).kill;
+    if (kill?.connectionId === 0) return { kind: 'kill', connectionId: OWN_ID, queryOnly: kill.queryOnly };
+  }
   return {
     kind: 'server',
     command,
@@ -222,11 +230,6 @@ export function withConnectionId(
   if (text === null || executes(command) || request.sql.flags.namedLock) return { packet, request };
   const rewritten = rewriteConnectionId(text, options, id);
   return rewritten === null ? { packet, request } : withText(packet, { ...request, text }, rewritten);
-}
-
-/** Who is to be killed, where that is plain only now that CONNECTION_ID() has been replaced. */
-export function killedBy({ text, options }: ServerRequest): Classification['kill'] {
-  return text === null ? undefined : classify(text, options).kill;
 }
 
 /** SET may name a variable in the way that MariaDB does not report. */

@@ -3,7 +3,9 @@
 import type { KillOutcome } from '../messages/index.ts';
 import type { ErrPacket } from '../wire/index.ts';
 import type { Client } from './client.ts';
+import { OWN_ID } from './command.ts';
 import { gatewayError } from './errors.ts';
+import { INTERRUPTED } from './flight.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { killThread } from './kill-thread.ts';
 
@@ -33,6 +35,15 @@ export function killVictim(
   if (link !== null && link.busy && !told) killThread(worker, victim, link, queryOnly || victim.link === null);
   if (!queryOnly) victim.killed();
   return 'done';
+}
+
+/** True: it was a session's KILL of itself, and has been answered in its server's words. */
+export function killSelf(client: Client, connectionId: number, queryOnly: boolean): boolean {
+  if (connectionId !== OWN_ID && connectionId !== client.connectionId) return false;
+  client.worker.count('kills', queryOnly ? 'query' : 'connection');
+  if (queryOnly) client.answerError(INTERRUPTED);
+  else client.killed(client.worker.flavor(client.cluster) === 'mysql' ? INTERRUPTED : KILLED);
+  return true;
 }
 
 export function killError(outcome: Exclude<KillOutcome, 'done'>, connectionId: number): ErrPacket {
