@@ -51,6 +51,8 @@ type SemiSyncNames = { source: string; sourceIsOn: boolean; replica: string };
 /** Statements and replication commands that belong to the server itself or to its replicas. */
 /** What a session's state says while its commit waits for a replica. */
 const SEMI_SYNC_WAIT = /waiting for semi-sync ack from/i;
+const OWN_STATE =
+  'SELECT MEMBER_STATE AS state FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid';
 const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
 
 export class Hands implements NodeControl {
@@ -325,7 +327,9 @@ export class Hands implements NodeControl {
 
   async joinGroup(node: NodeAddress, timeoutMs: number): Promise<void> {
     await this.#work('join group', node, timeoutMs, async ({ connection, left }) => {
-      await connection.query('STOP GROUP_REPLICATION', left());
+      const [member] = await connection.query(OWN_STATE, left());
+      // Where it is out already, somebody may be letting it in just now: that must not be stopped.
+      if ((member?.['state'] ?? 'OFFLINE') !== 'OFFLINE') await connection.query('STOP GROUP_REPLICATION', left());
       await connection.query('START GROUP_REPLICATION', left());
     });
   }
