@@ -130,7 +130,7 @@ program.addCommand(
   }),
 );
 
-const everybody: PeerName[] = [...PEER_NAMES];
+const everybody: PeerName[] = PEER_NAMES.filter((name) => name !== 'report');
 const both: Protocol[] = ['text', 'prepared'];
 
 program.addCommand(
@@ -156,6 +156,19 @@ program.addCommand(
   ).action(async (options: SideBySide) => {
     const { benchTransactions } = await import('./transactions.ts');
     finish(await benchTransactions(matrixOptions(options)), options.json);
+  }),
+);
+
+program.addCommand(
+  profiled(
+    sideBySide('in-flight', 'what `inFlight: exactly-once` costs: transactions, and single writes', {
+      clients: [1, 16, 64],
+      peers: ['direct', 'evenkeel', 'report'],
+      modes: ['text'],
+    }).option('--writes', 'autocommit writes instead of transactions'),
+  ).action(async (options: SideBySide & { writes?: boolean }) => {
+    const { benchInFlight } = await import('./in-flight.ts');
+    finish(await benchInFlight(matrixOptions(options), options.writes === true), options.json);
   }),
 );
 

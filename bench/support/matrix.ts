@@ -3,7 +3,7 @@
 // did then hits both sides, and their median is told.
 import { type Cost, CostWindow } from './cost.ts';
 import { type Figure, type JudgedFigure, judge, number, rounded, table } from './figures.ts';
-import { inTurn, type Peer, type PeerName, type Peers, type PeersOptions, withPeers } from './peers.ts';
+import { inTurn, PEER_NAMES, type Peer, type PeerName, type Peers, type PeersOptions, withPeers } from './peers.ts';
 import {
   attempt,
   type CommonOptions,
@@ -223,7 +223,7 @@ export class Samples {
   }
 
   #order(): PeerName[] {
-    return (['direct', 'haproxy', 'router', 'evenkeel'] as const).filter((peer) => this.peers().includes(peer));
+    return PEER_NAMES.filter((peer) => this.peers().includes(peer));
   }
 
   #row(peer: PeerName, cell: Cell): string[][] {

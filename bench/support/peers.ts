@@ -2,14 +2,15 @@
 // Evenkeel with one worker, all on the same server, which is a sandbox of one node. All of them run all the time, and
 // are measured in turn.
 import mysql, { type RowDataPacket } from 'mysql2/promise';
-import { type SandboxInfo, withSandbox } from '../../src/sandbox/index.ts';
+import { freePorts, type SandboxInfo, withSandbox } from '../../src/sandbox/index.ts';
 import { type Evenkeel, inFrontOf } from './cluster.ts';
 import { withHaproxy, withRouter } from './forwarders.ts';
 import { withProfiles } from './profile.ts';
 import { type Flavor, progress } from './report.ts';
 import type { Target } from './sysbench.ts';
 
-export const PEER_NAMES = ['direct', 'haproxy', 'router', 'evenkeel'] as const;
+/** `report`: another endpoint of the same Evenkeel, with `inFlight: report`. */
+export const PEER_NAMES = ['direct', 'haproxy', 'router', 'evenkeel', 'report'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
 export interface Peer {
@@ -63,18 +64,24 @@ export async function withPeers<T>(
     const finish = (): Promise<T> => work({ all, direct, sandbox, dataDir, version });
     if (has('direct')) all.push({ name: 'direct', target: direct, pids: [], controlPid: null });
 
-    const withEvenkeel = (): Promise<T> => {
+    const withEvenkeel = async (): Promise<T> => {
       if (!has('evenkeel')) return finish();
       const cluster = tls ? '    serverTls: { mode: required }' : '';
       // The certificate that Router shows, too: sysbench knows whose signature to expect.
       const shown = tls ? `\ntls: { cert: ${dataDir}/server-cert.pem, key: ${dataDir}/server-key.pem }` : '';
-      const setUp = { nodes: 1, replication: 'async', workers: 1, cluster, config: config + shown } as const;
+      const [port = 0] = has('report') ? await freePorts(1) : [];
+      const report = `  - { name: report, cluster: shop, listen: "127.0.0.1:${port}", route: primary, inFlight: report }`;
+      const endpoints = has('report') ? report : '';
+      const setUp = { nodes: 1, replication: 'async', workers: 1, cluster, endpoints, config: config + shown } as const;
       return withProfiles(profileDir, (profiles) =>
         inFrontOf(sandbox, setUp, async (evenkeel: Evenkeel) => {
           const pids = await evenkeel.workerPids();
           profiles.started(pids);
           const target = { ...direct, ...evenkeel.login() };
           all.push({ name: 'evenkeel', target, pids, controlPid: evenkeel.pid });
+          if (has('report')) {
+            all.push({ name: 'report', target: { ...target, port }, pids, controlPid: evenkeel.pid });
+          }
           const value = await finish();
           await profiles.end(() => evenkeel.stop());
           return value;

@@ -34,6 +34,16 @@ export class NodeControlError extends Error {
 
 /** How long a closed-up server may take to say so when an overdue statement is killed. */
 const KILL_TIMEOUT_MS = 1000;
+const LEDGER_THERE =
+  "SELECT COUNT(*) AS there FROM information_schema.tables WHERE table_schema='evenkeel' AND table_name='ledger'";
+/** Where workers let MariaDB's transactions leave their numbers (design.md section 2). */
+const LEDGER = [
+  'CREATE DATABASE IF NOT EXISTS evenkeel',
+  'CREATE TABLE IF NOT EXISTS evenkeel.ledger (id BINARY(16) NOT NULL PRIMARY KEY, n BIGINT UNSIGNED NOT NULL, ' +
+    'at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) ENGINE=InnoDB',
+];
+/** Rows of workers that are gone. One that is still in use is made anew by its next transaction. */
+const LEDGER_CLEANING = 'DELETE FROM evenkeel.ledger WHERE at < NOW() - INTERVAL 7 DAY LIMIT 10000';
 const POLL_MS = 10;
 
 interface Work {
@@ -331,6 +341,15 @@ export class Hands implements NodeControl {
       // Where it is out already, somebody may be letting it in just now: that must not be stopped.
       if ((member?.['state'] ?? 'OFFLINE') !== 'OFFLINE') await connection.query('STOP GROUP_REPLICATION', left());
       await connection.query('START GROUP_REPLICATION', left());
+    });
+  }
+
+  async keepLedger(node: NodeAddress, timeoutMs: number): Promise<void> {
+    await this.#work('keep the ledger', node, timeoutMs, async ({ connection, left }) => {
+      const [found] = await connection.query(LEDGER_THERE, left());
+      // IF NOT EXISTS would be written to the binary log each time.
+      if (found?.['there'] !== '1') for (const statement of LEDGER) await connection.query(statement, left());
+      else await connection.query(LEDGER_CLEANING, left());
     });
   }
 

@@ -282,4 +282,6 @@ export interface NodeControl {
   syncWithCluster(node: NodeAddress, timeoutMs: number): Promise<void>;
   /** Group Replication: has a member that is out of its group join it. */
   joinGroup(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** On a MariaDB primary: makes `evenkeel.ledger` where it is missing, and clears it of rows long out of use. */
+  keepLedger(node: NodeAddress, timeoutMs: number): Promise<void>;
 }

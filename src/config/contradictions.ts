@@ -27,6 +27,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...endpointAddresses(draft),
     ...httpAddress(draft),
     ...routeOptions(draft),
+    ...inFlightModes(draft),
     ...ownAddress(draft),
     ...sharedSeeds(draft),
     ...clusterTimes(draft),
@@ -131,6 +132,20 @@ function routeOptions(draft: Draft): Contradiction[] {
         text: 'means something only with `route: replica`; remove it, or change the route',
       }));
   });
+}
+
+/** Nothing is written through the others. */
+function inFlightModes(draft: Draft): Contradiction[] {
+  return known(draft).flatMap(({ index, input }) =>
+    input.inFlight === undefined || input.route === 'primary' || input.route === 'auto'
+      ? []
+      : [
+          {
+            path: ['endpoints', index, 'inFlight'],
+            text: 'means something only with `route: primary` or `auto`; remove it, or change the route',
+          },
+        ],
+  );
 }
 
 function isLoopback(host: string): boolean {

@@ -375,19 +375,22 @@ function routeOf(input: EndpointInput): EndpointRoute {
   return { kind: 'replica', maxLagMs: input.maxLag ?? null, fallbackToPrimary: input.fallbackToPrimary ?? true };
 }
 
+const IN_FLIGHT = 'exactly-once';
+
 function endpointsOf(draft: Draft): EndpointSettings[] {
   const only = draft.clusters[0]?.name ?? '';
   if (draft.endpoints === null) {
     const reader: EndpointRoute = { kind: 'replica', maxLagMs: null, fallbackToPrimary: true };
     return [
-      { name: 'writer', cluster: only, ...DEFAULT_LISTEN[0], route: { kind: 'primary' } },
-      { name: 'reader', cluster: only, ...DEFAULT_LISTEN[1], route: reader },
+      { name: 'writer', cluster: only, ...DEFAULT_LISTEN[0], route: { kind: 'primary' }, inFlight: IN_FLIGHT },
+      { name: 'reader', cluster: only, ...DEFAULT_LISTEN[1], route: reader, inFlight: IN_FLIGHT },
     ];
   }
   return draft.endpoints.flatMap(({ input }) => {
     if (input === undefined) return [];
     const { host, port } = input.listen;
-    return [{ name: input.name, cluster: input.cluster ?? only, host, port, route: routeOf(input) }];
+    const inFlight = input.inFlight ?? IN_FLIGHT;
+    return [{ name: input.name, cluster: input.cluster ?? only, host, port, route: routeOf(input), inFlight }];
   });
 }
 
@@ -397,9 +400,20 @@ function stateDirOf(stateDir: string | undefined, place: Place): string {
 
 /** Only called when there is no issue, so that every setting is there. */
 function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], place: Place): Config {
-  const { users, hold, pool, limits, workers, http, stateDir, store, log, shutdownTimeout } =
+  const { users, hold, replay, pool, limits, workers, http, stateDir, store, log, shutdownTimeout } =
     draft.settings as Required<typeof draft.settings>;
-  if (!users || !hold || !pool || !limits || !workers || !http || !store || !log || shutdownTimeout === undefined) {
+  if (
+    !users ||
+    !hold ||
+    !replay ||
+    !pool ||
+    !limits ||
+    !workers ||
+    !http ||
+    !store ||
+    !log ||
+    shutdownTimeout === undefined
+  ) {
     throw new Error('a setting is absent though the configuration has no issue');
   }
   return {
@@ -408,6 +422,7 @@ function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], plac
     endpoints: endpointsOf(draft),
     users,
     hold: { timeoutMs: hold.timeout, maxStatements: hold.maxStatements, maxBytes: hold.maxBytes },
+    replay,
     pool: {
       maxPerNode: pool.maxPerNode,
       maxConnecting: pool.maxConnecting,

@@ -139,6 +139,7 @@ export const endpointSchema = z.strictObject({
   route: z.union([z.array(node).min(1).max(64), word('primary', 'replica', 'auto')]),
   maxLag: duration(0, HOUR).optional(),
   fallbackToPrimary: flag.optional(),
+  inFlight: word('exactly-once', 'report').optional(),
 });
 
 export type EndpointInput = z.output<typeof endpointSchema>;
@@ -157,6 +158,12 @@ export const settingsSchemas = {
       timeout: duration(100, HOUR).default(30 * SECOND),
       maxStatements: count(1, 10_000_000).default(10_000),
       maxBytes: size(64 * KIB, 64 * GIB).default(64 * MIB),
+    })
+    .prefault({}),
+  replay: z
+    .strictObject({
+      maxStatements: count(0, 1_000_000).default(1000),
+      maxBytes: size(0, GIB).default(MIB),
     })
     .prefault({}),
   pool: z

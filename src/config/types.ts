@@ -1,5 +1,5 @@
 // The configuration after loading: every default filled in, every duration in milliseconds, every size in bytes.
-import type { EndpointSettings, PoolSettings, ServerTlsSettings } from '../messages/index.ts';
+import type { EndpointSettings, PoolSettings, ReplaySettings, ServerTlsSettings } from '../messages/index.ts';
 
 export interface ClusterConfig {
   name: string;
@@ -27,6 +27,7 @@ export interface Config {
   endpoints: EndpointSettings[];
   users: 'cluster' | { name: string; password: string; hosts: string[] }[];
   hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
+  replay: ReplaySettings;
   pool: PoolSettings;
   limits: {
     maxClients: number;

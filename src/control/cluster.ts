@@ -9,6 +9,7 @@ import { AccountFeed } from './accounts.ts';
 import { drainRefusal } from './draining.ts';
 import { ClusterGate, type GateFleet } from './gate.ts';
 import { Incidents, OrderError, type Recoveries } from './incidents.ts';
+import { Ledger } from './ledger.ts';
 import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
 import { Reviews } from './reviews.ts';
 import { suspectGraceMs } from './routes.ts';
@@ -31,6 +32,8 @@ export interface ClusterControlOptions {
   /** Of this cluster. */
   endpoints: Config['endpoints'];
   users: Config['users'];
+  /** Some endpoint keeps writes in flight, which MariaDB needs a table for. */
+  ledger: boolean;
   memory: ClusterMemory;
   monitor: Monitor;
   store: Store;
@@ -68,6 +71,7 @@ export class ClusterControl {
   #timer: NodeJS.Timeout | undefined;
   #graceTimer: NodeJS.Timeout | undefined;
   #toldStatus = '';
+  readonly #ledger: Ledger | null;
   #changing = false;
   #changedMeanwhile = false;
 
@@ -119,6 +123,7 @@ export class ClusterControl {
       fit: (node, since) => this.#fit(node, since),
       nowMs: () => clock.nowMs(),
     });
+    this.#ledger = options.ledger ? new Ledger({ cluster: config.name, nodes: monitor.nodeControl, clock, log }) : null;
     this.#accounts = new AccountFeed({
       cluster: config.name,
       users: options.users,
@@ -334,6 +339,7 @@ export class ClusterControl {
         this.incidents.evaluate();
         this.#reviews.settle();
         this.#routing.rememberMembers();
+        this.#ledger?.evaluate(this.view());
         this.#tellStatus();
       } while (this.#changedMeanwhile);
     } catch (error) {

@@ -259,6 +259,10 @@ export class ControlProcess {
     return new ClusterControl({
       config,
       endpoints: this.#config.endpoints.filter(({ cluster }) => cluster === config.name),
+      // Where nothing is to be changed, somebody else makes it: see `evenkeel check`.
+      ledger:
+        config.recovery === 'automatic' &&
+        this.#config.endpoints.some((each) => each.cluster === config.name && each.inFlight === 'exactly-once'),
       users: this.#config.users,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
       monitor: parts.monitor({ config, memory: remembered, log }),

@@ -11,6 +11,7 @@ export function gatewaySettings(config: Config, material: Material): GatewaySett
     rsaKey: material.rsaKey,
     serverTls: Object.fromEntries(config.clusters.map(({ name, serverTls }) => [name, serverTls])),
     hold: config.hold,
+    replay: config.replay,
     pool: config.pool,
     limits: config.limits,
     // One worker serves all clusters; the drain order that a recovery sends carries the cluster's own limit.

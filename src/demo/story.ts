@@ -81,7 +81,14 @@ class Story {
       this.#note('plain', 'the clients have stopped; every row is compared with what its client was told');
       const audit = await workload.audit();
       const { errors, furtherErrors, timeline } = workload;
-      const judgement = judge({ audit, errors, furtherErrors, faults: this.faults, timeline });
+      const judgement = judge({
+        audit,
+        errors,
+        furtherErrors,
+        faults: this.faults,
+        timeline,
+        inFlight: 'exactly-once',
+      });
       if (this.missing.length > 0) {
         judgement.verdict = 'fail';
         judgement.reasons.push(...this.missing);

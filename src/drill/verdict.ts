@@ -1,5 +1,7 @@
-// The verdict on a run: what went wrong for its clients, and what of it is the doubt that this version owns up to: a
-// write that was on its way when its primary was killed is answered with an error that says `unknown`. Pure.
+// The verdict on a run: what went wrong for its clients, and what of it is the doubt that an endpoint with `inFlight:
+// report` owns up to: a write that was on its way when its primary was killed is answered with an error that says `unknown`.
+// With `exactly-once` there is no such excuse. Pure.
+import type { InFlightMode } from '../messages/index.ts';
 import type { Audit } from './book.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -59,6 +61,8 @@ export interface Evidence {
   furtherErrors: number;
   faults: readonly Fault[];
   timeline: Timeline;
+  /** The endpoint's. */
+  inFlight: InFlightMode;
 }
 
 /** From the moment that a death is known until no worker sends anything more to the dead. */
@@ -78,8 +82,9 @@ function ownsUp(error: ClientError, faults: readonly Fault[]): boolean {
   );
 }
 
-export function judge({ audit, errors, furtherErrors, faults, timeline }: Evidence): Judgement {
-  const wrong = errors.filter((error) => !ownsUp(error, faults));
+export function judge({ audit, errors, furtherErrors, faults, timeline, inFlight }: Evidence): Judgement {
+  const excused = inFlight === 'report' ? faults : [];
+  const wrong = errors.filter((error) => !ownsUp(error, excused));
   const clientErrors = wrong.length + furtherErrors;
   const reasons: string[] = [];
   const blame = (count: number, what: string): void => {
@@ -96,7 +101,7 @@ export function judge({ audit, errors, furtherErrors, faults, timeline }: Eviden
     clientErrors,
     unknown: errors.length - wrong.length,
     longestStallMs: tenths(timeline.longestMs(0)),
-    faults: faults.map((fault, index) => report(fault, faults[index + 1]?.atMs, errors, faults, timeline)),
+    faults: faults.map((fault, index) => report(fault, faults[index + 1]?.atMs, errors, excused, timeline)),
   };
 }
 
@@ -109,14 +114,14 @@ function report(
   fault: Fault,
   untilMs: number | undefined,
   errors: readonly ClientError[],
-  faults: readonly Fault[],
+  excused: readonly Fault[],
   timeline: Timeline,
 ): FaultReport {
   const { kind, node, atMs } = fault;
   const since = errors.filter(
     ({ answeredMs }) => answeredMs >= atMs && answeredMs < (untilMs ?? Number.POSITIVE_INFINITY),
   );
-  const unknown = since.filter((error) => ownsUp(error, faults)).length;
+  const unknown = since.filter((error) => ownsUp(error, excused)).length;
   return {
     kind,
     node,

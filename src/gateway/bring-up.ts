@@ -69,13 +69,14 @@ export type Obstacle = { unreachable: true } | { fetchFrom: ServerConnection } |
 /** What `link` needs before the statement can run on it as it would on the session's own connection. */
 export function bringUp(
   link: ServerConnection,
-  { session, request, shareable, warned }: BringUpFor,
+  { session, request, shareable, warned, opening }: BringUpFor,
   options: BringUpOptions,
 ): BringUp | Obstacle {
   const into: BringUp = { commands: [], prepares: null, begins: false, packet: null, sure: true, sureForReads: true };
   const { sql, statement, command } = request;
   const { flags } = sql;
-  const ownLast = link.lastSession === session && session.lastOn === link && !session.lastAnsweredHere;
+  const fresh = opening.length === 0; // what goes ahead leaves no trace of the statement before
+  const ownLast = fresh && link.lastSession === session && session.lastOn === link && !session.lastAnsweredHere;
   // What stands in the way comes first: what is queued below must be sent.
   const settles = canSettleInsertId(link, session);
   const setsInsertId = !request.plain && !hasInsertIdOf(link, session) && seesInsertId(sql);
@@ -112,6 +113,8 @@ export function bringUp(
     into.sure = false;
     session.oneShotOn = link;
   }
+  // It may be chosen outside of transactions only.
+  into.commands.push(...opening);
   if (session.begun && command !== Command.STMT_PREPARE) {
     session.begun = false;
     // Its own answer counts: that of a statement that fails says nothing of the transaction.
@@ -146,6 +149,8 @@ export interface BringUpFor {
   shareable: boolean;
   /** The session's last read, where it left warnings on a connection that it shared. */
   warned: Warned;
+  /** What a transaction begins with that can be asked about, ahead of its BEGIN. */
+  opening: readonly QuietCommand[];
 }
 
 /** LAST_INSERT_ID() is asked for, or may be in what we do not see. */

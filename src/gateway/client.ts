@@ -111,7 +111,7 @@ export class Client {
 
   /** Something of this client's is on a server: a statement in flight, or an open transaction. */
   get atWork(): boolean {
-    return this.session.inTransaction || (this.activeLink?.busy ?? false);
+    return (this.session.inTransaction && this.link !== null) || (this.activeLink?.busy ?? false);
   }
 
   /** The server connection that its session holds. */

@@ -22,6 +22,12 @@ const CATALOGUE = {
     verdict: 'unknown',
     text: 'the server was lost before it answered',
   },
+  'answer-lost': {
+    errno: 9111,
+    sqlState: 'HY000',
+    verdict: 'executed',
+    text: 'the write was executed, and its answer was lost with the server',
+  },
   'answer-cut': {
     errno: 9105,
     sqlState: 'HY000',

@@ -14,6 +14,7 @@ import type { Client } from './client.ts';
 import { executes, type ServerRequest } from './command.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
+import type { AnswerMark } from './in-flight/index.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
@@ -34,6 +35,13 @@ export interface Unfit {
   err: ErrPacket;
 }
 
+export type Course =
+  | 'plain'
+  /** An autocommit write in a transaction of its own: its answer is the client's once that is committed. */
+  | 'own'
+  /** In a transaction that is recorded. */
+  | 'recorded';
+
 /** Whose flight it is. */
 export interface Passenger {
   readonly client: Client;
@@ -42,6 +50,8 @@ export interface Passenger {
   readonly shareable: boolean;
   /** The answer is not the client's. */
   readonly silent: boolean;
+  /** Whether it is part of what can be run again: see in-flight/. */
+  readonly course: Course;
   /** BEGIN goes ahead of it. */
   readonly begins: boolean;
   /** It may be sent again elsewhere. */
@@ -71,6 +81,16 @@ export class Flight implements Exchange {
   killed = false;
   /** Nobody wants the answer: it is read and dropped. */
   dropped = false;
+  readonly digests: boolean;
+  readonly hidesTransaction: boolean;
+  /** The answer that the client gets later. */
+  readonly held: Buffer[] = [];
+  /** Of the answer, so far. */
+  readonly mark: AnswerMark = { digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 };
+  /** The server says that its transaction has written. */
+  wrote = false;
+  /** When it was sent, milliseconds since 1970. */
+  sentAtMs = 0;
   #passenger: Passenger;
   #unfit: Unfit | null = null;
   #warnings = 0;
@@ -91,6 +111,8 @@ export class Flight implements Exchange {
     this.status = session.status;
     this.expectedUs = Math.max(0, passenger.expectedUs);
     this.costSlot = request.costSlot;
+    this.digests = passenger.course === 'recorded';
+    this.hidesTransaction = passenger.course === 'own';
     this.inTransaction = session.inTransaction || passenger.begins;
     this.#generation = link.prepared.generation;
   }
@@ -102,6 +124,7 @@ export class Flight implements Exchange {
     const { link } = this;
     const { session } = client;
     const { statement, command } = request;
+    if (this.digests) this.sentAtMs = Date.now();
     session.foundRowsThere &&=
       command === Command.STMT_PREPARE && link.lastSession === session && session.lastOn === link;
     session.lastAnsweredHere = false;
@@ -125,6 +148,10 @@ export class Flight implements Exchange {
   forward(piece: Buffer): void {
     const { client, silent, shareable } = this.#passenger;
     if (silent || this.dropped) return;
+    if (this.hidesTransaction) {
+      this.held.push(Buffer.from(piece));
+      return;
+    }
     this.shown = true;
     const more = client.write(piece);
     this.link.flushAfterRead(client);
@@ -147,11 +174,16 @@ export class Flight implements Exchange {
       return;
     }
     session.learn(ok, changes);
+    if (this.digests) {
+      this.mark.affectedRows += ok.affectedRows;
+      this.mark.insertId = ok.insertId;
+    }
     if (!this.#keepsRowCount) session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
+      else if (change.kind === 'transaction-state') this.wrote ||= /w/i.test(change.state);
     }
   }
 
@@ -159,6 +191,7 @@ export class Flight implements Exchange {
     if (this.dropped) return false;
     const { client, shareable, silent, mayRetry } = this.#passenger;
     this.failed = true;
+    this.mark.errno = err.errno;
     if (this.shape === 'prepare') client.session.lastPrepared = null;
     if (first && isShutdown(err)) this.#unfit = { kind: 'shutdown', err };
     else if (first && mayRetry && client.gate.wantsPrimary && isReadOnlyNode(err)) {
@@ -223,6 +256,7 @@ export class Flight implements Exchange {
     const { session } = client;
     const { sql, command } = request;
     const { link } = this;
+    this.mark.digest = link.scanner.digest;
     if (this.failed) learnFromFailure(session, request, shareable);
     else this.#learn();
     if (session.inTransaction && sql.flags.release) session.transactionEnded();

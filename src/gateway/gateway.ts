@@ -36,6 +36,7 @@ import { Drain } from './drain.ts';
 import { Flusher } from './flusher.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
+import { RecordingBudget, WitnessedAccounts, Witnesses } from './in-flight/index.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { countPins } from './pins.ts';
 import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
@@ -50,6 +51,8 @@ const TICK_MS = 20;
 const SECOND_MS = 1000;
 /** A statement that was held may run for longer than anybody wants to wait for the report. */
 const IMPACT_WAIT_MS = 500;
+/** Of all open transactions together. */
+const MAX_RECORDED_BYTES = 256 * 1024 * 1024;
 /** Held statements that are let go at once when a gate opens. */
 const RELEASE_CONCURRENCY = 64;
 
@@ -83,6 +86,9 @@ export class GatewayWorker {
   readonly costs = new Costs();
   readonly statements = new StatementBook();
   readonly flusher = new Flusher();
+  readonly witnesses = new Witnesses();
+  readonly witnessed = new WitnessedAccounts();
+  readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
   #bringUp = new Map<string, BringUpOptions>();
   #options: GatewayOptions;
   #routes: RoutingTable;

@@ -342,6 +342,11 @@ export class SessionState extends InsertId {
     this.foundRows = 0;
   }
 
+  /** It goes on elsewhere. */
+  resumeTransaction(): void {
+    this.status |= ServerStatus.IN_TRANS;
+  }
+
   /** The transaction is gone with its server connection. */
   transactionEnded(): void {
     this.begun = false;

@@ -4,14 +4,15 @@
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
-import { type Aftermath, keepsWarnings } from './aftermath.ts';
+import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
-import { Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
+import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
 import type { Waiter } from './hold.ts';
+import { CHOOSES_GTID, type Guarded } from './in-flight/index.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest } from './pool.ts';
@@ -26,24 +27,14 @@ const MAX_SHEDS = 4;
 const ROOM_MS = 10;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
-const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
-const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 
 function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
 }
 
-/** Then a status flag tells of it, too. */
-function beginsReadOnly({ variables }: LinkState): boolean {
-  return READ_ONLY.some((name) => /^(on|1)$/i.test(variables.get(name) ?? ''));
-}
+type Step = 'new' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
 
-/** The variable has one name or the other, or both. */
-const READ_ONLY = ['transaction_read_only', 'tx_read_only'];
-
-type Step = 'new' | 'holding' | 'linking' | 'bringing-up' | 'sent' | 'done';
-
-export class Statement implements Waiter, LinkRequest, Passenger {
+export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   readonly client: Client;
   packet: Packet;
   readonly request: ServerRequest;
@@ -85,6 +76,14 @@ export class Statement implements Waiter, LinkRequest, Passenger {
 
   get silent(): boolean {
     return this.#quiet !== null;
+  }
+
+  get course(): Course {
+    return this.client.tether.guard?.courseOf(this.shareable) ?? 'plain';
+  }
+
+  get over(): boolean {
+    return this.#step === 'done';
   }
 
   get mayRetry(): boolean {
@@ -147,71 +146,18 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const { session, tether } = this.client;
     const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
-    if (tether.aftermath !== null && this.#asksAftermath(tether.aftermath)) return;
+    if (tether.aftermath !== null) {
+      const answered = fromAftermath(this.client, this.request, tether.aftermath);
+      if (answered !== null) return 'error' in answered ? this.#fail(answered.error) : this.#finish();
+    }
+    if (this.client.tether.guard?.forgoes(this.request) === true) return this.#answerOk();
     const { sql, command } = this.request;
     if (!sql.flags.asksPrevious && command !== Command.STMT_FETCH) {
-      session.diagnostics &&= this.#keepsWarnings();
+      session.diagnostics &&= keepsWarningsOf(this.client, this.request);
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
-    if (this.#defers()) return;
+    if (defers(this.client, this.request)) return this.#finish();
     this.#route();
-  }
-
-  /** The connection that the statement before left its warnings on is gone. True: this one asked for them, and is answered. */
-  #asksAftermath({ warnings }: Aftermath): boolean {
-    const { session, tether } = this.client;
-    const { sql, text, command } = this.request;
-    // Prepared, a question is not asked yet.
-    if (command === Command.STMT_PREPARE) return false;
-    const newer = session.diagnostics || tether.mayRunAgain;
-    if (newer || !sql.flags.asksDiagnostics) {
-      if (newer || !this.#keepsWarnings()) tether.aftermath = null;
-      return false;
-    }
-    if (
-      warnings === null ||
-      command !== Command.QUERY ||
-      text === null ||
-      !SHOW_WARNINGS.test(text.toString('latin1'))
-    ) {
-      tether.aftermath = null; // said once
-      this.#fail(gatewayError('state-lost', 'the warnings of the statement before'));
-      return true;
-    }
-    session.rowCount = -1n;
-    session.lastAnsweredHere = true;
-    this.client.write(warnings);
-    this.#finish();
-    return true;
-  }
-
-  #keepsWarnings(): boolean {
-    const { worker, cluster } = this.client;
-    return keepsWarnings(this.request, worker.flavor(cluster));
-  }
-
-  /**
-   * A plain BEGIN does nothing before the transaction's first statement, so it is sent with that: one round trip less,
-   * and no server connection meanwhile. True: it was answered.
-   */
-  #defers(): boolean {
-    const { session, link } = this.client;
-    const { sql, text } = this.request;
-    if (session.begun && !sql.flags.implicitCommit && (sql.kind === 'commit' || sql.kind === 'rollback')) {
-      if (sql.flags.chain || sql.flags.release) return false;
-      session.begun = false; // nothing was begun on any server
-    } else {
-      if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
-      if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || beginsReadOnly(session.state))
-        return false;
-      session.begun = true;
-    }
-    session.rowCount = 0n;
-    session.lastAnsweredHere = true;
-    if (!this.#keepsWarnings()) this.client.tether.rememberWarned(null);
-    this.client.answerOk();
-    this.#finish();
-    return true;
   }
 
   // ---- route ----------------------------------------------------------------------------------------------------
@@ -260,8 +206,10 @@ export class Statement implements Waiter, LinkRequest, Passenger {
       this.client.tether.dropLink('the route changed');
     }
     // What was pinned to a connection that is gone is gone; that is said before anything runs without it.
-    const lost = this.client.tether.takeLostState(this.request.sql.kind);
-    if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
+    if (this.client.tether.guard?.inDoubt !== true) {
+      const lost = this.client.tether.takeLostState(this.request.sql.kind);
+      if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
+    }
     this.#acquire(pick.node);
   }
 
@@ -344,11 +292,20 @@ export class Statement implements Waiter, LinkRequest, Passenger {
 
   #linked(link: ServerConnection): void {
     this.#link = link;
-    const { session } = this.client;
+    const { guard } = this.client.tether;
+    if (guard !== null && !this.shareable && !this.silent && guard.concerns(this.request)) guard.linked(link, this);
+    else this.proceed(link);
+  }
+
+  proceed(link: ServerConnection): void {
+    this.#link = link;
+    const { session, tether } = this.client;
+    const { guard } = tether;
     const { statement, plain, command } = this.request;
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
     // The usual case: the connection is as the session wants it.
-    if (plain && link.state === session.state && prepared !== undefined) {
+    const opens = guard !== null && guard.opening.length > 0;
+    if (plain && link.state === session.state && prepared !== undefined && !opens) {
       const rescue =
         !this.shareable && link.insertIdOf !== null && (link.insertIdOf !== session || session.insertIdBefore !== null);
       const oneShot = session.oneShot !== null && session.oneShotOn !== link;
@@ -388,6 +345,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
   #afterSure(link: ServerConnection, result: QuietResult): void {
     if (result.kind !== 'error') return; // lost: the statement hears of it itself
     this.#careful = true;
+    this.client.tether.guard?.refused(result.what, result.err);
     // Everything behind it on this connection ran, or will run, with a state that is not the one it should be.
     link.lose({ kind: 'closed', detail: `${result.what}: ${result.err.errno} ${result.err.message}` });
   }
@@ -421,12 +379,14 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     }
     const { err, what } = problem;
     const room = what === 'prepare' && err.errno === TOO_MANY_PREPARED && this.#makeRoomToPrepare(link);
+    this.client.tether.guard?.refused(what, err);
     this.client.tether.giveUp(link);
     if (room) return this.#again();
     if (isShutdown(err)) {
       this.#blame({ kind: 'shutdown', detail: err.message });
       return this.#again();
     }
+    if (what === CHOOSES_GTID) return this.#again();
     // The server's own words where the statement itself could not be prepared any more.
     if (what === 'prepare') return this.#fail(err);
     if (this.client.tether.couldNotRestore(what, err) && this.#tries < MAX_TRIES) return this.#again();
@@ -457,7 +417,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
 
   landed(flight: Flight): void {
     this.#quietError = flight.serverError;
-    this.#finish();
+    if (this.client.tether.guard?.landed(flight, this) !== true) this.#finish();
   }
 
   #finish(): void {
@@ -473,6 +433,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
       worker.impact(gate).stalled(worker.nowMs() - this.arrivedMs);
       gate.hold.settled(this);
     }
+    this.client.tether.guard?.settled();
     this.client.finished(this);
     this.#quiet?.(this.#quietError);
   }
@@ -498,6 +459,7 @@ export class Statement implements Waiter, LinkRequest, Passenger {
         return this.lost({ kind: 'shutdown', detail: err.message }, true);
       case 'read-only':
         this.client.suspect(node, 'read-only', err.message);
+        if (this.client.tether.guard?.lost({ kind: 'closed', detail: err.message }, false, this) === true) return;
         if (this.#flight?.inTransaction !== true || this.begins) return this.#again();
         this.client.tether.dropLink('the node became read-only');
         this.client.session.transactionEnded();
@@ -510,6 +472,12 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     const flight = this.#flight;
     if (this.#step === 'done') return;
     const { session } = this.client;
+    if (
+      !this.shareable &&
+      flight?.file !== 'sending' &&
+      this.client.tether.guard?.lost(loss, flight?.shown ?? false, this)
+    )
+      return;
     this.#blame(loss);
     if (flight === null || this.#step !== 'sent' || !(sent || flight.inTransaction)) return this.#again();
     const { shown, inTransaction } = flight;
@@ -540,6 +508,40 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     }
   }
 
+  // ---- what its guard decides: see in-flight/guard.ts ------------------------------------------------------------
+
+  busy(): void {
+    this.#step = 'guarded';
+  }
+
+  again(loss: Loss | null): void {
+    if (loss !== null) this.#blame(loss);
+    // What is open on it is not for others.
+    this.client.tether.link?.lose({ kind: 'closed', detail: 'given up' });
+    this.#again();
+  }
+
+  succeed(): void {
+    const { session, tether } = this.client;
+    session.rowCount = 0n;
+    session.lastAnsweredHere = true;
+    session.savepoint = false;
+    session.oneShot = null;
+    if (!keepsWarningsOf(this.client, this.request)) tether.rememberWarned(null);
+    this.client.answerOk();
+    this.#finish();
+  }
+
+  answer(pieces: readonly Buffer[]): void {
+    for (const piece of pieces) this.client.write(piece);
+    this.#finish();
+  }
+
+  fail(err: ErrPacket): void {
+    this.#step = 'guarded';
+    this.#fail(err);
+  }
+
   /** Not executed: it waits for a node that takes it. */
   #again(): void {
     this.#link = null;
@@ -559,7 +561,8 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     this.#finish();
   }
 
-  #fail(err: ErrPacket): void {
+  #fail(cause: ErrPacket): void {
+    const err = this.client.tether.guard?.verdict(cause) ?? cause;
     if (this.#quiet !== null) {
       this.#quietError = err;
       return this.#finish();
@@ -616,6 +619,6 @@ export class Statement implements Waiter, LinkRequest, Passenger {
     if (step === 'linking') this.client.tether.cancel(this);
     this.#step = 'done';
     if (this.#flight !== null) this.#flight.dropped = true;
-    return step !== 'sent' && step !== 'bringing-up';
+    return step !== 'sent' && step !== 'bringing-up' && step !== 'guarded';
   }
 }

@@ -18,6 +18,7 @@ import type { Client } from './client.ts';
 import type { ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
+import { Guard } from './in-flight/index.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
@@ -29,6 +30,7 @@ export type LostState = { error: ErrPacket } | { rolledBack: true };
 
 /** How long after a statement its warnings stand at the server for sure: most who ask for them ask at once. */
 const GRACE_MS = 200;
+const NOTHING: readonly [] = [];
 
 export class Tether implements LinkOwner {
   /** The server connection that the session holds; null between transactions. */
@@ -36,6 +38,8 @@ export class Tether implements LinkOwner {
   /** The one that it held or shared last. */
   lastLink: ServerConnection | null = null;
   lane: Lane | null = null;
+  /** Null where writes in flight are not kept: see in-flight/. */
+  guard: Guard | null = null;
   /** What the last statement left on a connection that the session has not any more. */
   aftermath: Aftermath | null = null;
   #client: Client;
@@ -89,7 +93,11 @@ export class Tether implements LinkOwner {
 
   bringUp(link: ServerConnection, request: ServerRequest, shareable: boolean): BringUp | Obstacle {
     const { session } = this;
-    return bringUp(link, { session, request, shareable, warned: this.#warned }, this.#options);
+    const { guard } = this;
+    const opening = guard?.opening ?? NOTHING;
+    const ahead = bringUp(link, { session, request, shareable, warned: this.#warned, opening }, this.#options);
+    if (opening.length > 0 && 'commands' in ahead) guard?.opened();
+    return ahead;
   }
 
   get #options(): BringUpOptions {
@@ -174,6 +182,15 @@ export class Tether implements LinkOwner {
       this.#idleSinceMs = this.worker.nowMs();
       return;
     }
+    const { guard } = this;
+    if (guard?.owes(link) === true) {
+      this.#readingBack = true;
+      return guard.clean(link, () => {
+        if (this.link !== link) return;
+        this.#readingBack = false;
+        if (this.#client.statement === null) this.settle();
+      });
+    }
     this.link = null;
     this.worker.pool(this.#client.cluster, link.node).release(link, true);
   }
@@ -218,6 +235,7 @@ export class Tether implements LinkOwner {
   /** The client leaves; `between`: between statements. */
   leave(between: boolean): void {
     this.session.loseInsertId();
+    this.guard?.forget();
     const { link } = this;
     if (link === null) return;
     this.link = null;
@@ -226,6 +244,7 @@ export class Tether implements LinkOwner {
 
   /** The session begins anew: nothing of the old one is to be told. */
   forget(): void {
+    this.guard?.forget();
     this.dropLink('the session was reset', true);
     this.#transactionLost = null;
     this.#lostPins = [];
@@ -233,16 +252,19 @@ export class Tether implements LinkOwner {
     this.aftermath = null;
   }
 
-  /** Another account: its lane is another one. */
+  /** Another account, or the first: its lane is another one. */
   changeLane(): void {
     this.lane = null;
     this.#pool = null;
+    const { endpoint, gate } = this.#client;
+    this.guard = endpoint.inFlight === 'exactly-once' && gate.wantsPrimary ? new Guard(this.#client) : null;
   }
 
   #giveBack(link: ServerConnection, between: boolean): void {
     const pool = this.worker.pool(this.#client.cluster, link.node);
     const { hold } = this.session;
-    const clean = hold === null || hold === 'diagnostics' || hold === 'counts';
+    const owes = this.guard?.owes(link) === true;
+    const clean = !owes && (hold === null || hold === 'diagnostics' || hold === 'counts');
     if (between && !link.busy && clean && !this.session.unread) {
       return pool.release(link, true);
     }
@@ -267,11 +289,12 @@ export class Tether implements LinkOwner {
     this.link = null;
     this.#readingBack = false;
     const { session } = this;
-    if (session.inTransaction) {
+    const kept = this.guard?.linkGone() ?? false;
+    if (session.inTransaction && !kept) {
       this.#transactionLost = reason;
       session.transactionEnded();
     }
-    if (session.dirtyVariables.size > 0) session.pin('user-variable');
+    if (session.dirtyVariables.size > 0 && !kept) session.pin('user-variable');
     this.#lostPins.push(...session.pins);
     session.clearPins();
     session.uncertain = false;

@@ -21,6 +21,12 @@ export type NodeAddress = string;
 
 export type Flavor = 'mysql' | 'mariadb';
 
+/**
+ * The first group of every UUID under which workers number transactions on MySQL. Whichever node has such a GTID, a client
+ * of ours wrote it there, or it was replicated.
+ */
+export const CHOSEN_UUID_PREFIX = 'e7e14ee1';
+
 /** Why statements are being held. The same words are the log field, the metric label and the API value. */
 export type HoldReason =
   | 'no-primary' // nothing discovered that takes writes
@@ -90,12 +96,19 @@ export type EndpointRoute =
   | { kind: 'auto' }
   | { kind: 'fixed'; nodes: NodeAddress[] };
 
+/**
+ * What becomes of writes that are in flight when their server is lost: `exactly-once` finds out whether they were executed,
+ * and runs those again that were not; `report` sends nothing twice and says `unknown`.
+ */
+export type InFlightMode = 'exactly-once' | 'report';
+
 export interface EndpointSettings {
   name: string;
   cluster: string;
   host: string;
   port: number;
   route: EndpointRoute;
+  inFlight: InFlightMode;
 }
 
 export interface TlsSettings {
@@ -133,6 +146,12 @@ export interface PoolSettings {
   pipelining: boolean;
 }
 
+/** How much of a transaction is kept to run it again, should its primary be lost. */
+export interface ReplaySettings {
+  maxStatements: number;
+  maxBytes: number;
+}
+
 /** Everything a worker must know to serve; sent once, before it listens. */
 export interface GatewaySettings {
   endpoints: EndpointSettings[];
@@ -141,6 +160,7 @@ export interface GatewaySettings {
   rsaKey: string;
   serverTls: Record<string, ServerTlsSettings>; // by cluster
   hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
+  replay: ReplaySettings;
   pool: PoolSettings;
   limits: {
     maxClients: number; // over all endpoints of one worker

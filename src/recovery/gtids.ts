@@ -11,7 +11,7 @@ import {
   subtract,
 } from '../cluster/index.ts';
 import type { NodeFacts } from '../cluster/types.ts';
-import type { Flavor } from '../messages/index.ts';
+import { CHOSEN_UUID_PREFIX, type Flavor } from '../messages/index.ts';
 
 /** A text of GTIDs in a record is cut here; the count says how many there are. */
 const MAX_TEXT_CHARS = 300;
@@ -83,6 +83,8 @@ export function receivedFromOthers(node: NodeFacts, primary: NodeFacts): string 
 
 function isOwn(key: string, node: NodeFacts): boolean {
   if (node.flavor === 'mariadb') return key.split('-')[1] === String(node.serverId);
+  // Under a number that a worker chose it was written here, unless it came from a source.
+  if (key.startsWith(CHOSEN_UUID_PREFIX) && node.replication === null) return true;
   return key.split(':')[0] === node.identity.toLowerCase();
 }
 

@@ -41,6 +41,15 @@ export function accountsSql(cluster: Cluster, rootPassword: string): string {
     `GRANT ALL PRIVILEGES ON \`${app.database}\`.* TO ${anywhere}`,
     // An application's transactions run under GTIDs that the proxy chose (design.md section 2).
     ...(flavor === 'mysql' ? [`GRANT REPLICATION_APPLIER ON *.* TO ${anywhere}`] : []),
+    // On MariaDB they leave a number in a table of its own.
+    ...(flavor === 'mariadb'
+      ? [
+          'CREATE DATABASE evenkeel',
+          'CREATE TABLE evenkeel.ledger (id BINARY(16) NOT NULL PRIMARY KEY, n BIGINT UNSIGNED NOT NULL, at TIMESTAMP NOT NULL' +
+            ' DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) ENGINE=InnoDB',
+          `GRANT SELECT, INSERT, UPDATE ON evenkeel.ledger TO ${anywhere}`,
+        ]
+      : []),
     ...(flavor === 'mysql' ? ['SET GLOBAL super_read_only=ON'] : []),
   ];
   return statements.map((statement) => `${statement};\n`).join('');

@@ -1,5 +1,6 @@
 // The protocol of MySQL and MariaDB, without I/O: the folder's door.
 
+export type { AnswerShape, ScannerSink } from './answer.ts';
 export { executeLayout, queryPacket, queryTextOffset } from './attributes.ts';
 export * from './auth/index.ts';
 export * from './auth-packets.ts';
@@ -9,5 +10,5 @@ export * from './handshake.ts';
 export { asPacket, commandPacket, frame, HEADER_BYTES, type Packet, PacketReader } from './packet.ts';
 export { ProtocolError } from './payload.ts';
 export * from './response.ts';
-export { type AnswerShape, ResponseScanner, type ScannerSink } from './scanner.ts';
+export { ResponseScanner } from './scanner.ts';
 export { type SessionChange } from './session-state.ts';

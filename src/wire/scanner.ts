@@ -5,35 +5,13 @@
 // EOF packets that it expects: one more packet shifts the sequence numbers of all that follow, which are rewritten in
 // place. So a chunk that is fed here belongs to the scanner.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
+import { crc32 } from 'node:zlib';
+import type { AnswerShape, ScannerSink } from './answer.ts';
 import { Capability, ServerStatus } from './capabilities.ts';
 import { HEADER_BYTES, MAX_FRAGMENT_BYTES } from './packet.ts';
 import { ProtocolError } from './payload.ts';
-import { type ErrPacket, encodeOk, MalformedPacket, type OkPacket, OkReader, parseErr } from './response.ts';
+import { encodeOk, MalformedPacket, OkReader, parseErr } from './response.ts';
 import { defaultSessionState, parseSessionState, type SessionChange } from './session-state.ts';
-
-/** What kind of answer a command has. */
-export type AnswerShape =
-  | 'result' // OK, ERR, a request for a local file, or a result set; again while MORE_RESULTS_EXISTS
-  | 'prepare' // COM_STMT_PREPARE
-  | 'rows' // COM_STMT_FETCH: rows up to an end packet
-  | 'columns' // COM_FIELD_LIST
-  | 'text'; // COM_STATISTICS: one packet of text
-
-export interface ScannerSink {
-  /** Bytes for the client, in order. */
-  forward(piece: Buffer): void;
-  /**
-   * An OK packet, or the one that ends a result set; and what it says of the session. `ok` is read in place: its numbers
-   * stand until the scanner's next answer begins, its `info` and `sessionState` during this call only.
-   */
-  ok(ok: OkPacket, changes: SessionChange[]): void;
-  /** An ERR packet. True: forward it; false: keep it from the client (the answer ends here all the same). */
-  error(error: ErrPacket, first: boolean): boolean;
-  /** The server asks for a file of the client's. */
-  localInfile(): void;
-  /** COM_STMT_PREPARE succeeded. Returns the statement id that the client is to see. */
-  prepared(statementId: number, parameters: number, columns: number): number;
-}
 
 type Phase = 'first' | 'definitions' | 'rows' | 'infile' | 'done';
 
@@ -90,6 +68,14 @@ export class ResponseScanner {
   #poolAt = 0;
   #rows = 0;
   #ok = new OkReader();
+  /**
+   * Of the columns and rows of this answer, where its sink wants it. What ends a result is not in it: its flags and
+   * warnings may differ between servers, and its numbers are told by `ok`.
+   */
+  digest = 0;
+  #digests = false;
+  #digestFrom = 0;
+  #hidesTransaction = false;
 
   /** Rows of the last result set of this answer, whether its end has come or not. */
   get rows(): number {
@@ -118,6 +104,9 @@ export class ResponseScanner {
     this.#phase = shape === 'rows' ? 'rows' : shape === 'columns' ? 'definitions' : 'first';
     this.#definitions = shape === 'columns' ? Number.POSITIVE_INFINITY : 0;
     this.#afterDefinitions = 'done';
+    this.digest = 0;
+    this.#digests = sink.digests === true;
+    this.#hidesTransaction = sink.hidesTransaction === true;
   }
 
   /**
@@ -157,6 +146,7 @@ export class ResponseScanner {
     }
     this.#data = data;
     this.#spanStart = 0;
+    this.#digestFrom = 0;
     const at = this.#scan(data);
     this.#data = NOTHING;
     this.#passJoined();
@@ -203,6 +193,7 @@ export class ResponseScanner {
       if (length > MAX_INSPECTED_BYTES) throw new ScanError(`a packet of ${length} bytes where a short one belongs`);
       const end = bodyAt + length;
       if (end > bytes) break;
+      if (this.#digests) this.#addToDigest(at, end);
       const passedEnd = this.#inspect(data, at, end, head);
       if (passedEnd < end) {
         this.#passSpan(passedEnd);
@@ -210,8 +201,15 @@ export class ResponseScanner {
       }
       at = end;
     }
+    if (this.#digests) this.#addToDigest(at, at);
     this.#passSpan(at);
     return at;
+  }
+
+  /** What was passed up to `at`; it goes on at `next`. */
+  #addToDigest(at: number, next: number): void {
+    if (at > this.#digestFrom) this.digest = crc32(this.#data.subarray(this.#digestFrom, at), this.digest);
+    this.#digestFrom = next;
   }
 
   /** Passes what was looked at and not yet passed, up to `end`. */
@@ -422,6 +420,10 @@ export class ResponseScanner {
       ok.read(data, at + HEADER_BYTES, end, true);
     } catch (error) {
       throw asScanError(error);
+    }
+    if (this.#hidesTransaction) {
+      ok.status &= ~ServerStatus.IN_TRANS;
+      data.writeUInt16LE(ok.status, ok.statusAt);
     }
     this.#status = ok.status;
     return ok;

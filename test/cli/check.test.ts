@@ -46,6 +46,7 @@ function replica(variables: Record<string, string> = {}, rest: Partial<Inspectio
     heartbeatMs: 500,
     readOnlyOrigin: 'EXPLICIT',
     plugins: [{ plugin: 'caching_sha2_password', accounts: 3 }],
+    inFlight: { lacking: [], ledger: null, uncovered: [] },
     neighbours: [],
     ...rest,
   };
@@ -160,6 +161,21 @@ describe('the rules of check', () => {
       { replication: [], status: new Map() },
     );
     assert.match(judged(primary, true)[0]?.text ?? '', /do not wait/);
+  });
+
+  test('name what leaves a write in flight in doubt, of the primary alone', () => {
+    const inFlight = { lacking: ["'shop'@'%'"], ledger: false, uncovered: ['shop.old'] };
+    const primary = replica(
+      { read_only: 'OFF', rpl_semi_sync_source_enabled: 'ON' },
+      { replication: [], status: new Map([['rpl_semi_sync_source_status', 'ON']]), flavor: 'mysql', inFlight },
+    );
+    const mends = judged(primary, true).flatMap((verdict) => verdict.mend);
+    assert.ok(mends.includes("GRANT REPLICATION_APPLIER ON *.* TO 'shop'@'%'"), mends.join('; '));
+    assert.ok(mends.includes('ALTER TABLE shop.old ENGINE=InnoDB'));
+    assert.ok(mends.some((mend) => mend.includes('ON evenkeel.*')));
+    assert.deepEqual(judged(replica({}, { inFlight })), []);
+    const unread = judged({ ...primary, inFlight: { ...inFlight, lacking: null } }, true).flatMap(({ mend }) => mend);
+    assert.ok(unread.includes("GRANT SELECT ON mysql.global_grants TO 'evenkeel'@'%'"));
   });
 
   test('look at all nodes together: one writer, one flavor, ids of their own', () => {

@@ -107,6 +107,7 @@ export class FakeMonitor implements Monitor {
     electMember: () => Promise.resolve(),
     joinGroup: () => Promise.resolve(),
     syncWithCluster: () => Promise.resolve(),
+    keepLedger: () => Promise.resolve(),
   };
   readonly #callbacks = new Set<() => void>();
 
@@ -230,9 +231,12 @@ export function testConfig(stateDir: string, port: number, over: Partial<Config>
         switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 1000, maxLagMs: 1000 },
       },
     ],
-    endpoints: [{ name: 'writer', cluster: 'shop', host: '127.0.0.1', port, route: { kind: 'primary' } }],
+    endpoints: [
+      { name: 'writer', cluster: 'shop', host: '127.0.0.1', port, route: { kind: 'primary' }, inFlight: 'report' },
+    ],
     users: 'cluster',
     hold: { timeoutMs: 30_000, maxStatements: 1000, maxBytes: 1 << 20 },
+    replay: { maxStatements: 1000, maxBytes: 1 << 20 },
     pool: {
       maxPerNode: 8,
       maxConnecting: 2,

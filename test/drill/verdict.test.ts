@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Audit, type ClientError, type Fault, judge, Timeline, verdictOf } from '../../src/drill/index.ts';
+import type { InFlightMode } from '../../src/messages/index.ts';
 
 const clean: Audit = {
   acknowledged: 100,
@@ -25,12 +26,18 @@ const unknownError: ClientError = {
   verdict: 'unknown',
 };
 
-function judged(over: { audit?: Partial<Audit>; errors?: ClientError[]; furtherErrors?: number; faults?: Fault[] }) {
+function judged(over: {
+  audit?: Partial<Audit>;
+  errors?: ClientError[];
+  furtherErrors?: number;
+  faults?: Fault[];
+  inFlight?: InFlightMode;
+}) {
   const timeline = new Timeline();
   timeline.record(900, 904, true);
   timeline.record(1005, 1150, true);
-  const { errors = [], furtherErrors = 0, faults = [switchover, kill] } = over;
-  return judge({ audit: { ...clean, ...over.audit }, errors, furtherErrors, faults, timeline });
+  const { errors = [], furtherErrors = 0, faults = [switchover, kill], inFlight = 'report' } = over;
+  return judge({ audit: { ...clean, ...over.audit }, errors, furtherErrors, faults, timeline, inFlight });
 }
 
 test('a run without errors passes and tells the wait of each fault', () => {
@@ -90,6 +97,11 @@ for (const [what, over] of inexcusable) {
     assert.match(reasons[0] ?? '', /client 3/);
   });
 }
+
+test('an unknown outcome has no excuse where writes are promised to be executed exactly once', () => {
+  const { verdict, clientErrors, unknown, faults } = judged({ errors: [unknownError], inFlight: 'exactly-once' });
+  assert.deepEqual([verdict, clientErrors, unknown, faults[1]?.errors], ['fail', 1, 0, 1]);
+});
 
 test('an unknown outcome has no excuse where nothing was killed', () => {
   assert.equal(judged({ errors: [unknownError], faults: [switchover] }).verdict, 'fail');

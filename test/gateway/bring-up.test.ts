@@ -130,7 +130,7 @@ function requestOf(sql: string, session: SessionState): ServerRequest {
 
 function ahead(link: FakeLink, session: SessionState, sql: string, options: BringUpOptions): BringUp {
   const request = requestOf(sql, session);
-  const result = bringUp(link.connection, { session, request, shareable: false, warned: null }, options);
+  const result = bringUp(link.connection, { session, request, shareable: false, warned: null, opening: [] }, options);
   assert.ok('commands' in result, JSON.stringify(result));
   return result;
 }
@@ -144,7 +144,11 @@ test('from whatever state, what is sent ahead gives the session its own, or says
       const session = new SessionState(45);
       session.state = wanted;
       const request = requestOf('SELECT a FROM t', session);
-      const result = bringUp(link.connection, { session, request, shareable: true, warned: null }, options);
+      const result = bringUp(
+        link.connection,
+        { session, request, shareable: true, warned: null, opening: [] },
+        options,
+      );
       if ('unreachable' in result) {
         assert.ok(from.schema !== null && wanted.schema === null);
         return;
@@ -154,7 +158,7 @@ test('from whatever state, what is sent ahead gives the session its own, or says
       link.server.assertHas(wanted, TERMS);
       assert.ok(sameState(link.state, wanted));
       // Once more there is nothing to do.
-      const again = bringUp(link.connection, { session, request, shareable: true, warned: null }, options);
+      const again = bringUp(link.connection, { session, request, shareable: true, warned: null, opening: [] }, options);
       assert.ok('commands' in again && again.commands.length === 0 && again.sure);
       brought++;
     }),
@@ -227,7 +231,7 @@ test('a statement is prepared under the schema that it was prepared under first,
   const request = readRequest(asPacket(Buffer.concat([Buffer.alloc(4), execute])), session, 'mysql', 0);
   assert.ok(request.kind === 'server');
   const link = new FakeLink();
-  const result = bringUp(link.connection, { session, request, shareable: false, warned: null }, options);
+  const result = bringUp(link.connection, { session, request, shareable: false, warned: null, opening: [] }, options);
   assert.ok('commands' in result);
   link.run(result.commands);
   assert.deepEqual(link.log, ['use two', 'use one', 'prepare in one', 'use two']);
@@ -273,7 +277,11 @@ class Story {
     const request = requestOf(SQL[turn.do], session);
     for (let tries = 0; ; tries++) {
       assert.ok(tries < 5, 'fetched again and again');
-      const result = bringUp(link.connection, { session, request, shareable: false, warned: null }, this.options);
+      const result = bringUp(
+        link.connection,
+        { session, request, shareable: false, warned: null, opening: [] },
+        this.options,
+      );
       if ('fetchFrom' in result) {
         (result.fetchFrom as unknown as FakeLink).run([readInsertId(result.fetchFrom, session)]);
         continue;

@@ -46,6 +46,7 @@ function stage(readerRoute: EndpointRoute = { kind: 'replica', maxLagMs: null, f
     host: '127.0.0.1',
     port: 1,
     route: kind,
+    inFlight: 'report',
   });
   const told: string[] = [];
   const load = new Map<string, number>();
@@ -155,7 +156,7 @@ describe('a suspicion of the primary', () => {
 describe('routes', () => {
   test('before the first one everything waits', () => {
     const table = new RoutingTable(
-      [{ name: 'writer', cluster: 'shop', host: '', port: 1, route: { kind: 'primary' } }],
+      [{ name: 'writer', cluster: 'shop', host: '', port: 1, route: { kind: 'primary' }, inFlight: 'report' }],
       LIMITS,
       new HoldBudget(),
       { evidence: () => {}, load: () => 0, closing: () => {} },

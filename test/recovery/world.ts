@@ -468,6 +468,7 @@ export class World {
       }),
     setSemiSyncRole: (name, _role, ms) => this.call(this.byName(name), ms, () => undefined),
     rotateBinlog: (name, ms) => this.call(this.byName(name), ms, () => undefined),
+    keepLedger: (name, ms) => this.call(this.byName(name), ms, () => undefined),
   };
 
   readonly clientGate: ClientGate = {

@@ -16,6 +16,7 @@ const options = {
   workers: 1,
   recovery: 'observe',
   cluster: '    switchover: { drainTimeout: 100ms, maxLag: 500ms }',
+  inFlight: 'report', // else a write that failed leaves its warnings with the session at once
   config: `pool: { maxPerNode: ${CONNECTIONS} }\nhold: { timeout: 4s }`,
 } as const;
 

@@ -149,23 +149,21 @@ async function lost({ t, ek }: Stage): Promise<void> {
     });
   }
 
-  await t.test(
-    'an open transaction whose server connection is killed is told as a deadlock, and a ROLLBACK as done',
-    async () => {
-      const [count] = await rowsOf(ek, 'SELECT COUNT(*) AS n FROM one.own WHERE client = 99');
-      for (const next of ['INSERT INTO own VALUES (NULL, 99, 2)', 'SELECT 1', 'COMMIT', 'ROLLBACK']) {
-        const client = await mysql.createConnection({ ...ek.login(), database: 'one' });
-        await client.query('BEGIN');
-        await client.query('INSERT INTO own VALUES (NULL, 99, 1)');
-        await severAll(ek);
-        if (next === 'ROLLBACK') await client.query(next);
-        else await assert.rejects(client.query(next), { errno: 1213, sqlState: '40001' });
-        assert.equal((await client.query<Rows>('SELECT 1 AS one'))[0][0]?.['one'], 1);
-        await client.end();
-      }
-      assert.deepEqual((await rowsOf(ek, 'SELECT COUNT(*) AS n FROM one.own WHERE client = 99'))[0], count);
-    },
-  );
+  await t.test('an open transaction whose server connection is killed goes on, or ends as it is told to', async () => {
+    const [count] = await rowsOf(ek, 'SELECT COUNT(*) AS n FROM one.own WHERE client = 99');
+    for (const next of ['INSERT INTO own VALUES (NULL, 99, 2)', 'SELECT 1', 'COMMIT', 'ROLLBACK']) {
+      const client = await mysql.createConnection({ ...ek.login(), database: 'one' });
+      await client.query('BEGIN');
+      await client.query('INSERT INTO own VALUES (NULL, 99, 1)');
+      await severAll(ek);
+      await client.query(next);
+      assert.equal((await client.query<Rows>('SELECT 1 AS one'))[0][0]?.['one'], 1);
+      await client.query('ROLLBACK');
+      await client.end();
+    }
+    const [after] = await rowsOf(ek, 'SELECT COUNT(*) AS n FROM one.own WHERE client = 99');
+    assert.equal(Number(after?.['n']), Number(count?.['n']) + 1);
+  });
 }
 
 /** MySQL 9.7 sets foreign_key_checks and unique_checks to 0 by `= DEFAULT`. */

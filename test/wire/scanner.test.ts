@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { ScannerSink } from '../../src/wire/answer.ts';
 import { Capability } from '../../src/wire/capabilities.ts';
-import { ResponseScanner, ScanError, type ScannerSink } from '../../src/wire/scanner.ts';
+import { ResponseScanner, ScanError } from '../../src/wire/scanner.ts';
 import {
   type AnswerModel,
   answerModel,

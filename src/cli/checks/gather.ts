@@ -6,6 +6,7 @@ import type { ClusterConfig } from '../../config/types.ts';
 import { type Flavor, joinAddress, type NodeAddress } from '../../messages/index.ts';
 import { printable } from '../output.ts';
 import { type Looked, look } from './connect.ts';
+import { type InFlightFacts, readInFlight } from './in-flight.ts';
 
 /** Values as mysql2 gives them for what is asked here: text, numbers or null. */
 export type Row = Record<string, string | number | null>;
@@ -35,6 +36,7 @@ export interface Inspection {
   readOnlyOrigin: string | null;
   /** Authentication plug-ins of unlocked accounts; null where accounts cannot be read. */
   plugins: { plugin: string; accounts: number }[] | null;
+  inFlight: InFlightFacts;
   /** Other nodes that it tells of. */
   neighbours: NodeAddress[];
 }
@@ -159,6 +161,7 @@ async function inspect(connection: Connection, node: NodeAddress): Promise<Inspe
     heartbeatMs: await readHeartbeatMs(connection, flavor, status),
     readOnlyOrigin: await readOrigin(connection, flavor),
     plugins: await readPlugins(connection, flavor),
+    inFlight: await readInFlight(flavor, (sql) => ask(connection, sql)),
     neighbours: [
       ...(replication ?? []).map((row) => joinAddress(String(row['Source_Host']), Number(row['Source_Port']))),
       ...replicas.filter((row) => row['Host']).map((row) => joinAddress(String(row['Host']), Number(row['Port']))),

@@ -4,6 +4,7 @@ import { asksForSemiSync } from '../../cluster/index.ts';
 import type { ClusterConfig, Config } from '../../config/types.ts';
 import type { Flavor } from '../../messages/index.ts';
 import type { Inspection } from './gather.ts';
+import { inFlight } from './in-flight.ts';
 import { membership, membershipOf } from './members.ts';
 
 export interface Finding {
@@ -347,7 +348,7 @@ function session({ config, inspection }: Situation): Verdict[] {
 /** Every rule about one node, in the order in which they are printed. */
 export function judgeNode(situation: Situation): Verdict[] {
   const together = membershipOf(situation.inspection) === null ? [replication, semiSync] : [membership];
-  return [version, privileges, accounts, binaryLog, ...together, session].flatMap((rule) => rule(situation));
+  return [version, privileges, accounts, binaryLog, ...together, session, inFlight].flatMap((rule) => rule(situation));
 }
 
 /** The rules about all nodes of a cluster together. */

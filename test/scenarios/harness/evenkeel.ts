@@ -6,6 +6,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { InFlightMode } from '../../../src/messages/index.ts';
 import type { RecoveryRecord } from '../../../src/recovery/types.ts';
 import {
   freePorts,
@@ -33,6 +34,10 @@ export interface EvenkeelOptions extends Omit<SandboxOptions, 'dir'> {
   config?: string;
   /** More YAML for the cluster, each line indented by four. */
   cluster?: string;
+  /** The writer's. */
+  inFlight?: InFlightMode;
+  /** More endpoints, each a line. */
+  endpoints?: string;
   workers?: number;
   /** `users:` and so on may need it. */
   recovery?: 'automatic' | 'observe';
@@ -280,8 +285,9 @@ function configOf(options: Omit<EvenkeelOptions, 'flavor'>, sandbox: SandboxInfo
     recovery: ${options.recovery ?? 'automatic'}
 ${options.cluster ?? ''}
 endpoints:
-  - { name: writer, cluster: shop, listen: "127.0.0.1:${ports.writer}", route: primary }
+  - { name: writer, cluster: shop, listen: "127.0.0.1:${ports.writer}", route: primary, inFlight: ${options.inFlight ?? 'exactly-once'} }
   - { name: reader, cluster: shop, listen: "127.0.0.1:${ports.reader}", route: replica }
+${options.endpoints ?? ''}
 http: { listen: "127.0.0.1:${ports.http}" }
 workers: ${options.workers ?? 2}
 ${options.config ?? ''}

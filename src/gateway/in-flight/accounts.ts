@@ -1,0 +1,68 @@
+// Which accounts can have their writes witnessed: asked of a server once an account, when it first writes. One that cannot
+// is treated as under `inFlight: report`, and asked again after a while: somebody may have followed `evenkeel check`.
+import type { Client } from '../client.ts';
+import { type QuietCommand, runQuietly } from '../quiet.ts';
+import type { Loss, ServerConnection } from '../server-connection.ts';
+import { probe } from './witness.ts';
+
+export type Ability = 'unknown' | 'able' | 'unable';
+
+/** Why not; the label of the counter `not_witnessed`. */
+export type Inability =
+  /** The privilege, the ledger or GTIDs are missing; or the server is a member of a group. */
+  | 'not-granted'
+  /** It changes tables that a transaction does not cover, or calls what commits inside a transaction. */
+  | 'commits-inside';
+
+const ASK_AGAIN_MS = 60_000;
+const MAX_ACCOUNTS = 10_000;
+
+interface Known {
+  ability: 'able' | 'unable';
+  untilMs: number;
+}
+
+type Whose = Pick<Client, 'cluster' | 'user' | 'worker'>;
+
+export class WitnessedAccounts {
+  #known = new Map<string, Known>();
+
+  abilityOf({ cluster, user, worker }: Whose): Ability {
+    const known = this.#known.get(`${cluster}\0${user}`);
+    if (known === undefined || worker.nowMs() >= known.untilMs) return 'unknown';
+    return known.ability;
+  }
+
+  /** `why`: for the log, where it cannot. */
+  learn({ cluster, user, worker }: Whose, ability: 'able' | Inability, why: string): void {
+    if (this.#known.size >= MAX_ACCOUNTS) this.#known.clear();
+    const able = ability === 'able';
+    const untilMs = able ? Number.POSITIVE_INFINITY : worker.nowMs() + ASK_AGAIN_MS;
+    this.#known.set(`${cluster}\0${user}`, { ability: able ? 'able' : 'unable', untilMs });
+    if (able) return;
+    worker.count('not_witnessed', ability);
+    const text = 'what becomes of the writes of this account in a crash cannot be found out for now';
+    worker.log.warn({ cluster, user, reason: ability, error: why }, text);
+  }
+
+  /** Asks the server. Calls back once; `lost`: the connection broke, and nothing was learnt. */
+  probe(link: ServerConnection, client: Client, callback: (lost: Loss | null) => void): void {
+    let able = false;
+    const sqls = probe(client.worker.flavor(client.cluster));
+    const commands = sqls.map((sql, at): QuietCommand => {
+      const command = { packet: link.query(sql), what: 'whether writes can be witnessed' };
+      return at < sqls.length - 1 ? command : { ...command, row: (row) => (able = row?.values[0] === '1') };
+    });
+    link.lastSession = null;
+    link.hasDiagnostics = true;
+    runQuietly(link, commands, (result) => {
+      if (result.kind === 'lost') return callback(result.loss);
+      const why =
+        result.kind === 'error'
+          ? `${result.err.errno} ${result.err.message}`
+          : 'gtid_mode is not ON, or the server is a member of a group';
+      this.learn(client, result.kind === 'done' && able ? 'able' : 'not-granted', why);
+      callback(null);
+    });
+  }
+}

@@ -1,0 +1,82 @@
+// The GTID that was chosen on a server connection, and what goes ahead of the statement that opens a transaction under it.
+// A connection on which one is chosen is not for others before it is put away.
+//
+// A number is used again only where it is certain that it was not used: a server skips what comes under a number that it
+// has, without a word. A rollback alone does not make it certain, since a table without transactions keeps what it has.
+import type { QuietCommand } from '../quiet.ts';
+import type { ServerConnection } from '../server-connection.ts';
+import { chooseGtid, putGtidAway, type Witness, type Witnesses } from './witness.ts';
+
+/** What such a command is for, in the words of an error. */
+export const CHOOSES_GTID = 'gtid_next';
+export const NOTHING: readonly QuietCommand[] = [];
+
+export class Chosen {
+  /** Goes ahead of the next statement. */
+  opening: readonly QuietCommand[] = NOTHING;
+  /** Where one is chosen. */
+  on: ServerConnection | null = null;
+  #witness: Witness | null = null;
+  #tracks = false;
+  #witnesses: Witnesses;
+
+  constructor(witnesses: Witnesses) {
+    this.#witnesses = witnesses;
+  }
+
+  /** `own`: an autocommit write's, which no BEGIN of the client's opens. */
+  choose(link: ServerConnection, witness: Witness | null, own: boolean): void {
+    const opening = this.on === link ? this.rollback(link) : [];
+    if (witness?.kind === 'gtid') {
+      opening.push({ packet: link.query(chooseGtid(witness, !own)), what: CHOOSES_GTID });
+      this.on = link;
+      this.#witness = witness;
+      this.#tracks = !own;
+    }
+    if (own) opening.push({ packet: link.query('BEGIN'), what: 'BEGIN' });
+    this.opening = opening;
+  }
+
+  /** With the next statement. */
+  putAway(link: ServerConnection): void {
+    if (this.on === link) this.opening = this.rollback(link);
+  }
+
+  /** Ends what is open on the link; what the server numbers from then on it numbers itself. `ok`: of the ROLLBACK. */
+  rollback(link: ServerConnection, ok?: QuietCommand['ok']): QuietCommand[] {
+    const rollback = { packet: link.query('ROLLBACK'), what: 'rollback' };
+    const commands: QuietCommand[] = [ok === undefined ? rollback : { ...rollback, ok }];
+    if (this.on !== link) return commands;
+    commands.push(this.#away(link));
+    const witness = this.#witness;
+    if (witness?.kind === 'gtid') {
+      commands.push({
+        packet: link.query(`SELECT GTID_SUBSET('${witness.gtid}', @@global.gtid_executed)`),
+        what: 'whether a number was used',
+        row: (row) => {
+          if (row?.values[0] === '0') this.#witnesses.giveBack(witness, 'unused');
+        },
+        failed: () => {},
+      });
+    }
+    this.forget();
+    return commands;
+  }
+
+  /** Behind a COMMIT. */
+  away(link: ServerConnection): QuietCommand[] {
+    if (this.on !== link) return [];
+    this.forget();
+    return [this.#away(link)];
+  }
+
+  #away(link: ServerConnection): QuietCommand {
+    return { packet: link.query(putGtidAway(this.#tracks)), what: CHOOSES_GTID };
+  }
+
+  /** It was used, or nobody knows. */
+  forget(): void {
+    this.on = null;
+    this.#witness = null;
+  }
+}

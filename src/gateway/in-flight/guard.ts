@@ -1,0 +1,500 @@
+// Keeps one session's writes through the loss of their server. It opens transactions so that they can be asked about
+// (witness.ts), records them so that they can be run again (recording.ts), and where a server was lost it asks the next
+// one, replays, and goes on (course.ts decides). An autocommit write gets a transaction of its own, so that what it
+// answered is known before its commit is sent.
+//
+// Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
+import { Command, type ErrPacket } from '../../wire/index.ts';
+import { readAftermath } from '../aftermath.ts';
+import type { Client } from '../client.ts';
+import { executes, type ServerRequest } from '../command.ts';
+import { gatewayError } from '../errors.ts';
+import { isReadOnlyNode } from '../evidence.ts';
+import type { Course, Flight } from '../flight.ts';
+import { type QuietCommand, type QuietResult, runQuietly } from '../quiet.ts';
+import type { Loss, ServerConnection } from '../server-connection.ts';
+import { ask } from './ask.ts';
+import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
+import { whatNow } from './commit.ts';
+import { type Next, whenLost, whenTold } from './course.ts';
+import { mayWrite, type Opening, opens } from './opens.ts';
+import { Recording, repeatable } from './recording.ts';
+import { type Replayed, replay } from './replay.ts';
+import { type Guarded, interrupted, type Transaction } from './types.ts';
+import { commitWithLedger } from './witness.ts';
+
+/**
+ * ER_GTID_NEXT_TYPE_UNDEFINED_GTID, ER_CANT_DO_IMPLICIT_COMMIT_IN_TRX_WHEN_GTID_NEXT_IS_SET,
+ * ER_GTID_UNSAFE_NON_TRANSACTIONAL_TABLE: something committed inside the transaction.
+ */
+const COMMITS_INSIDE = new Set([1837, 1778, 1785]);
+const SETS_AUTOCOMMIT = /\bautocommit[`\s]*:?=\s*(?!0|off|false)/i;
+
+export class Guard {
+  #client: Client;
+  #transaction: Transaction | null = null;
+  #chosen: Chosen;
+
+  constructor(client: Client) {
+    this.#client = client;
+    this.#chosen = new Chosen(client.worker.witnesses);
+  }
+
+  /** Something that went ahead of a statement failed. A privilege that was there may have been taken away. */
+  refused(what: string, err: ErrPacket): void {
+    if (what !== CHOOSES_GTID) return;
+    this.#client.worker.witnessed.learn(this.#client, 'not-granted', err.message);
+    if (this.#transaction !== null) this.#transaction.witness = null;
+  }
+
+  get opening(): readonly QuietCommand[] {
+    return this.#chosen.opening;
+  }
+
+  opened(): void {
+    this.#chosen.opening = NOTHING;
+  }
+
+  /** Most statements are autocommit reads, and none of its business. */
+  concerns({ sql }: ServerRequest): boolean {
+    const { session } = this.#client;
+    return this.#transaction !== null || !sql.rerunnable || session.begun || !session.autocommit;
+  }
+
+  courseOf(shareable: boolean): Course {
+    const transaction = this.#transaction;
+    if (transaction === null || shareable) return 'plain';
+    if (transaction.own) return 'own';
+    return transaction.recording?.fault === null ? 'recorded' : 'plain';
+  }
+
+  // ---- on a link ------------------------------------------------------------------------------------------------
+
+  linked(link: ServerConnection, statement: Guarded): void {
+    const transaction = this.#transaction;
+    if (transaction !== null) {
+      if (transaction.link === null) return this.#resume(link, statement, transaction);
+      // Once more: what went ahead of it was awaited.
+      if (transaction.opener === statement) return statement.proceed(link); // once more, what went ahead was awaited
+      return this.#within(link, statement, transaction);
+    }
+    const how = opens(statement.request, this.#client.session);
+    const { witnessed } = this.#client.worker;
+    switch (how === null ? 'unable' : witnessed.abilityOf(this.#client)) {
+      case 'unable':
+        // An earlier transaction was ended by the server, and its errors might have been asked for.
+        if (!statement.request.sql.flags.asksDiagnostics) this.#chosen.putAway(link);
+        return statement.proceed(link);
+      case 'unknown':
+        statement.busy();
+        return witnessed.probe(link, this.#client, (lost) => {
+          if (statement.over) return;
+          if (lost !== null) statement.again(lost);
+          else this.linked(link, statement);
+        });
+      case 'able':
+        this.#open(link, statement, how as Opening);
+        return statement.proceed(link);
+    }
+  }
+
+  get #flavor(): 'mysql' | 'mariadb' {
+    return this.#client.worker.flavor(this.#client.cluster);
+  }
+
+  #open(link: ServerConnection, statement: Guarded, how: Opening): void {
+    const { session, worker } = this.#client;
+    const own = how === 'own';
+    const writes = !statement.request.sql.flags.readOnly;
+    const witness = this.#flavor === 'mysql' && writes ? worker.witnesses.take('mysql') : null;
+    let recording: Recording | null = null;
+    if (!own) {
+      const begin = { start: session.state, oneShot: session.oneShot, begun: how === 'begun' };
+      recording = new Recording(begin, worker.settings.replay, worker.recordings);
+      if (session.unread || session.pins.size > 0) recording.spoil('a statement that cannot be repeated');
+    }
+    this.#transaction = {
+      link,
+      own,
+      opener: statement,
+      witness,
+      recording,
+      sent: own ? 'own-write' : 'statement',
+      wrote: own || mayWrite(statement.request),
+      held: [],
+      after: () => statement.succeed(),
+    };
+    this.#chosen.choose(link, witness, own);
+  }
+
+  /** A statement while a transaction is open. */
+  #within(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    const { session } = this.#client;
+    const { sql, command, text } = statement.request;
+    if (command !== Command.QUERY && !executes(command)) return statement.proceed(link);
+    const { flags, kind } = sql;
+    if (kind === 'commit' || kind === 'rollback') {
+      const then = (at: ServerConnection): void => {
+        session.begun = flags.chain;
+        if (flags.release) statement.proceed(at);
+        else statement.succeed();
+      };
+      if (kind === 'commit') this.#commit(link, statement, transaction, then);
+      else this.#rollback(link, statement, then);
+      return;
+    }
+    // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
+    const commits =
+      flags.implicitCommit ||
+      (kind === 'set' && !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1')));
+    if (commits) return this.#commit(link, statement, transaction, (at) => this.linked(at, statement));
+    transaction.wrote ||= mayWrite(statement.request);
+    return statement.proceed(link);
+  }
+
+  // ---- its answer -----------------------------------------------------------------------------------------------
+
+  /** True: the guard says when the statement has its answer. */
+  landed(flight: Flight, statement: Guarded): boolean {
+    const transaction = this.#transaction;
+    if (transaction === null) return false;
+    transaction.opener = null;
+    if (transaction.own) {
+      transaction.held = flight.held;
+      this.#closeOwn(flight, statement, transaction);
+      return true;
+    }
+    const { mark, sentAtMs } = flight;
+    // Of a statement that failed the server does not tell whether it has written.
+    transaction.wrote ||= flight.wrote || mark.errno !== 0;
+    const { request, packet } = statement;
+    if (COMMITS_INSIDE.has(mark.errno))
+      this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(mark.errno));
+    if (request.command !== Command.STMT_PREPARE) {
+      transaction.recording?.add(packet, request, request.statement?.longData ?? null, sentAtMs, mark);
+    }
+    return false;
+  }
+
+  /** An autocommit write has answered: what it has done is made permanent, or taken back. */
+  #closeOwn(flight: Flight, statement: Guarded, transaction: Transaction): void {
+    const { link } = flight;
+    const { session, tether } = this.#client;
+    statement.busy();
+    const close = (): void => {
+      const then = (): void => statement.answer(flight.held);
+      if (flight.failed) this.#rollback(link, statement, then);
+      else this.#commit(link, statement, transaction, then);
+    };
+    if (!session.diagnostics) return close();
+    // What follows clears them.
+    readAftermath(link, session, this.#client.capabilities, (aftermath) => {
+      if (statement.over) return;
+      session.diagnostics = false;
+      session.calcFoundRows = false;
+      tether.aftermath = aftermath ?? { warnings: null };
+      if (aftermath !== null) return close();
+      statement.again(null);
+    });
+  }
+
+  #rollback(link: ServerConnection, statement: Guarded, then: (link: ServerConnection) => void): void {
+    const { session } = this.#client;
+    const commands = this.#chosen.rollback(link, (answer, changes) => session.learn(answer, changes));
+    statement.busy();
+    link.lastSession = null;
+    runQuietly(link, commands, (result) => {
+      if (statement.over) return;
+      // Lost or not, it is rolled back.
+      if (result.kind !== 'done') link.lose({ kind: 'closed', detail: 'a rollback failed' });
+      this.#end();
+      session.transactionEnded();
+      then(link);
+    });
+  }
+
+  #commit(
+    link: ServerConnection,
+    statement: Guarded,
+    transaction: Transaction,
+    after: (link: ServerConnection) => void,
+  ): void {
+    const { session, worker } = this.#client;
+    transaction.after = after;
+    transaction.sent = 'commit';
+    transaction.opener = null;
+    let sql = 'COMMIT';
+    if (this.#flavor === 'mariadb' && transaction.wrote) {
+      transaction.witness = worker.witnesses.take('mariadb');
+      sql = commitWithLedger(transaction.witness, link.node);
+    }
+    // MySQL would log an empty transaction under the number.
+    if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = 'ROLLBACK';
+    const ok: QuietCommand['ok'] = (answer, changes) => {
+      session.learn(answer, changes);
+      session.transactionEnded();
+    };
+    const commands: QuietCommand[] = [{ packet: link.query(sql), what: 'commit', ok }];
+    commands.push(...this.#chosen.away(link));
+    statement.busy();
+    link.lastSession = null;
+    runQuietly(link, commands, (result) => {
+      if (!statement.over) this.#committed(link, statement, transaction, result);
+    });
+  }
+
+  #committed(link: ServerConnection, statement: Guarded, transaction: Transaction, result: QuietResult): void {
+    const { worker } = this.#client;
+    const { witness, wrote } = transaction;
+    if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
+    if (result.kind === 'done') {
+      if (witness?.kind === 'ledger') witness.row.node = link.node;
+      if (witness !== null) worker.witnesses.giveBack(witness, wrote ? 'used' : 'unused');
+      this.#end();
+      return transaction.after(link);
+    }
+    const { err, at } = result;
+    switch (at > 0 ? 'ask' : whatNow(err, this.#flavor)) {
+      case 'ask':
+        if (isReadOnlyNode(err)) this.#client.suspect(link.node, 'read-only', err.message);
+        if (witness?.kind === 'ledger') witness.row.node = null;
+        link.lose({ kind: 'closed', detail: err.message });
+        return this.#afterLoss({ kind: 'closed', detail: err.message }, statement, transaction);
+      case 'unable':
+        worker.witnessed.learn(this.#client, 'not-granted', err.message);
+        return this.#commitPlainly(link, statement, transaction);
+      case 'plain':
+        return this.#commitPlainly(link, statement, transaction);
+      case 'rolled-back':
+        return this.#rollback(link, statement, () => statement.fail(err));
+      case 'roll-back':
+        return this.#rollback(link, statement, () => statement.fail(gatewayError('transaction-lost', err.message)));
+    }
+  }
+
+  /** The transaction is still open: it is committed as it would be without us. */
+  #commitPlainly(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    transaction.witness = null;
+    runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit' }], (result) => {
+      if (statement.over) return;
+      if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
+      this.#client.session.transactionEnded();
+      this.#end();
+      if (result.kind === 'error') statement.fail(result.err);
+      else transaction.after(link);
+    });
+  }
+
+  /** The statement is finished. A transaction that the session is not in any more is over. */
+  settled(): void {
+    const transaction = this.#transaction;
+    this.#chosen.opening = NOTHING;
+    if (transaction === null || (transaction.link === null && this.#client.session.inTransaction)) return;
+    if (!this.#client.session.inTransaction) this.#end();
+  }
+
+  #end(): void {
+    this.#transaction?.recording?.forget();
+    this.#transaction = null;
+    this.#chosen.opening = NOTHING;
+  }
+
+  // ---- lost -----------------------------------------------------------------------------------------------------
+
+  /** The connection that the session held is gone. True: what was open on it may go on elsewhere. */
+  linkGone(): boolean {
+    const transaction = this.#transaction;
+    this.#chosen.opening = NOTHING;
+    this.#chosen.forget();
+    if (transaction === null) return false;
+    transaction.link = null;
+    transaction.opener = null;
+    if (this.#client.session.pins.size > 0) transaction.recording?.spoil('a statement that cannot be repeated');
+    if (transaction.sent !== 'statement') return true;
+    if (transaction.recording?.fault === null) return true;
+    this.#end();
+    return false;
+  }
+
+  /** The server was lost under a statement. True: the guard has seen to it. */
+  lost(loss: Loss, shown: boolean, statement: Guarded): boolean {
+    const transaction = this.#transaction;
+    if (transaction === null) return false;
+    const next = whenLost(interrupted(transaction, shown));
+    // What was on its way may have committed by itself, or done what no rollback undoes.
+    const again = transaction.sent !== 'statement' || repeatable(statement.request.sql);
+    if (next.do === 'fail' || !again) {
+      this.#end();
+      return false;
+    }
+    transaction.link = null;
+    statement.again(loss);
+    return true;
+  }
+
+  #afterLoss(loss: Loss, statement: Guarded, transaction: Transaction): void {
+    transaction.link = null;
+    const next = whenLost(interrupted(transaction, false));
+    if (next.do !== 'answer') return statement.again(loss);
+    this.#client.session.transactionEnded();
+    this.#end();
+    const { sql } = statement.request;
+    if (sql.kind !== 'commit') return statement.again(loss);
+    this.#client.session.begun = sql.flags.chain;
+    statement.succeed();
+  }
+
+  /** A ROLLBACK of what is lost anyway needs no server. */
+  forgoes({ sql }: ServerRequest): boolean {
+    const transaction = this.#transaction;
+    if (transaction === null || transaction.link !== null) return false;
+    if (sql.kind !== 'rollback' || sql.flags.chain || sql.flags.release) return false;
+    this.#end();
+    return true;
+  }
+
+  /** Whether the statement's own outcome is not known: it must not be called unexecuted. */
+  get inDoubt(): boolean {
+    const transaction = this.#transaction;
+    return transaction !== null && transaction.link === null && transaction.sent === 'commit' && transaction.wrote;
+  }
+
+  /** On the next server. */
+  #resume(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    const next = whenLost(interrupted(transaction, false));
+    if (next.do !== 'ask') return this.#go(next, link, statement, transaction);
+    const { worker } = this.#client;
+    statement.busy();
+    link.lastSession = null;
+    const leftMs = statement.deadlineMs - worker.nowMs();
+    ask(link, this.#flavor, transaction.witness, leftMs, (answer) => {
+      if (statement.over) return;
+      if (answer.kind === 'lost') return statement.again(answer.loss);
+      const { told, covered } = answer;
+      worker.count('outcomes', told);
+      const { witness } = transaction;
+      if (witness?.kind === 'ledger' && told !== 'untold') {
+        witness.row.node = link.node;
+        worker.witnesses.giveBack(witness, 'used');
+      }
+      transaction.witness = null;
+      this.#go(whenTold(interrupted(transaction, false), told, covered), link, statement, transaction);
+    });
+  }
+
+  #go(next: Next, link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    const { session, tether } = this.#client;
+    switch (next.do) {
+      case 'ask':
+        throw new Error('asked twice');
+      case 'answer':
+        session.transactionEnded();
+        this.#end();
+        return transaction.after(link);
+      case 'run-again': {
+        this.#end();
+        const lost = tether.takeLostState(statement.request.sql.kind);
+        if (lost !== null && 'error' in lost) return statement.fail(lost.error);
+        return this.linked(link, statement);
+      }
+      case 'replay':
+        return this.#replay(link, statement, transaction);
+      case 'fail':
+        session.transactionEnded();
+        this.#end();
+        return statement.fail(gatewayError(next.verdict, transaction.recording?.fault ?? ''));
+    }
+  }
+
+  // ---- replay ---------------------------------------------------------------------------------------------------
+
+  #replay(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    const { session, worker } = this.#client;
+    const recording = transaction.recording as Recording;
+    const { begun } = session;
+    session.transactionEnded();
+    if (recording.statements.length === 0 && transaction.sent === 'statement') {
+      // Nobody was shown anything of it: it begins with this statement.
+      this.#end();
+      session.begun = begun || recording.begun;
+      return this.linked(link, statement);
+    }
+    const { state, oneShot } = session;
+    session.state = recording.start;
+    session.oneShot = recording.oneShot;
+    session.oneShotOn = null;
+    session.begun = recording.begun;
+    transaction.link = link;
+    transaction.witness = this.#flavor === 'mysql' ? worker.witnesses.take('mysql') : null;
+    this.#chosen.choose(link, transaction.witness, false);
+    statement.busy();
+    replay(this.#client, link, recording.statements, (result) => {
+      if (statement.over) return;
+      const same = result.kind === 'same' && (session.inTransaction || !transaction.wrote);
+      if (!same) {
+        session.state = state;
+        session.oneShot = oneShot;
+        session.begun = false;
+      }
+      this.#replayed(result, same, link, statement, transaction);
+    });
+  }
+
+  #replayed(
+    result: Replayed,
+    same: boolean,
+    link: ServerConnection,
+    statement: Guarded,
+    transaction: Transaction,
+  ): void {
+    const { session, worker, tether } = this.#client;
+    if (result.kind === 'lost') {
+      worker.count('replays', 'lost');
+      transaction.link = null;
+      // Still in it, as far as its client knows.
+      session.resumeTransaction();
+      return statement.again(result.loss);
+    }
+    worker.count('replays', same ? 'same' : 'differs');
+    if (same) {
+      return transaction.sent === 'commit'
+        ? this.#commit(link, statement, transaction, transaction.after)
+        : this.linked(link, statement);
+    }
+    this.#end();
+    session.transactionEnded();
+    const why = result.kind === 'differs' ? `statement ${result.at}: ${result.why}` : 'it ended early';
+    link.lose({ kind: 'closed', detail: 'a replay that differs' });
+    tether.dropLink('a replay that differs');
+    tether.forgetLostTransaction();
+    statement.fail(gatewayError('transaction-lost', `run again, ${why}`));
+  }
+
+  // ---- giving the connection back -------------------------------------------------------------------------------
+
+  /** A GTID is chosen on it: it is not for others yet. */
+  owes(link: ServerConnection): boolean {
+    return this.#chosen.on === link;
+  }
+
+  /** Calls back when the link is as any other, or lost. */
+  clean(link: ServerConnection, callback: () => void): void {
+    this.#end();
+    link.lastSession = null;
+    runQuietly(link, this.#chosen.rollback(link), (result) => {
+      if (result.kind === 'error') link.lose({ kind: 'closed', detail: `gtid_next: ${result.err.message}` });
+      callback();
+    });
+  }
+
+  /** The session begins anew, or its client leaves. */
+  forget = (): void => this.#end();
+
+  /** For a statement that cannot be told its outcome any more. */
+  verdict(err: ErrPacket): ErrPacket {
+    if (!this.inDoubt) return err;
+    this.#client.session.transactionEnded();
+    this.#end();
+    return gatewayError('outcome-unknown', err.message);
+  }
+}

@@ -1,0 +1,7 @@
+// The door of what keeps writes in flight: see guard.ts.
+export { WitnessedAccounts } from './accounts.ts';
+export { CHOOSES_GTID } from './chosen.ts';
+export { Guard } from './guard.ts';
+export { type AnswerMark, RecordingBudget } from './recording.ts';
+export type { Guarded } from './types.ts';
+export { Witnesses } from './witness.ts';

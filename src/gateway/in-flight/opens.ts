@@ -1,0 +1,60 @@
+// Which statements open a transaction that can be kept through the loss of its server, and which may write.
+import { Command } from '../../wire/index.ts';
+import { executes, type ServerRequest } from '../command.ts';
+import type { Pin, SessionState } from '../session.ts';
+import { repeatable } from './recording.ts';
+
+/** With these a session's writes are not what they seem, or GTIDs are its own business. */
+const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
+/** A local file comes once; rows of an answer that is kept back could be any number. */
+const NOT_WRAPPED = /^\s*load\b|\breturning\b/i;
+
+/** Without a table a read begins no transaction. */
+const NAMES_TABLE = /\b(from|table)\b/i;
+
+export type Opening =
+  /** An autocommit write, in a transaction of its own. */
+  | 'own'
+  /** The first statement behind a BEGIN that was answered already. */
+  | 'begun'
+  /** START TRANSACTION itself. */
+  | 'begin'
+  /** With autocommit off. */
+  | 'implicit';
+
+/** Null where it opens none, or one that cannot be kept. */
+export function opens({ sql, command, text }: ServerRequest, session: SessionState): Opening | null {
+  if (session.inTransaction || session.savepoint) return null;
+  for (const pin of session.pins) if (STANDS_ASIDE.includes(pin)) return null;
+  // Then COMMIT does not end the matter.
+  if (/^(chain|release|1|2)$/i.test(session.state.variables.get('completion_type') ?? '')) return null;
+  if (command !== Command.QUERY && !executes(command)) return null;
+  const { flags, kind } = sql;
+  if (kind === 'begin') return session.begun || !session.autocommit ? null : 'begin';
+  if (flags.implicitCommit || flags.temporaryTable || flags.namedLock || flags.asksDiagnostics) return null;
+  if (session.begun) return repeatable(sql) ? 'begun' : null;
+  if (!session.autocommit) {
+    if (kind === 'read' && text !== null && !NAMES_TABLE.test(text.toString('latin1'))) return null;
+    return kind === 'read' || kind === 'locking-read' || kind === 'write' ? 'implicit' : null;
+  }
+  if (kind !== 'write' || flags.handler || text === null) return null;
+  return NOT_WRAPPED.test(text.toString('latin1')) ? null : 'own';
+}
+
+export function mayWrite({ sql, command }: ServerRequest): boolean {
+  if (command !== Command.QUERY && !executes(command)) return false;
+  if (sql.flags.unknownFunction) return true;
+  switch (sql.kind) {
+    case 'read':
+    case 'locking-read':
+    case 'savepoint':
+    case 'use':
+    case 'empty':
+    case 'set':
+    case 'begin':
+    case 'rollback':
+      return false;
+    default:
+      return true;
+  }
+}

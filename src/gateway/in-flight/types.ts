@@ -1,0 +1,50 @@
+// What the guard has to do with: the statement of a session, as it sees it, and the transaction that is open. No more than
+// data and what course.ts needs to know of it.
+import type { ErrPacket, Packet } from '../../wire/index.ts';
+import type { ServerRequest } from '../command.ts';
+import type { Loss, ServerConnection } from '../server-connection.ts';
+import type { Interrupted } from './course.ts';
+import type { Recording } from './recording.ts';
+import type { Witness } from './witness.ts';
+
+/** A statement of the session, as the guard sees it. */
+export interface Guarded {
+  readonly request: ServerRequest;
+  readonly packet: Packet;
+  readonly deadlineMs: number;
+  /** Its client left, or it has had its answer. */
+  readonly over: boolean;
+  /** The guard does something of its own on the link; what becomes of the statement it says itself. */
+  busy(): void;
+  /** On to the server with it. */
+  proceed(link: ServerConnection): void;
+  /** It waits for a server that takes it. */
+  again(loss: Loss | null): void;
+  /** Its answer is OK. */
+  succeed(): void;
+  /** Its answer is this one, which the server gave before. */
+  answer(pieces: readonly Buffer[]): void;
+  fail(err: ErrPacket): void;
+}
+
+export interface Transaction {
+  /** Null: its server was lost. */
+  link: ServerConnection | null;
+  readonly own: boolean;
+  /** Whose beginning it was: what is sent ahead may be answered before it is sent itself. */
+  opener: Guarded | null;
+  witness: Witness | null;
+  /** Null for an autocommit write's own, which is that one statement. */
+  readonly recording: Recording | null;
+  sent: Interrupted['sent'];
+  wrote: boolean;
+  /** What an autocommit write answered. */
+  held: readonly Buffer[];
+  /** What follows its commit. */
+  after: (link: ServerConnection) => void;
+}
+
+/** `shown`: part of the answer that was under way had reached the client. */
+export function interrupted({ sent, own, wrote, recording }: Transaction, shown: boolean): Interrupted {
+  return { sent, own, wrote, shown, replayable: own || recording?.fault === null };
+}

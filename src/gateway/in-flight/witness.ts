@@ -1,0 +1,113 @@
+// What tells, after a crash, whether a transaction was committed: on MySQL the GTID that we chose for it, on MariaDB the
+// number that it wrote into a row of `evenkeel.ledger` as the last thing before its commit. A witness is for one commit.
+//
+// A GTID that certainly was not used is used again. One in doubt never is: the transaction that is run again gets a number
+// of its own, so that a server that comes back with the first one executed is seen to have what its primary has not.
+import { randomBytes } from 'node:crypto';
+import { CHOSEN_UUID_PREFIX, type Flavor, type NodeAddress } from '../../messages/index.ts';
+
+export type Witness =
+  | { kind: 'gtid'; number: number; gtid: string }
+  | { kind: 'ledger'; row: LedgerRow; number: number };
+
+interface LedgerRow {
+  readonly id: string;
+  /** Of its last use. */
+  number: number;
+  /** Where the row is known to be. */
+  node: NodeAddress | null;
+}
+
+/** Numbers that were given back; more than that are forgotten, and leave holes. */
+const MAX_FREE = 10_000;
+
+/** One worker's. */
+export class Witnesses {
+  readonly #uuid: string;
+  readonly #ledger: string;
+  #nextGtid = 1;
+  #freeGtids: number[] = [];
+  #nextRow = 0;
+  #freeRows: LedgerRow[] = [];
+
+  constructor(random: (bytes: number) => Buffer = randomBytes) {
+    const hex = random(12).toString('hex');
+    const parts = [hex.slice(0, 4), `4${hex.slice(4, 7)}`, `a${hex.slice(7, 10)}`, hex.slice(10, 22)];
+    this.#uuid = [CHOSEN_UUID_PREFIX, ...parts].join('-');
+    this.#ledger = random(12).toString('hex');
+  }
+
+  take(flavor: Flavor): Witness {
+    if (flavor === 'mysql') {
+      const number = this.#freeGtids.pop() ?? this.#nextGtid++;
+      return { kind: 'gtid', number, gtid: `${this.#uuid}:${number}` };
+    }
+    // The one that was not used for longest: what replicas apply side by side must not meet in one row.
+    const row = this.#freeRows.shift() ?? this.#newRow();
+    return { kind: 'ledger', row, number: ++row.number };
+  }
+
+  #newRow(): LedgerRow {
+    const index = (this.#nextRow++ >>> 0).toString(16).padStart(8, '0');
+    return { id: `X'${this.#ledger}${index}'`, number: 0, node: null };
+  }
+
+  /** It has done its work, or was never used. Not for what is in doubt. */
+  giveBack(witness: Witness, fate: 'unused' | 'used'): void {
+    if (witness.kind === 'ledger') this.#freeRows.push(witness.row);
+    else if (fate === 'unused' && this.#freeGtids.length < MAX_FREE) this.#freeGtids.push(witness.number);
+  }
+}
+
+/**
+ * MySQL. `tracks`: the server tells whether the transaction writes, which its texts may hide (a view may call a function). A
+ * transaction that wrote nothing would use its number up, and log an empty transaction, so it does not end by COMMIT.
+ */
+export function chooseGtid(witness: Witness, tracks: boolean): string {
+  if (witness.kind !== 'gtid') throw new Error('a ledger row is no GTID');
+  return `SET gtid_next='${witness.gtid}'${tracks ? ", session_track_transaction_info='STATE'" : ''}`;
+}
+
+export function putGtidAway(tracks: boolean): string {
+  return `SET gtid_next='AUTOMATIC'${tracks ? ", session_track_transaction_info='OFF'" : ''}`;
+}
+
+/** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
+export function commitWithLedger(witness: Witness, node: NodeAddress): string {
+  const body = `${claim(witness, node).join('; ')}; IF ROW_COUNT() = 1 THEN COMMIT; ELSE ROLLBACK; SIGNAL SQLSTATE '45000'`;
+  return `BEGIN NOT ATOMIC ${body} SET MYSQL_ERRNO=${NOT_CLAIMED}, MESSAGE_TEXT='evenkeel.ledger has another row'; END IF; END`;
+}
+
+/** The ledger's row was not as it should be: the transaction was rolled back. Unused by servers. */
+export const NOT_CLAIMED = 9190;
+
+/**
+ * The number becomes the row's, if it is not yet: whoever affects one row by the last of these was first. So a commit that
+ * is still on its way to a server that lives comes too late once we have claimed its number.
+ */
+export function claim(witness: Witness, node: NodeAddress): string[] {
+  if (witness.kind !== 'ledger') throw new Error('a GTID has no row');
+  const { row, number } = witness;
+  const update = `UPDATE evenkeel.ledger SET n=${number} WHERE id=${row.id} AND n<${number}`;
+  return row.node === node ? [update] : [`INSERT IGNORE INTO evenkeel.ledger (id, n) VALUES (${row.id}, 0)`, update];
+}
+
+/**
+ * Tells whether an account may use witnesses, and changes nothing. The last one's first column tells, where all succeed. In
+ * Group Replication and Galera it is not known yet whether they tell the truth.
+ */
+export function probe(flavor: Flavor): string[] {
+  if (flavor === 'mysql') {
+    const group =
+      "SELECT 1 FROM performance_schema.global_variables WHERE variable_name='group_replication_group_name' AND variable_value<>''";
+    return [putGtidAway(false), `SELECT IF(@@global.gtid_mode='ON' AND NOT EXISTS (${group}), 1, 0)`];
+  }
+  const galera =
+    "SELECT 1 FROM information_schema.global_variables WHERE variable_name='WSREP_ON' AND variable_value='ON'";
+  return [
+    "INSERT INTO evenkeel.ledger (id, n) SELECT X'00', 0 FROM DUAL WHERE FALSE",
+    "UPDATE evenkeel.ledger SET n=n WHERE id=X'00'",
+    'ROLLBACK', // with autocommit off it has begun a transaction
+    `SELECT IF(EXISTS (${galera}), 0, 1)`,
+  ];
+}
