@@ -39,14 +39,18 @@ function stepKey(step: RecoveryStep): string {
   return `${step.startedMs} ${step.name}`;
 }
 
+function recoveryBody({ to, force }: OrderOptions): object {
+  return { ...(to === undefined ? {} : { to }), ...(force === undefined ? {} : { force }) };
+}
+
 /** Rejects with CommandFailure unless the outcome is `done`. */
-export async function giveOrder(kind: 'switchover' | 'failover', options: OrderOptions): Promise<void> {
+export async function giveOrder(
+  kind: 'switchover' | 'failover' | 'rebuild' | 'add-node',
+  options: OrderOptions,
+  body: object = recoveryBody(options),
+): Promise<void> {
   const target = await findApi(options, process.env, process.cwd());
   const cluster = await clusterOf(target, options.cluster);
-  const body = {
-    ...(options.to === undefined ? {} : { to: options.to }),
-    ...(options.force === undefined ? {} : { force: options.force }),
-  };
   const printed = new Set<string>();
   const print = (step: RecoveryStep) => {
     if (printed.has(stepKey(step))) return;

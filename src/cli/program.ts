@@ -1,14 +1,18 @@
 // The command `evenkeel`: its verbs, and what becomes of an error. Verbs import what is heavy only when they run, so that
 // `--help` is quick.
 import { Command, CommanderError } from 'commander';
+import { addNodeCommand } from './add-node.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
 import { drainCommand } from './drain.ts';
+import { errantCommand } from './errant.ts';
 import { failoverCommand } from './failover.ts';
 import { CommandFailure, UsageError } from './failure.ts';
 import { historyCommand } from './history.ts';
 import { maintenanceCommand } from './maintenance.ts';
 import { pauseCommand } from './pause.ts';
+import { rebuildCommand } from './rebuild.ts';
+import { removeNodeCommand } from './remove-node.ts';
 import { resumeCommand } from './resume.ts';
 import { startCommand } from './start.ts';
 import { statusCommand } from './status.ts';
@@ -46,6 +50,10 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(pauseCommand());
   program.addCommand(resumeCommand());
   program.addCommand(maintenanceCommand());
+  program.addCommand(errantCommand());
+  program.addCommand(rebuildCommand());
+  program.addCommand(addNodeCommand());
+  program.addCommand(removeNodeCommand());
   program.addCommand(historyCommand());
   program.addCommand(await sandbox(argv));
   program.addCommand(demoCommand());

@@ -12,9 +12,11 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
+import { digestOf } from './digest.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
 import { isClusterEndpoint } from './platform.ts';
+import { Rebuilder } from './rebuild.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, unobserved } from './view.ts';
@@ -39,6 +41,8 @@ export interface MonitorOptions {
   memory: MonitorMemory | null;
   clock: MonitorClock;
   log: MonitorLog;
+  /** Nodes that an operator removed. */
+  removed?: readonly NodeAddress[];
 }
 
 /** Beyond this, further nodes are not looked at: a bound, not an expectation. */
@@ -48,23 +52,12 @@ const ACCEPT_IDENTITY_MS = 60_000;
 const ACCOUNTS_TIMEOUT_MS = 5000;
 /** Long: cut short, it would leave the receiver stopped. */
 const RESTART_TIMEOUT_MS = 10_000;
-/** Lag changes smaller than this are not worth telling. */
-const LAG_STEP_MS = 250;
 
 interface Known {
   watcher: NodeWatcher;
   /** Named by configuration, memory or a node of the cluster; false for a guess that never answered. */
   confirmed: boolean;
 }
-
-/** Real time. */
-export const monitorClock: MonitorClock = {
-  nowMs: () => performance.now(),
-  setTimeout(callback, ms) {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 /** `host:port` in one spelling. */
 function normalized(node: NodeAddress): NodeAddress {
@@ -77,6 +70,9 @@ export class ClusterMonitor {
   readonly #clock: MonitorClock;
   readonly #log: MonitorLog;
   readonly #hands: Hands;
+  readonly rebuilder: Rebuilder;
+  /** Removed by an operator: not looked at, whoever names them. */
+  readonly #removed: Set<NodeAddress>;
   readonly #detectorSettings: DetectorSettings;
   readonly #heartbeat: HeartbeatWriter;
   readonly #nodes = new Map<NodeAddress, Known>();
@@ -109,6 +105,8 @@ export class ClusterMonitor {
       target: () => this.#heartbeatTarget(),
       onChange: () => this.#refresh(),
     });
+    this.rebuilder = new Rebuilder(config);
+    this.#removed = new Set(options.removed ?? []);
     for (const { node, identity } of memory?.nodes ?? []) {
       if (identity !== '') this.#identities.set(normalized(node), identity);
     }
@@ -201,6 +199,22 @@ export class ClusterMonitor {
     this.#refresh();
   }
 
+  /** An operator removed it: it is not looked at any more. */
+  removeNode(node: NodeAddress): void {
+    const name = this.#canonical(node);
+    this.#removed.add(name);
+    this.#remove(name);
+    this.#refresh();
+  }
+
+  /** An operator named it, or named it again: whoever answers there now is meant. */
+  admitNode(node: NodeAddress): void {
+    const name = this.#canonical(node);
+    this.#removed.delete(name);
+    this.#identities.delete(name);
+    this.addNodes([name]);
+  }
+
   addNodes(nodes: readonly NodeAddress[]): void {
     for (const node of nodes) this.#add(normalized(node), true);
   }
@@ -245,6 +259,7 @@ export class ClusterMonitor {
   }
 
   #add(node: NodeAddress, confirmed: boolean): void {
+    if (this.#removed.has(this.#aliases.get(node) ?? node)) return;
     const known = this.#nodes.get(this.#aliases.get(node) ?? node);
     if (known !== undefined) {
       known.confirmed ||= confirmed;
@@ -448,23 +463,7 @@ export class ClusterMonitor {
     if (!this.#running) return;
     this.#view = this.#compute();
     this.#remember();
-    const digest = JSON.stringify([
-      this.#detector.health,
-      this.#view.primary,
-      this.#view.flavor,
-      this.#view.problems,
-      this.claim(),
-      this.#view.nodes.map(({ node, role, state, detail, lagMs, observation }) => [
-        node,
-        role,
-        state,
-        detail,
-        lagMs === null ? null : Math.floor(lagMs / LAG_STEP_MS),
-        observation.reach.state,
-        observation.facts?.readOnly,
-        observation.facts?.identity,
-      ]),
-    ]);
+    const digest = digestOf(this.#view, this.#detector.health, this.claim());
     if (digest === this.#told) return;
     this.#told = digest;
     for (const callback of this.#subscribers) callback();

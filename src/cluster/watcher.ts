@@ -15,6 +15,15 @@ export interface MonitorClock {
   setTimeout(callback: () => void, ms: number): () => void;
 }
 
+/** Real time. */
+export const monitorClock: MonitorClock = {
+  nowMs: () => performance.now(),
+  setTimeout(callback, ms) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
 export interface WatcherSettings {
   connect: ConnectSettings;
   clock: MonitorClock;

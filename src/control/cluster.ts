@@ -1,16 +1,19 @@
 // One cluster's control: its monitor, its route, its incidents, its evidence and its accounts, joined. Every change
 // of what is known comes through `#changed`, which does the same things in the same order each time.
+import type { Credentials, ErrantReport } from '../cluster/index.ts';
 import type { ClusterView } from '../cluster/types.ts';
 import type { ClusterConfig, Config } from '../config/types.ts';
 import type { Account, FromWorker, NodeAddress, QuiesceTarget, ToWorker } from '../messages/index.ts';
-import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
+import type { RecoveryContext, RecoveryRecord, RecoveryStep } from '../recovery/index.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { AccountFeed } from './accounts.ts';
+import type { Maintenance } from './decide.ts';
 import { drainRefusal } from './draining.ts';
 import { ClusterGate, type GateFleet } from './gate.ts';
 import { Incidents, OrderError, type Recoveries } from './incidents.ts';
 import { Ledger } from './ledger.ts';
 import { type Clock, errorText, type Log, type Monitor } from './ports.ts';
+import { Rebuilds } from './rebuilds.ts';
 import { Reviews } from './reviews.ts';
 import { suspectGraceMs } from './routes.ts';
 import { ClusterRouting, type RouteTable } from './routing.ts';
@@ -19,6 +22,25 @@ import { type ClusterStatus, clusterStatus } from './status.ts';
 
 /** Stories have time limits, which no change announces. */
 const tickMs = 250;
+
+/** How long the server of a node that was built may take to come back, where nobody says. */
+const returnMs = 1_800_000;
+const lookMs = 2000;
+const detachMs = 10_000;
+
+export interface RebuildOrder {
+  node: NodeAddress;
+  donor?: NodeAddress;
+  force?: boolean;
+  returnWaitMs?: number;
+}
+
+export interface AddOrder extends Omit<RebuildOrder, 'force'> {
+  /** Of an account that the server has now; else the cluster's admin account. */
+  credentials?: Credentials;
+  /** It has the cluster's data already. */
+  keepData?: boolean;
+}
 
 export interface DrainOptions {
   timeoutMs: number;
@@ -65,6 +87,7 @@ export class ClusterControl {
   readonly #options: ClusterControlOptions;
   readonly #routing: ClusterRouting;
   readonly #standing: Standing;
+  readonly #rebuilds: Rebuilds;
   readonly #reviews: Reviews<EvidenceSource>;
   readonly #accounts: AccountFeed;
   #unsubscribe: () => void = () => undefined;
@@ -89,27 +112,36 @@ export class ClusterControl {
     table.add(this.#routing);
     const setPrimary = (node: NodeAddress) => monitor.setPrimary(node);
     const gate = new ClusterGate({ routing: this.#routing, table, fleet: options.fleet, onPrimary: setPrimary, clock });
+    const context: RecoveryContext = {
+      cluster: config.name,
+      view: source.view,
+      nodes: monitor.nodeControl,
+      gate,
+      store,
+      clock,
+      config,
+      log,
+      outOfService: () => this.#outOfService(),
+    };
+    this.#rebuilds = new Rebuilds({
+      context,
+      run: options.recoveries.rebuild,
+      onStarted: options.onStarted,
+      onStep: options.onStep,
+      onEnded: options.onEnded,
+      onChanged: () => this.#changed(),
+    });
     this.incidents = new Incidents({
       routing: this.#routing,
       recoveries: options.recoveries,
-      context: {
-        cluster: config.name,
-        view: source.view,
-        nodes: monitor.nodeControl,
-        gate,
-        store,
-        clock,
-        config,
-        log,
-        outOfService: () => this.#outOfService(),
-      },
+      context,
       automatic: config.recovery === 'automatic',
       view: source.view,
       health: source.health,
       commit: () => monitor.commitHealth(),
       claim: () => monitor.claim(),
       setPrimary,
-      maintenance: () => this.#standing.maintenance,
+      maintenance: () => this.#maintenance(),
       clock,
       log,
       onStarted: options.onStarted,
@@ -240,7 +272,83 @@ export class ClusterControl {
   }
 
   #outOfService(): ReadonlySet<NodeAddress> {
-    return new Set([...this.#standing.drained.keys(), ...this.#standing.maintenance.nodes]);
+    return new Set([...this.#standing.drained.keys(), ...this.#maintenance().nodes]);
+  }
+
+  /** What operators keep for themselves, and what is being built anew. */
+  #maintenance(): Maintenance {
+    const { cluster, nodes } = this.#standing.maintenance;
+    return { cluster, nodes: new Set([...nodes, ...this.#rebuilds.nodes]) };
+  }
+
+  /** What the node has and the primary has not. Rejects where they, or its binary log, cannot be read. */
+  async errant(node: NodeAddress): Promise<ErrantReport> {
+    const { monitor } = this.#options;
+    this.#mustKnow(node);
+    const { primary } = this.#routing.memory;
+    if (primary === null) throw new OrderError('refused', 'no primary is known to compare with');
+    try {
+      // The node first and the primary after it, or what is replicated between the two would look errant.
+      const own = await monitor.nodeControl.look(node, lookMs);
+      const theirs = await monitor.nodeControl.look(primary, lookMs);
+      return await monitor.rebuilder.errant(node, own, theirs);
+    } catch (error) {
+      throw new OrderError('refused', `it could not be read: ${errorText(error)}`);
+    }
+  }
+
+  /** Builds a node anew. Resolves with the record, however it ended; rejects with an OrderError where it did not begin. */
+  async rebuild({ node, returnWaitMs = returnMs, ...rest }: RebuildOrder): Promise<RecoveryRecord> {
+    this.#mustKnow(node);
+    this.#mustKnow(rest.donor);
+    return this.#rebuilds.start({ node, returnWaitMs, rebuilder: this.#options.monitor.rebuilder, ...rest });
+  }
+
+  /** Makes a server a node. As `rebuild`. */
+  async addNode({ node, donor, credentials, keepData, returnWaitMs = returnMs }: AddOrder): Promise<RecoveryRecord> {
+    const { monitor } = this.#options;
+    this.#mustKnow(donor);
+    if (this.view().nodes.some((each) => each.node === node)) {
+      throw new OrderError(
+        'refused',
+        `${node} is a node of ${this.name} already; to build it anew: evenkeel rebuild ${node}`,
+      );
+    }
+    const added = { credentials: credentials ?? null, keepData: keepData ?? false };
+    const from = donor === undefined ? {} : { donor };
+    const record = await this.#rebuilds.start({ node, returnWaitMs, rebuilder: monitor.rebuilder, added, ...from });
+    if (record.outcome !== 'done') return record;
+    this.#standing.admit(node);
+    monitor.admitNode(node);
+    this.#changed();
+    return record;
+  }
+
+  /**
+   * Takes a node out for good. It must not follow the primary any more: what a node acknowledges that no failover would ask
+   * could be lost.
+   */
+  async removeNode(node: NodeAddress, force: boolean): Promise<OperatorOrder> {
+    const { monitor } = this.#options;
+    this.#mustKnow(node);
+    const topology = this.view().topology ?? 'replication';
+    if (topology !== 'replication')
+      throw new OrderError('refused', `${this.name} (${topology}) knows its members itself`);
+    if (node === this.#routing.memory.primary)
+      throw new OrderError('refused', `${node} is the primary: drain it first`);
+    if (!this.#standing.drained.has(node) && !force)
+      throw new OrderError('refused', `${node} is in service: drain it first`);
+    try {
+      await monitor.nodeControl.detachFromSource(node, detachMs);
+    } catch (error) {
+      const text = `${node} was not detached from its source: ${errorText(error)}`;
+      if (!force) throw new OrderError('refused', `${text}. If its server never comes back: --force`);
+      this.#options.log.warn({ cluster: this.name, node }, text);
+    }
+    this.#standing.remove(node);
+    this.#routing.forgetMember(node);
+    monitor.removeNode(node);
+    return this.#orderChanged({ order: 'remove-node', of: node, state: 'begun', by: 'operator', until: null });
   }
 
   /**

@@ -2,11 +2,12 @@
 // and gives the API that the HTTP interface and `start` use. Everything is made here and handed to those who need it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ErrantReport } from '../cluster/index.ts';
 import type { ClusterConfig, Config } from '../config/types.ts';
 import type { FromWorker, NodeAddress } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
-import { ClusterControl } from './cluster.ts';
+import { type AddOrder, ClusterControl, type RebuildOrder } from './cluster.ts';
 import { CounterBook } from './counters.ts';
 import { type ControlEvent, Events } from './events.ts';
 import { Fleet, type Member } from './fleet.ts';
@@ -23,7 +24,12 @@ import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 
 /** What the control process is made of; `startControl` fills in the real ones. */
 export interface ControlParts {
-  monitor: (options: { config: ClusterConfig; memory: ClusterMemory | null; log: Log }) => Monitor;
+  monitor: (options: {
+    config: ClusterConfig;
+    memory: ClusterMemory | null;
+    log: Log;
+    removed: readonly NodeAddress[];
+  }) => Monitor;
   recoveries: Recoveries;
   openStore: (path: string) => Store;
   workerEntry: URL;
@@ -37,6 +43,9 @@ export interface ControlTimeouts extends SupervisorTimeouts {
   /** For the clusters to be known, before workers are started with what there is. */
   settleMs: number;
 }
+
+/** Where the data comes from. */
+type From = { from?: NodeAddress };
 
 type DrainOrder = { node: NodeAddress; timeoutMs?: number; to?: NodeAddress; force?: boolean };
 
@@ -220,6 +229,22 @@ export class ControlProcess {
     return this.#cluster(cluster).drain(node, { timeoutMs, ...rest });
   }
 
+  errant(cluster: string, { node }: { node: NodeAddress }): Promise<ErrantReport> {
+    return this.#cluster(cluster).errant(node);
+  }
+
+  rebuild(cluster: string, { from, ...rest }: Omit<RebuildOrder, 'donor'> & From): Promise<RecoveryRecord> {
+    return this.#cluster(cluster).rebuild({ ...rest, ...(from === undefined ? {} : { donor: from }) });
+  }
+
+  addNode(cluster: string, { from, ...rest }: Omit<AddOrder, 'donor'> & From): Promise<RecoveryRecord> {
+    return this.#cluster(cluster).addNode({ ...rest, ...(from === undefined ? {} : { donor: from }) });
+  }
+
+  removeNode(cluster: string, { node, force }: { node: NodeAddress; force?: boolean }): Promise<OperatorOrder> {
+    return this.#cluster(cluster).removeNode(node, force ?? false);
+  }
+
   undrain(cluster: string, { node }: { node: NodeAddress }): OperatorOrder {
     return this.#cluster(cluster).undrain(node);
   }
@@ -256,6 +281,7 @@ export class ControlProcess {
   #makeCluster(config: ClusterConfig, parts: ControlParts): ClusterControl {
     const remembered = this.#store.loadCluster(config.name);
     const log = this.#log;
+    const removed = this.#store.loadOrders(config.name)?.removed ?? [];
     return new ClusterControl({
       config,
       endpoints: this.#config.endpoints.filter(({ cluster }) => cluster === config.name),
@@ -265,7 +291,7 @@ export class ControlProcess {
         this.#config.endpoints.some((each) => each.cluster === config.name && each.inFlight === 'exactly-once'),
       users: this.#config.users,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
-      monitor: parts.monitor({ config, memory: remembered, log }),
+      monitor: parts.monitor({ config, memory: remembered, log, removed }),
       store: this.#store,
       table: this.#table,
       fleet: this.#fleet,

@@ -11,6 +11,7 @@ import {
   recordObserved,
   type reinstate,
   type runFailover,
+  type runRebuild,
   type runRejoin,
   type runSwitchover,
   type runUpkeep,
@@ -41,6 +42,8 @@ export interface Recoveries {
   rejoin: typeof runRejoin;
   reinstate: typeof reinstate;
   semisync: typeof runUpkeep;
+  /** Beside the others: see rebuilds.ts. */
+  rebuild: typeof runRebuild;
 }
 
 export type OrderErrorCode = 'unknown-cluster' | 'unknown-endpoint' | 'unknown-node' | 'busy' | 'refused';

@@ -1,7 +1,7 @@
 // The control process's door: `startControl` joins configuration, clusters, recoveries, store and workers.
 import { ClusterMonitor, monitorClock } from '../cluster/index.ts';
 import type { Config } from '../config/types.ts';
-import { reinstate, runFailover, runRejoin, runSwitchover, runUpkeep } from '../recovery/index.ts';
+import { reinstate, runFailover, runRebuild, runRejoin, runSwitchover, runUpkeep } from '../recovery/index.ts';
 import { openEmbeddedStore } from '../store/index.ts';
 import { type ControlProcess, startControlWith } from './control.ts';
 import { type Log, systemClock } from './ports.ts';
@@ -18,7 +18,14 @@ export function startControl(config: Config, log: Log): Promise<ControlProcess> 
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return startControlWith(config, log, {
     monitor: (options) => new ClusterMonitor({ ...options, clock: monitorClock }),
-    recoveries: { switchover: runSwitchover, failover: runFailover, rejoin: runRejoin, reinstate, semisync: runUpkeep },
+    recoveries: {
+      switchover: runSwitchover,
+      failover: runFailover,
+      rejoin: runRejoin,
+      reinstate,
+      semisync: runUpkeep,
+      rebuild: runRebuild,
+    },
     openStore: openEmbeddedStore,
     workerEntry: new URL(`../gateway/worker.${ending}`, import.meta.url),
     clock: systemClock,

@@ -1,7 +1,7 @@
 // What the control process needs of its neighbours, as shapes: the cluster monitor, a log, time. The real ones
 // come from src/cluster and from the caller; tests hand in their own. Nothing here decides anything.
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Claim, CommitHealth } from '../cluster/index.ts';
+import type { Claim, CommitHealth, NodeRebuilder } from '../cluster/index.ts';
 import type { ClusterView, NodeControl, NodeObservation, PrimaryHealth, ServerGreeting } from '../cluster/types.ts';
 import type { Account, EvidenceKind, NodeAddress } from '../messages/index.ts';
 import type { RecoveryClock } from '../recovery/types.ts';
@@ -31,6 +31,9 @@ export interface Monitor {
   evidence(kind: EvidenceKind, node: NodeAddress, detail: string): void;
   setPrimary(node: NodeAddress | null): void;
   readonly nodeControl: NodeControl;
+  readonly rebuilder: NodeRebuilder;
+  removeNode(node: NodeAddress): void;
+  admitNode(node: NodeAddress): void;
   /** All accounts of the cluster. Rejects where no node that could tell is reachable. */
   accounts(): Promise<Account[]>;
   /** How the primary greets; null until one was seen. */

@@ -98,6 +98,13 @@ export class ClusterRouting {
     this.#memory = memory;
   }
 
+  /** A node was removed: a start does not look for it. Throws where that cannot be saved. */
+  forgetMember(node: NodeAddress): void {
+    const memory = { ...this.#memory, nodes: this.#memory.nodes.filter((each) => each.node !== node) };
+    this.#store.saveCluster(memory);
+    this.#memory = memory;
+  }
+
   route(): ClusterRoute {
     return routeOf({
       cluster: this.cluster,

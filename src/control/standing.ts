@@ -7,7 +7,7 @@ import type { Maintenance } from './decide.ts';
 
 /** An order as it is told: in events, and to who gave it. */
 export interface OperatorOrder {
-  order: 'maintenance' | 'pause' | 'drain';
+  order: 'maintenance' | 'pause' | 'drain' | 'remove-node';
   /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
@@ -44,7 +44,7 @@ export interface StandingOptions {
   wallMs: () => number;
 }
 
-const empty = { maintenance: [], drained: [], paused: [] };
+const empty = { maintenance: [], drained: [], removed: [], paused: [] };
 
 export class Standing {
   readonly #options: StandingOptions;
@@ -98,6 +98,25 @@ export class Standing {
     if (drained.length === this.#orders.drained.length) return false;
     this.#save({ drained });
     return true;
+  }
+
+  /** Forgets whatever else was ordered of the node. */
+  remove(node: NodeAddress): void {
+    const others = <T extends { node: NodeAddress | null }>(orders: T[]): T[] =>
+      orders.filter((each) => each.node !== node);
+    const { drained, maintenance, removed } = this.#orders;
+    this.#save({
+      drained: others(drained),
+      maintenance: others(maintenance),
+      removed: [...removed.filter((each) => each !== node), node],
+    });
+  }
+
+  /** It is a node again. */
+  admit(node: NodeAddress): void {
+    if (this.#orders.removed.includes(node)) {
+      this.#save({ removed: this.#orders.removed.filter((each) => each !== node) });
+    }
   }
 
   get drained(): ReadonlyMap<NodeAddress, Leaving> {

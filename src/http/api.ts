@@ -1,9 +1,12 @@
 // What the HTTP interface needs of the control process, and the JSON shapes that go over it. The shapes
 // are public (design.md section 3): keys may be added, never renamed. `control` satisfies ControlApi by its
 // shape alone and does not import this file; src/cli/start.ts joins the two, where the compiler compares them.
+import type { Credentials, ErrantReport } from '../cluster/index.ts';
 import type { NodeRole, NodeState, Problem, Topology } from '../cluster/types.ts';
 import type { NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
+
+export type { ErrantReport };
 
 /** `holding`: clients wait. `recovering`: a switchover or failover runs. `degraded`: serves, with a problem. */
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
@@ -94,7 +97,7 @@ export interface ControlEvent {
 
 /** What an operator ordered and what stands until it ends. */
 export interface OperatorOrder {
-  order: 'maintenance' | 'pause' | 'drain';
+  order: 'maintenance' | 'pause' | 'drain' | 'remove-node';
   /** The node, the cluster or the endpoint that it is about. */
   of: string;
   state: 'begun' | 'ended';
@@ -145,6 +148,25 @@ export interface ControlApi {
     cluster: string,
     options: { node: NodeAddress; timeoutMs?: number; to?: NodeAddress; force?: boolean },
   ): Promise<DrainReport>;
+  /** Rejects with an OrderErrorCode where it cannot be read. */
+  errant(cluster: string, options: { node: NodeAddress }): Promise<ErrantReport>;
+  /** Resolves when it has ended, however it ended. Rejects with an OrderErrorCode where it did not begin. */
+  rebuild(
+    cluster: string,
+    options: { node: NodeAddress; from?: NodeAddress; force?: boolean; returnWaitMs?: number },
+  ): Promise<RecoveryRecord>;
+  /** As `rebuild`. */
+  addNode(
+    cluster: string,
+    options: {
+      node: NodeAddress;
+      from?: NodeAddress;
+      credentials?: Credentials;
+      keepData?: boolean;
+      returnWaitMs?: number;
+    },
+  ): Promise<RecoveryRecord>;
+  removeNode(cluster: string, options: { node: NodeAddress; force?: boolean }): Promise<OperatorOrder>;
   undrain(cluster: string, options: { node: NodeAddress }): OperatorOrder;
   /** Resolves when every worker holds, and nothing is in progress or `waitMs` is over. Rejects with an OrderErrorCode. */
   pause(endpoint: string, options: { forMs: number; waitMs?: number }): Promise<PauseReport>;

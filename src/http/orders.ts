@@ -1,12 +1,18 @@
 // The routes of operators' orders that stand until they end: each is carried out at once, and answers with what stands.
 import { clusterName, compact, order, type Route, readBody } from './requests.ts';
 import {
+  addNodeBody,
   drainBody,
   drainSchema,
+  errantBody,
+  errantSchema,
   maintenanceBody,
   operatorOrderSchema,
   pauseBody,
   pauseSchema,
+  rebuildBody,
+  recoverySchema,
+  removeNodeBody,
   resumeBody,
   undrainBody,
 } from './schemas.ts';
@@ -52,6 +58,62 @@ export const ORDER_ROUTES: readonly Route[] = [
       const name = clusterName(context, api);
       const body = await readBody(context, undrainBody);
       return context.json(await order(() => api.undrain(name, body)));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/errant',
+    access: 'change',
+    summary: 'What a node has and the primary has not, from its binary log',
+    body: { name: 'ErrantQuestion', schema: errantBody },
+    answers: { name: 'Errant', schema: errantSchema },
+    errors: [400, 404, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, errantBody);
+      return context.json(await order(() => api.errant(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/rebuild',
+    access: 'change',
+    summary: 'Builds a node anew from another one; answers when it has ended, however it ended',
+    body: { name: 'RebuildOrder', schema: rebuildBody },
+    answers: { name: 'Recovery', schema: recoverySchema },
+    errors: [400, 404, 409, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, rebuildBody);
+      return context.json(await order(() => api.rebuild(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/add-node',
+    access: 'change',
+    summary: 'Makes an empty server a replica; answers when it has ended, however it ended',
+    body: { name: 'AddNodeOrder', schema: addNodeBody },
+    answers: { name: 'Recovery', schema: recoverySchema },
+    errors: [400, 404, 409, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, addNodeBody);
+      return context.json(await order(() => api.addNode(name, compact(body))));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/clusters/:name/remove-node',
+    access: 'change',
+    summary: 'Takes a drained node out of the cluster for good',
+    body: { name: 'RemoveNodeOrder', schema: removeNodeBody },
+    answers: { name: 'OperatorOrder', schema: operatorOrderSchema },
+    errors: [400, 404, 413, 415, 422],
+    handle: async (context, { api }) => {
+      const name = clusterName(context, api);
+      const body = await readBody(context, removeNodeBody);
+      return context.json(await order(() => api.removeNode(name, compact(body))));
     },
   },
   {

@@ -9,6 +9,7 @@ import type {
   ControlEvent,
   DrainReport,
   EndpointStatus,
+  ErrantReport,
   NodeStatus,
   OperatorOrder,
   PauseReport,
@@ -106,7 +107,7 @@ export const stepSchema = z.object({
 
 export const recoverySchema = z.object({
   id: z.string(),
-  kind: z.enum(['switchover', 'failover', 'rejoin', 'follow', 'reinstate', 'semisync']),
+  kind: z.enum(['switchover', 'failover', 'rejoin', 'follow', 'reinstate', 'semisync', 'rebuild', 'add-node']),
   cluster: z.string(),
   from: nodeAddress.nullable(),
   to: nodeAddress.nullable(),
@@ -171,7 +172,7 @@ export const failoverBody = z.strictObject({
 });
 
 export const operatorOrderSchema = z.object({
-  order: z.enum(['maintenance', 'pause', 'drain']),
+  order: z.enum(['maintenance', 'pause', 'drain', 'remove-node']),
   of: z.string().describe('The node, the cluster or the endpoint that it is about'),
   state: z.enum(['begun', 'ended']),
   by: z.enum(['operator', 'time-limit']),
@@ -225,3 +226,55 @@ export const drainBody = z.strictObject({
 });
 
 export const undrainBody = z.strictObject({ node });
+
+const from = z
+  .string()
+  .min(1)
+  .max(300)
+  .optional()
+  .describe('Where the data comes from; absent: a sound replica, else the primary');
+const returnWaitMs = z
+  .int()
+  .min(1000)
+  .max(86_400_000)
+  .optional()
+  .describe('How long its server may take to come back after the clone; 1800000 if absent');
+
+export const errantBody = z.strictObject({ node });
+
+export const errantSchema = z.object({
+  node,
+  count: z.int().nonnegative(),
+  gtids: z.string(),
+  transactions: z.array(
+    z.object({
+      gtid: z.string(),
+      statements: z.array(z.string()),
+      tables: z.array(z.object({ table: z.string(), did: z.array(z.enum(['insert', 'update', 'delete'])) })),
+    }),
+  ),
+  note: z.string().describe('Why there are fewer transactions than `count`; empty where there are not'),
+}) satisfies z.ZodType<ErrantReport>;
+
+export const rebuildBody = z.strictObject({
+  node,
+  from,
+  force: z.boolean().optional().describe('Also a node without errant transactions'),
+  returnWaitMs,
+});
+
+export const addNodeBody = z.strictObject({
+  node,
+  from,
+  credentials: z
+    .strictObject({ user: z.string().min(1).max(100), password: z.string().max(1000) })
+    .optional()
+    .describe("Of an account that the server has now; absent: the cluster's admin account"),
+  keepData: z.boolean().optional().describe("It has the cluster's data already, from a backup: nothing is copied"),
+  returnWaitMs,
+});
+
+export const removeNodeBody = z.strictObject({
+  node,
+  force: z.boolean().optional().describe('Also one that does not answer, or is in service'),
+});

@@ -5,6 +5,7 @@ export { type Election, electForFailover, type FailoverInput } from './elect.ts'
 export type { FailoverOptions } from './failover.ts';
 export { NOT_FENCED } from './fence.ts';
 export { OBSERVED, recordObserved } from './journal.ts';
+export { type RebuildOptions, runRebuild } from './rebuild.ts';
 export type { ReinstateOptions } from './rejoin.ts';
 export type {
   ClientGate,

@@ -8,7 +8,15 @@ import type { Store } from '../store/types.ts';
 
 export type { NodeControl } from '../cluster/types.ts';
 
-export type RecoveryKind = 'switchover' | 'failover' | 'rejoin' | 'follow' | 'reinstate' | 'semisync';
+export type RecoveryKind =
+  | 'switchover'
+  | 'failover'
+  | 'rejoin'
+  | 'follow'
+  | 'reinstate'
+  | 'semisync'
+  | 'rebuild'
+  | 'add-node';
 export type RecoveryOutcome = 'done' | 'failed' | 'rolled-back';
 
 export interface RecoveryStep {

@@ -24,6 +24,8 @@ export interface StandingOrders {
   maintenance: MaintenanceOrder[];
   /** Nodes out of service. Until `quietAt` (milliseconds since 1970) what had begun there may come to its end. */
   drained: { node: NodeAddress; quietAt: number }[];
+  /** Nodes that were taken out of the cluster for good. */
+  removed: NodeAddress[];
   /** Endpoints whose statements are held; `until` in milliseconds since 1970. */
   paused: { endpoint: string; until: number }[];
 }

@@ -137,11 +137,15 @@ describe('the rules of check', () => {
   test('name each missing privilege with its GRANT', () => {
     const grants = parseGrants([
       'GRANT RELOAD, PROCESS, SUPER ON *.* TO `evenkeel`@`%`',
-      'GRANT SYSTEM_USER ON *.* TO `evenkeel`@`%`',
+      'GRANT BACKUP_ADMIN, SYSTEM_USER ON *.* TO `evenkeel`@`%`',
     ]);
     assert.deepEqual(
       judged(replica({}, { grants })).flatMap((verdict) => verdict.mend),
-      ["GRANT REPLICATION CLIENT ON *.* TO 'evenkeel'@'%'", "GRANT REPLICATION SLAVE ON *.* TO 'evenkeel'@'%'"],
+      [
+        "GRANT REPLICATION CLIENT ON *.* TO 'evenkeel'@'%'",
+        "GRANT REPLICATION SLAVE ON *.* TO 'evenkeel'@'%'",
+        "GRANT CLONE_ADMIN ON *.* TO 'evenkeel'@'%'",
+      ],
     );
   });
 

@@ -31,6 +31,11 @@ describe('usage', () => {
     [['top', '--interval', '1ms'], 2],
     [['top', '--count', '0'], 2],
     [['top', '--api', 'http://127.0.0.1:1'], 1],
+    [['errant'], 2],
+    [['rebuild'], 2],
+    [['add-node'], 2],
+    [['add-node', 'db9:3306', '--user', 'root', '--password-file', 'none'], 2],
+    [['remove-node'], 2],
     [['drain'], 2],
     [['drain', 'db2:3306', '--timeout', '5'], 2],
     [['undrain'], 2],
@@ -69,6 +74,10 @@ describe('usage', () => {
     'pause',
     'resume',
     'maintenance',
+    'errant',
+    'rebuild',
+    'add-node',
+    'remove-node',
     'history',
     'demo',
   ]) {
@@ -258,6 +267,35 @@ describe('what is printed', () => {
       { kind: 'drain', cluster: 'shop', options: { node: 'db1:3306', timeoutMs: 5000, to: 'db2:3306' } },
       { kind: 'undrain', cluster: 'shop', options: { node: 'db1:3306' } },
       { kind: 'undrain', cluster: 'shop', options: { node: 'db2:3306' } },
+    ]);
+  });
+
+  test('a rebuild prints its steps as a switchover does; errant transactions are shown by table and statement', async () => {
+    await using fake = await serveFake();
+    const env = { EVENKEEL_TOKEN: TOKEN, EVENKEEL_NODE_PASSWORD: 'secret' };
+    const order = (...args: string[]) => evenkeel([...args, '--api', fake.base], { cwd: empty, env });
+    const errant = await order('errant', 'db2:3306');
+    assert.match(errant.out, /^db2:3306 has 2 that the primary has not: 0-2-1, 0-2-2\n/);
+    assert.match(errant.out, / {2}0-2-1\n {4}CREATE TABLE t \(n INT\)\n {2}0-2-2\n {4}insert, delete: app\.t\n/);
+    const rebuilt = await order('rebuild', 'db2:3306', '--from', 'db1:3306', '--wait', '5m');
+    assert.equal(rebuilt.status, 0, rebuilt.err);
+    assert.match(rebuilt.out, /promote \(10 ms\): db2:3306\n/);
+    assert.equal((await order('add-node', 'db3:3306', '--user', 'root')).status, 0);
+    assert.equal((await order('remove-node', 'db2:3306')).status, 0);
+    fake.control.onOrder = () =>
+      Promise.reject(Object.assign(new Error('it is:\nthis and\nthat'), { code: 'refused' }));
+    const refused = await order('rebuild', 'db2:3306');
+    assert.equal(refused.status, 1);
+    assert.match(refused.err, /it is:\n.*this and\n.*that/);
+    assert.deepEqual(fake.control.orders.slice(0, 4), [
+      { kind: 'errant', cluster: 'shop', options: { node: 'db2:3306' } },
+      { kind: 'rebuild', cluster: 'shop', options: { node: 'db2:3306', from: 'db1:3306', returnWaitMs: 300_000 } },
+      {
+        kind: 'add-node',
+        cluster: 'shop',
+        options: { node: 'db3:3306', returnWaitMs: 1_800_000, credentials: { user: 'root', password: 'secret' } },
+      },
+      { kind: 'remove-node', cluster: 'shop', options: { node: 'db2:3306' } },
     ]);
   });
 

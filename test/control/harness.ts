@@ -4,7 +4,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Claim, CommitHealth } from '../../src/cluster/index.ts';
+import type { Claim, CommitHealth, NodeRebuilder } from '../../src/cluster/index.ts';
 import type {
   ClusterView,
   NodeControl,
@@ -109,6 +109,14 @@ export class FakeMonitor implements Monitor {
     syncWithCluster: () => Promise.resolve(),
     keepLedger: () => Promise.resolve(),
   };
+  rebuilder: NodeRebuilder = {
+    errant: (node) => Promise.resolve({ node, count: 0, gtids: '', transactions: [], note: '' }),
+    inspect: () => Promise.resolve({ flavor: 'mysql', version: '9.7.0', serverId: 9, databases: [] }),
+    clone: () => Promise.resolve('restarts'),
+    cloneError: () => Promise.resolve(null),
+  };
+  removed: NodeAddress[] = [];
+  admitted: NodeAddress[] = [];
   readonly #callbacks = new Set<() => void>();
 
   constructor(nodes: NodeView[] = [nodeView('a:1', 'primary'), nodeView('b:1', 'replica')]) {
@@ -144,6 +152,13 @@ export class FakeMonitor implements Monitor {
   }
   evidence(kind: string, node: NodeAddress): void {
     this.heard.push(`${kind} ${node}`);
+  }
+  removeNode(node: NodeAddress): void {
+    this.removed.push(node);
+    this.show(this.shown.nodes.filter((each) => each.node !== node));
+  }
+  admitNode(node: NodeAddress): void {
+    this.admitted.push(node);
   }
   setPrimary(node: NodeAddress | null): void {
     this.primaries.push(node);
@@ -194,6 +209,7 @@ export function noRecoveries(over: Partial<FakeRecoveries> = {}): FakeRecoveries
     rejoin: unexpected,
     reinstate: unexpected,
     semisync: unexpected,
+    rebuild: unexpected,
     ...over,
   };
 }
@@ -273,11 +289,19 @@ export interface TestControl {
 
 export async function startTestControl(
   config: Config,
-  over: { monitor?: FakeMonitor; recoveries?: Partial<FakeRecoveries>; timeouts?: ControlParts['timeouts'] } = {},
+  over: {
+    monitor?: FakeMonitor;
+    onMonitor?: (options: { removed: readonly NodeAddress[] }) => void;
+    recoveries?: Partial<FakeRecoveries>;
+    timeouts?: ControlParts['timeouts'];
+  } = {},
 ): Promise<TestControl> {
   const monitor = over.monitor ?? new FakeMonitor();
   const control = await startControlWith(config, silentLog, {
-    monitor: () => monitor,
+    monitor: (options) => {
+      over.onMonitor?.(options);
+      return monitor;
+    },
     recoveries: noRecoveries(over.recoveries),
     openStore: openEmbeddedStore,
     workerEntry: new URL('fake-worker.ts', import.meta.url),

@@ -4,6 +4,7 @@ import {
   type ControlApi,
   type ControlEvent,
   createHttp,
+  type ErrantReport,
   type HttpServer,
   type OperatorOrder,
   type StatusJson,
@@ -84,6 +85,17 @@ export const STATUS: StatusJson = {
   ],
 };
 
+const ERRANT: ErrantReport = {
+  node: '',
+  count: 2,
+  gtids: '0-2-1, 0-2-2',
+  transactions: [
+    { gtid: '0-2-1', statements: ['CREATE TABLE t (n INT)'], tables: [] },
+    { gtid: '0-2-2', statements: [], tables: [{ table: 'app.t', did: ['insert', 'delete'] }] },
+  ],
+  note: '',
+};
+
 export interface FakeControl extends ControlApi {
   emit(event: ControlEvent): void;
   /** The orders that were carried out. */
@@ -125,6 +137,16 @@ export function fakeControl(): FakeControl {
         ended: 3,
         switchover: RECORD,
       });
+    },
+    errant: (cluster, options) => {
+      fake.orders.push({ kind: 'errant', cluster, options });
+      return Promise.resolve({ ...ERRANT, node: options.node });
+    },
+    rebuild: order('rebuild'),
+    addNode: order('add-node'),
+    removeNode: (cluster, options) => {
+      fake.orders.push({ kind: 'remove-node', cluster, options });
+      return Promise.resolve(fake.onStanding({ order: 'remove-node', of: options.node }));
     },
     undrain: (cluster, options) => {
       fake.orders.push({ kind: 'undrain', cluster, options });

@@ -50,6 +50,8 @@ const PRIVILEGES: Record<Flavor, Privilege[]> = {
     { name: 'RELOAD', for: 'RESET REPLICA ALL on a promoted node', level: 'fail' },
     { name: 'PROCESS', for: 'seeing the connections that a fence ends', level: 'fail' },
     { name: 'SYSTEM_USER', for: 'ending connections of accounts that have SYSTEM_USER themselves', level: 'warn' },
+    { name: 'BACKUP_ADMIN', for: 'building nodes anew (clone, as the donor)', level: 'warn' },
+    { name: 'CLONE_ADMIN', for: 'building nodes anew (clone, as the recipient)', level: 'warn' },
   ],
   mariadb: [
     { name: 'BINLOG MONITOR', for: 'reading binary log status', level: 'fail' },

@@ -1,0 +1,33 @@
+// How a MariaDB node is built anew by hand: MariaDB copies its data by mariadb-backup, which needs a shell on both
+// machines, and Evenkeel has none. So the commands are told, as they are to be run, and what Evenkeel does before and after.
+import { type NodeAddress, splitAddress } from '../messages/index.ts';
+
+export interface ProcedureInput {
+  node: NodeAddress;
+  donor: NodeAddress;
+  /** The admin account, which mariadb-backup logs in with. */
+  user: string;
+  /** It is not a node yet. */
+  added: boolean;
+  /** Where servers keep their data. */
+  dataDir?: string;
+}
+
+/** Lines: what it is, then the commands, each after the machine that it runs on. */
+export function mariadbProcedure({ node, donor, user, added, dataDir = '/var/lib/mysql' }: ProcedureInput): string[] {
+  const [to, from] = [splitAddress(node), splitAddress(donor)];
+  return [
+    `MariaDB has no clone over SQL, and Evenkeel no shell on ${to.host}. These commands build ${node} anew from ${donor}:`,
+    `on ${to.host}:`,
+    '  systemctl stop mariadb',
+    `  mv ${dataDir} ${dataDir}.old && install -d -o mysql -g mysql -m 0700 ${dataDir}`,
+    `on ${from.host}:`,
+    `  mariadb-backup --backup --stream=mbstream --port=${from.port} --user=${user} --password | ssh ${to.host} mbstream -x -C ${dataDir}`,
+    `on ${to.host}:`,
+    `  mariadb-backup --prepare --target-dir=${dataDir}`,
+    `  chown -R mysql:mysql ${dataDir}`,
+    '  systemctl start mariadb',
+    `  mariadb -e "SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'"`,
+    `${added ? `then: evenkeel add-node ${node} --keep-data` : 'Evenkeel then makes it follow the primary by itself'}. Keep it read-only in its option file (read_only=ON).`,
+  ];
+}
