@@ -63,6 +63,9 @@ export interface Passenger {
   divert(): void;
 }
 
+const NOTHING_HELD: Buffer[] = [];
+const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
+
 export class Flight implements Exchange {
   readonly shape: AnswerShape;
   readonly clientCapabilities: number;
@@ -84,9 +87,11 @@ export class Flight implements Exchange {
   readonly digests: boolean;
   readonly hidesTransaction: boolean;
   /** The answer that the client gets later. */
-  readonly held: Buffer[] = [];
-  /** Of the answer, so far. */
-  readonly mark: AnswerMark = { digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 };
+  readonly held: Buffer[];
+  /** Of an answer that is recorded, so far. */
+  readonly mark: AnswerMark;
+  /** The server's error number; 0 where there is none. */
+  errno = 0;
   /** The server says that its transaction has written. */
   wrote = false;
   /** When it was sent, milliseconds since 1970. */
@@ -113,6 +118,9 @@ export class Flight implements Exchange {
     this.costSlot = request.costSlot;
     this.digests = passenger.course === 'recorded';
     this.hidesTransaction = passenger.course === 'own';
+    // Reads, which are most, make no object for it.
+    this.held = this.hidesTransaction ? [] : NOTHING_HELD;
+    this.mark = this.digests ? { digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 } : NO_MARK;
     this.inTransaction = session.inTransaction || passenger.begins;
     this.#generation = link.prepared.generation;
   }
@@ -191,7 +199,7 @@ export class Flight implements Exchange {
     if (this.dropped) return false;
     const { client, shareable, silent, mayRetry } = this.#passenger;
     this.failed = true;
-    this.mark.errno = err.errno;
+    this.errno = err.errno;
     if (this.shape === 'prepare') client.session.lastPrepared = null;
     if (first && isShutdown(err)) this.#unfit = { kind: 'shutdown', err };
     else if (first && mayRetry && client.gate.wantsPrimary && isReadOnlyNode(err)) {
@@ -256,7 +264,10 @@ export class Flight implements Exchange {
     const { session } = client;
     const { sql, command } = request;
     const { link } = this;
-    this.mark.digest = link.scanner.digest;
+    if (this.digests) {
+      this.mark.digest = link.scanner.digest;
+      this.mark.errno = this.errno;
+    }
     if (this.failed) learnFromFailure(session, request, shareable);
     else this.#learn();
     if (session.inTransaction && sql.flags.release) session.transactionEnded();

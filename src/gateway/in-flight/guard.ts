@@ -164,12 +164,11 @@ export class Guard {
       this.#closeOwn(flight, statement, transaction);
       return true;
     }
-    const { mark, sentAtMs } = flight;
+    const { mark, errno, sentAtMs } = flight;
     // Of a statement that failed the server does not tell whether it has written.
-    transaction.wrote ||= flight.wrote || mark.errno !== 0;
+    transaction.wrote ||= flight.wrote || errno !== 0;
     const { request, packet } = statement;
-    if (COMMITS_INSIDE.has(mark.errno))
-      this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(mark.errno));
+    if (COMMITS_INSIDE.has(errno)) this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(errno));
     if (request.command !== Command.STMT_PREPARE) {
       transaction.recording?.add(packet, request, request.statement?.longData ?? null, sentAtMs, mark);
     }
