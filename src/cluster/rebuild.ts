@@ -101,7 +101,11 @@ export class Rebuilder implements NodeRebuilder {
         if (seen >= count || left <= 0) break;
       }
       const transactions = found.flat();
-      return { node, count, gtids, transactions, note: shortfall(count, seen, transactions.length) };
+      const shown = transactions.length;
+      // Its numbers are shared by all servers of a domain: what lies between two of this one's own may be another's.
+      if (flavor === 'mariadb' && seen > 0)
+        return { node, count: seen, gtids, transactions, note: onlyLogged(seen, shown) };
+      return { node, count, gtids, transactions, note: shortfall(count, seen, shown) };
     });
   }
 
@@ -265,6 +269,11 @@ async function readFile(
 function shortfall(count: number, seen: number, shown: number): string {
   if (seen < count) return `${count - seen} are not in its binary log, or not in the part that was read`;
   return shown < count ? `only the first ${shown} are shown` : '';
+}
+
+function onlyLogged(seen: number, shown: number): string {
+  const first = shown < seen ? `only the first ${shown} are shown; ` : '';
+  return `${first}MariaDB's numbers do not tell whether there were more before its binary log begins`;
 }
 
 async function abortableDelay(ms: number, signal: AbortSignal): Promise<void> {
