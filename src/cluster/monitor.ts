@@ -34,6 +34,8 @@ export interface MonitorMemory {
   primary: NodeAddress | null;
   epoch: number;
   nodes: readonly { node: NodeAddress; identity: string }[];
+  /** Former primaries: not followed where they come back, unless they were seen to be read-only. */
+  demoted?: readonly NodeAddress[];
 }
 
 export interface MonitorOptions {
@@ -84,6 +86,7 @@ export class ClusterMonitor {
   readonly #poked = new Set<NodeAddress>();
   #errant: ReadonlyMap<NodeAddress, string> = new Map();
   #primary: NodeAddress | null = null;
+  #primarySince = Number.NEGATIVE_INFINITY;
   #detector: DetectorState;
   #view: ClusterView;
   #told = '';
@@ -110,6 +113,7 @@ export class ClusterMonitor {
     for (const { node, identity } of memory?.nodes ?? []) {
       if (identity !== '') this.#identities.set(normalized(node), identity);
     }
+    for (const node of memory?.demoted ?? []) this.#secondWriters.add(normalized(node));
     this.addNodes(config.seeds);
     this.addNodes((memory?.nodes ?? []).map(({ node }) => node));
     if (memory !== null && memory.primary !== null) {
@@ -150,12 +154,10 @@ export class ClusterMonitor {
     return this.#detector.health;
   }
 
-  /** Whether the primary commits, as far as our own writes tell. */
   commitHealth(): CommitHealth {
     return this.#heartbeat.health;
   }
 
-  /** Whether it is us who recover this cluster. */
   claim(): Claim {
     return claimOf(this.#view);
   }
@@ -194,6 +196,7 @@ export class ClusterMonitor {
       const facts = this.#nodes.get(name)?.watcher.observation.facts;
       if (facts !== undefined && facts !== null) this.#identities.set(name, facts.identity);
     }
+    this.#primarySince = this.#clock.nowMs();
     this.#adopt(name, 'set');
     this.#nodes.get(name ?? '')?.watcher.hurry();
     this.#refresh();
@@ -235,10 +238,9 @@ export class ClusterMonitor {
     return (facts((node) => node === this.#primary) ?? facts(() => true))?.greeting ?? null;
   }
 
-  /** Nothing is written while we only observe, nor to a primary that is in doubt. */
+  /** Nothing is written while we only observe, to a primary in doubt, to groups and on platforms. */
   #heartbeatTarget(): HeartbeatTarget | null {
     if (this.#config.recovery !== 'automatic' || this.#detector.health.state !== 'alive') return null;
-    // A group confirms its writes itself, and on a platform nothing is changed.
     if ((this.#view.topology ?? 'replication') !== 'replication') return null;
     const node = this.#view.nodes.find((one) => one.node === this.#primary);
     if (node === undefined || node.state !== 'ok' || node.role !== 'primary') return null;
@@ -424,6 +426,7 @@ export class ClusterMonitor {
   #adopt(node: NodeAddress | null, why: string): void {
     if (node === this.#primary) return;
     this.#log.info({ cluster: this.#config.name, from: this.#primary, to: node, why }, 'the primary changed');
+    if (this.#primary !== null && node !== null) this.#secondWriters.add(this.#primary);
     this.#primary = node;
     this.#detector = newDetector(this.#clock.nowMs());
     this.#secondWriters.delete(node ?? '');
@@ -444,6 +447,7 @@ export class ClusterMonitor {
         .filter(({ confirmed }) => confirmed)
         .map(({ watcher }) => watcher.observation),
       primary: this.#primary,
+      primarySince: this.#primarySince,
       health: this.#detector.health,
       commit: this.#heartbeat.health,
       secondWriters: this.#secondWriters,

@@ -9,8 +9,10 @@ export interface PrimaryInput {
   observations: readonly NodeObservation[];
   /** The primary as far as known (remembered, or made by a recovery). */
   known: NodeAddress | null;
+  /** When a recovery made it the primary: what was seen before that says nothing of who is. */
+  knownSince: number;
   knownHealth: PrimaryHealth;
-  /** Nodes that were writable beside a writable primary: being left over does not make one of them the primary. */
+  /** Former primaries not seen read-only since, and nodes that were writable beside a writable primary: being left over does not make one of them the primary. */
   secondWriters: ReadonlySet<NodeAddress>;
   /** Whether the node at that address is still the one we knew. */
   sameIdentity: (observation: NodeObservation) => boolean;
@@ -55,17 +57,16 @@ function movedTo(input: PrimaryInput, live: readonly Live[], known: NodeObservat
   const followedByOthers = followers.some((one) => leadsTo(live, one, writer.node));
   const knownLive = live.find(({ node }) => node === input.known);
   if (knownLive !== undefined) {
-    // It answers, and is read-only.
-    return followedByOthers ||
-      leadsTo(live, knownLive, writer.node) ||
-      hasAllOf(writer.facts.flavor, writer.facts, knownLive.facts)
+    // It answers, and is read-only. Being followed is not enough: a former primary that wakes up may be followed still
+    // by a replica that was out of reach, and lack all that was written since.
+    return leadsTo(live, knownLive, writer.node) || hasAllOf(writer.facts.flavor, writer.facts, knownLive.facts)
       ? writer.node
       : null;
   }
   // It does not answer: it may be writable for others still. A writer that was there before is not its successor.
   if (known === undefined || known.at < 0 || known.reach.state === 'denied') return null;
-  if (followedByOthers) return writer.node;
   if (input.secondWriters.has(writer.node)) return null;
+  if (followedByOthers) return writer.node;
   const gone = known.reach.state === 'refused' || input.knownHealth.state === 'dead';
   const lastFacts = known.facts;
   return gone && lastFacts !== null && hasAllOf(writer.facts.flavor, writer.facts, lastFacts) ? writer.node : null;
@@ -93,6 +94,10 @@ function firstChoice(live: readonly Live[], observations: readonly NodeObservati
   return { node: writer.node, why: 'only-writer' };
 }
 
+function seenSince({ knownSince, observations }: PrimaryInput, node: NodeAddress): boolean {
+  return (observations.find((one) => one.node === node)?.factsAt ?? -1) >= knownSince;
+}
+
 /** The primary, and why it is the one; or why there is none. */
 export function choosePrimary(input: PrimaryInput): PrimaryChoice {
   const live = input.observations.flatMap((observation): Live[] => {
@@ -103,7 +108,9 @@ export function choosePrimary(input: PrimaryInput): PrimaryChoice {
   if (input.known !== null) {
     const known = input.observations.find(({ node }) => node === input.known);
     const writable = live.some(({ node, facts }) => node === input.known && !facts.readOnly);
-    const moved = writable ? null : movedTo(input, live, known);
+    const since = live.filter(({ node }) => seenSince(input, node));
+    const fresh = known !== undefined && known.at >= input.knownSince;
+    const moved = writable || !fresh ? null : movedTo(input, since, known);
     return moved === null ? { node: input.known, why: 'known' } : { node: moved, why: 'moved-by-hand' };
   }
   // Judge nothing before every node had its chance to answer.

@@ -34,6 +34,8 @@ export interface ViewInput {
   observations: readonly NodeObservation[];
   /** The primary as far as known. */
   primary: NodeAddress | null;
+  /** When a recovery made it so; smaller than all where it was merely found. */
+  primarySince: number;
   health: PrimaryHealth;
   /** Whether it commits. */
   commit: CommitHealth;
@@ -363,6 +365,7 @@ export function computeView(input: ViewInput): ViewResult {
   const seen = {
     observations: input.observations,
     known: input.primary,
+    knownSince: input.primarySince,
     sameIdentity: (observation: NodeObservation) => sameIdentity(input, observation),
   };
   const choice =

@@ -1,6 +1,7 @@
 // What keeps automatic failovers from following each other without end: a least time between two where the primary
 // answers (a judgement, which may be wrong twice), and a stop after several that failed. Pure, and made from the
 // history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
+import type { NodeAddress } from '../messages/index.ts';
 import { NOT_FENCED, OBSERVED, type RecoveryRecord } from '../recovery/index.ts';
 
 export interface BrakeSettings {
@@ -49,6 +50,18 @@ export function brakeOf(
 export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
   const last = history.find(({ kind, reason }) => kind === 'failover' && !reason.startsWith(OBSERVED));
   return last !== undefined && last.outcome !== 'done';
+}
+
+/** Nodes that were primary and are not, newest word first: they may come back as if nothing had happened. */
+export function demotedBy(history: readonly RecoveryRecord[]): NodeAddress[] {
+  const word = new Map<NodeAddress, boolean>();
+  for (const { from, kind, outcome, to } of history) {
+    const moved = kind === 'failover' || kind === 'switchover' || kind === 'follow';
+    if (!moved || outcome !== 'done') continue;
+    if (to !== null && !word.has(to)) word.set(to, false);
+    if (from !== null && !word.has(from)) word.set(from, true);
+  }
+  return [...word].filter(([, demoted]) => demoted).map(([node]) => node);
 }
 
 /** An operator's order that came about. */

@@ -7,6 +7,7 @@ import type { ClusterConfig, Config } from '../config/types.ts';
 import type { FromWorker, NodeAddress } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
+import { demotedBy } from './brake.ts';
 import { type AddOrder, ClusterControl, type RebuildOrder } from './cluster.ts';
 import { CounterBook } from './counters.ts';
 import { type ControlEvent, Events } from './events.ts';
@@ -26,7 +27,7 @@ import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 export interface ControlParts {
   monitor: (options: {
     config: ClusterConfig;
-    memory: ClusterMemory | null;
+    memory: (ClusterMemory & { demoted: readonly NodeAddress[] }) | null;
     log: Log;
     removed: readonly NodeAddress[];
   }) => Monitor;
@@ -280,6 +281,7 @@ export class ControlProcess {
 
   #makeCluster(config: ClusterConfig, parts: ControlParts): ClusterControl {
     const remembered = this.#store.loadCluster(config.name);
+    const demoted = demotedBy(this.#store.history({ cluster: config.name, limit: 200 }));
     const log = this.#log;
     const removed = this.#store.loadOrders(config.name)?.removed ?? [];
     return new ClusterControl({
@@ -291,7 +293,7 @@ export class ControlProcess {
         this.#config.endpoints.some((each) => each.cluster === config.name && each.inFlight === 'exactly-once'),
       users: this.#config.users,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
-      monitor: parts.monitor({ config, memory: remembered, log, removed }),
+      monitor: parts.monitor({ config, memory: remembered && { ...remembered, demoted }, log, removed }),
       store: this.#store,
       table: this.#table,
       fleet: this.#fleet,

@@ -107,6 +107,8 @@ export const notReplicatingGraceMs = 2000;
 export const readOnlyGraceMs = 5000;
 /** How long replicas that were started again have for their first acknowledgement. */
 export const acknowledgementGraceMs = 5000;
+/** As long as such an order waits; see readOnlyWaitsMs of recovery. */
+const orderedReadOnlyMs = 130_000;
 export const mendBackoffMs = 2000;
 export const mendBackoffMaxMs = 60_000;
 
@@ -173,6 +175,9 @@ export function reinstateReason(situation: Situation, primary: NodeView): string
   const story = situation.stories.get(primary.node);
   if (!story || situation.now < story.notBefore) return null;
   if (story.restarted) return 'the primary came back read-only and nobody was promoted';
+  // An order to be read-only may have waited in it, behind commits that hung, until long after the failover ended.
+  const ordered = situation.leftStopped && story.since <= situation.quietSince + orderedReadOnlyMs;
+  if (ordered) return 'a failover that came to nothing left it read-only';
   // It became read-only under our eyes and its process is the same: an operator's act, not ours to undo.
   if (story.wasOk) return null;
   if (situation.now - story.since < readOnlyGraceMs) return null;
@@ -232,6 +237,25 @@ function wasLeftStopped({ leftStopped, quietSince, stories }: Situation, node: N
   return !story.wasOk || story.since <= quietSince + notReplicatingGraceMs;
 }
 
+/**
+ * A former primary that takes writes beside a primary that came back read-only, and lacks what that one has (or it would
+ * have been followed): it is made read-only first, then the primary can be reinstated.
+ */
+function strayWriter(situation: Situation, primary: NodeView | undefined): Action | null {
+  const { formerPrimaries, health, members, now, stories, view } = situation;
+  const facts = primary?.observation.reach.state === 'up' ? primary.observation.facts : null;
+  if (health.state !== 'alive' || facts?.readOnly !== true || primary === undefined) return null;
+  const stray = view.nodes.find(({ node, state, ...one }) => {
+    const story = stories.get(node);
+    if (node === primary.node || !isWritable({ node, state, ...one }) || story === undefined) return false;
+    if (!formerPrimaries.has(node) || !members.has(node) || inMaintenance(situation, node)) return false;
+    return now >= story.notBefore && now - story.since >= secondWriterGraceMs;
+  });
+  if (stray === undefined) return null;
+  const reason = 'a former primary takes writes that the primary lacks';
+  return { do: 'rejoin', analysis: 'two-writers', node: stray.node, reason };
+}
+
 /** A primary that answers and cannot commit: replicas that only stopped are started before anybody takes its place. */
 function decideStuck(situation: Situation): Action | null {
   const { commit, now, primary, view } = situation;
@@ -269,6 +293,8 @@ export function decide(situation: Situation): Action {
       : { do: 'nothing' };
   }
   const primaryView = view.nodes.find((node) => node.node === primary);
+  const stray = strayWriter(situation, primaryView);
+  if (stray !== null) return stray;
   if (primaryView && !inMaintenance(situation, primary)) {
     const reason = reinstateReason(situation, primaryView);
     if (reason !== null) return { do: 'reinstate', analysis: 'primary-read-only', node: primary, reason };

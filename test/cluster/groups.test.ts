@@ -51,6 +51,7 @@ function viewOf(observations: NodeObservation[], known: string | null, oneWriter
     maxLagMs: 5000,
     observations,
     primary: known,
+    primarySince: Number.NEGATIVE_INFINITY,
     health: { state: 'alive' },
     commit: { state: 'unknown', why: 'not written' },
     acks: 1,

@@ -69,6 +69,7 @@ function view(observations: NodeObservation[], given: Partial<ViewInput> = {}): 
     maxLagMs: 5000,
     observations,
     primary: null,
+    primarySince: Number.NEGATIVE_INFINITY,
     health: { state: 'alive' },
     commit: { state: 'unknown', why: 'not written' },
     secondWriters: new Set(),
@@ -150,6 +151,21 @@ test('a failover by hand is followed when the known primary is gone', () => {
   const dead = node(1, { reach: refused });
   const result = view([dead, node(2, writable), node(3, { follows: 1 })], known);
   assert.equal(result.view.primary, 'db2:3306');
+});
+
+test('what was seen before a recovery made the primary says nothing of who it is', () => {
+  const before = [node(1, { follows: 2, at: 50 }), node(2, { ...writable, at: 50 })];
+  assert.equal(view(before, { ...known, primarySince: 60 }).view.primary, 'db1:3306');
+  assert.equal(view(before, { ...known, primarySince: 40 }).view.primary, 'db2:3306');
+});
+
+test('a former primary that wakes up is not followed, though a replica follows it still, where it lacks what was written since', () => {
+  const restarted = node(1, { gtidExecuted: `${UUID(1)}:1-11` });
+  const result = view([restarted, node(2, writable), node(3, { follows: 2 })], known);
+  assert.equal(result.view.primary, 'db1:3306');
+  const dead = node(1, { reach: refused });
+  const demoted = { ...known, secondWriters: new Set(['db2:3306']) };
+  assert.equal(view([dead, node(2, writable), node(3, { follows: 2 })], demoted).view.primary, 'db1:3306');
 });
 
 test('a second writer from before does not inherit from a primary that goes away', () => {

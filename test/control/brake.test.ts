@@ -1,7 +1,7 @@
 // Failovers that follow each other: what makes the next one wait, what stops them, and what lets them go on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { brakeOf, brakeWindowMs } from '../../src/control/brake.ts';
+import { brakeOf, brakeWindowMs, demotedBy } from '../../src/control/brake.ts';
 import { NOT_FENCED, type RecoveryRecord } from '../../src/recovery/index.ts';
 
 const settings = { minIntervalMs: 60_000, maxFailures: 3 };
@@ -43,6 +43,13 @@ test('after as many failures in a row as are allowed it stops, for dead primarie
   assert.equal(state([failed(1), failed(2), failed(3)]), 'stopped');
   assert.equal(state([failed(1), failed(2), failover(3), failed(4)]), 'free');
   assert.equal(state([failed(1), failed(2), failed(brakeWindowMs + 1)]), 'free');
+});
+
+test('who was primary and is not is known by the history', () => {
+  const back = failover(1, { from: 'b:1', to: 'a:1' });
+  assert.deepEqual(demotedBy([failover(2)]), ['a:1']);
+  assert.deepEqual(demotedBy([back, failover(2)]), ['b:1']);
+  assert.deepEqual(demotedBy([failed(1)]), []);
 });
 
 test('refusals are no failures: they touched nothing, and stand until something changes', () => {

@@ -203,6 +203,14 @@ test('a primary that someone made read-only under our eyes is left so', () => {
   assert.deepEqual(decide(situation([readOnlyPrimary, replica], much)), { do: 'nothing' });
 });
 
+test('a primary that an order of a failed failover made read-only, late, is reinstated', () => {
+  const story = seen([primary, replica], [readOnlyPrimary, replica]);
+  const after = { ...story, leftStopped: true, quietSince: story.now - 100_000 };
+  assert.equal(decide(situation([readOnlyPrimary, replica], after)).do, 'reinstate');
+  const long = { ...after, quietSince: story.now - 200_000 };
+  assert.equal(decide(situation([readOnlyPrimary, replica], long)).do, 'nothing');
+});
+
 test('a remembered primary that was read-only when we came is reinstated after a while', () => {
   const story = seen([readOnlyPrimary, replica]);
   const at = (now: number) => decide(situation([readOnlyPrimary, replica], { ...story, now })).do;
@@ -214,6 +222,16 @@ test('a read-only primary is not reinstated beside a node that takes writes', ()
   const other = nodeView('b:1', 'unknown', 'second-writer');
   const story = seen([primary, replica], [lostPrimary, other], [readOnlyPrimary, other]);
   assert.deepEqual(decide(situation([readOnlyPrimary, other], story)), { do: 'nothing' });
+});
+
+test('a former primary that takes writes beside a primary that came back read-only is made read-only first', () => {
+  const stray = nodeView('b:1', 'unknown', 'second-writer');
+  const story = seen([lostPrimary, stray], [readOnlyPrimary, stray]);
+  const later = { stories: story.stories, now: story.now + secondWriterGraceMs };
+  const former = { formerPrimaries: new Set(['b:1']) };
+  assert.equal(decide(situation([readOnlyPrimary, stray], { ...later, ...former })).do, 'rejoin');
+  assert.equal(decide(situation([readOnlyPrimary, stray], { ...later, ...former, now: story.now })).do, 'nothing');
+  assert.equal(decide(situation([readOnlyPrimary, stray], later)).do, 'nothing');
 });
 
 test('a former primary that takes writes is made a replica at once', () => {

@@ -73,7 +73,7 @@ export class World {
         applySpeed: 1 + Math.floor(this.random() * 6),
         applyChance: this.random() < 0.8 ? 0.7 : 0.05,
         claimsReadOnly: false,
-        startedAtMs: 0,
+        startedAtMs: -100_000,
         wasLost: false,
       });
     }
