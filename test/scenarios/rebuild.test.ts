@@ -45,7 +45,7 @@ async function byHand(evenkeel: Evenkeel, node: SandboxNode, donor: SandboxNode)
 
 stories(
   'nodes that are built anew',
-  { replication: 'semisync', nodes: 3, workers: 1, storyTimeoutMs: 120_000, flavors: ['mysql'] },
+  { replication: 'semisync', nodes: 3, workers: 1, storyTimeoutMs: 120_000 },
   {
     'a node with errant transactions is shown with what they did, and built anew': async (evenkeel) => {
       const mysql = evenkeel.sandbox.flavor === 'mysql';
