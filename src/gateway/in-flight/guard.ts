@@ -144,9 +144,8 @@ export class Guard {
       return;
     }
     // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
-    const commits =
-      flags.implicitCommit ||
-      (kind === 'set' && !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1')));
+    const setsOn = !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1'));
+    const commits = kind === 'set' ? setsOn : flags.implicitCommit;
     if (commits) return this.#commit(link, statement, transaction, (at) => this.linked(at, statement));
     transaction.wrote ||= mayWrite(statement.request);
     return statement.proceed(link);
