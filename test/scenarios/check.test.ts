@@ -24,6 +24,9 @@ stories(
       const primary = await evenkeel.primary();
       const [replica, dead] = await evenkeel.replicas();
       assert.ok(replica && dead);
+      // Else Evenkeel mends it before anybody can look.
+      const cluster = (await evenkeel.status()).clusters[0]?.name ?? '';
+      assert.equal((await evenkeel.run('maintenance', cluster, '--for', '5m')).code, 0);
       const off = {
         mysql: 'SET GLOBAL rpl_semi_sync_source_enabled = 0',
         mariadb: 'SET GLOBAL rpl_semi_sync_master_enabled = 0',
@@ -44,6 +47,7 @@ stories(
       const [statement] = semiSync.mend;
       assert.ok(statement, 'a statement that mends it');
       await directly(evenkeel, primary, statement.replace(/;$/, ''));
+      assert.equal((await evenkeel.run('maintenance', cluster, '--end')).code, 0);
       await evenkeel.restartNode(dead);
       await evenkeel.healthy();
       assert.equal((await evenkeel.run('check')).code, 0);
