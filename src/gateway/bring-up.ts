@@ -8,7 +8,16 @@ import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
 import { learnOfFailedRoutine } from './learn.ts';
-import { asReset, changed, difference, type LinkState, type Step, sameState, type Terms } from './link-state.ts';
+import {
+  asReset,
+  changed,
+  difference,
+  hiddenAs,
+  type LinkState,
+  type Step,
+  sameState,
+  type Terms,
+} from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
 import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
@@ -92,6 +101,7 @@ export function bringUp(
   if (flags.asksConnection && (session.wroteOn !== link || link.lastWriter !== session)) {
     return { error: gatewayError('state-lost', 'what only the last server connection of its writes knows') };
   }
+  session.moveTo(link.state);
   const wanted = wantedOn(link, session, command);
   if (difference(link.state, wanted, termsFor(link, options)) === null) return { unreachable: true };
   const countsAreThere = ownLast && !setsInsertId && (session.foundRowsThere || !asksFoundRows(request));
@@ -266,9 +276,9 @@ function commandFor(link: ServerConnection, step: Step, accepted: Accepted): Qui
 function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalStatement, options: BringUpOptions): void {
   const wanted = link.state;
   const there = statement.seesUserVariables
-    ? sameState(link.state, statement.state)
+    ? sameState(link.state, hiddenAs(statement.state, wanted))
     : link.state.preparesAs === statement.state.preparesAs;
-  if (!there) addDifference(into, link, statement.state, options);
+  if (!there) addDifference(into, link, hiddenAs(statement.state, wanted), options);
   into.commands.push({ packet: statement.packet, what: 'prepare', shape: 'prepare' });
   into.prepares = link.prepared.generation;
   into.sure = false;

@@ -102,6 +102,7 @@ export class Flight implements Exchange {
   #flags = 0;
   #changedState = false;
   #explained = false;
+  #set = false;
   /** The server connection's state is not what we take it for. */
   #strange = false;
   #generation: number;
@@ -192,6 +193,8 @@ export class Flight implements Exchange {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
       else if (change.kind === 'transaction-state') this.wrote ||= /w/i.test(change.state);
+      // With every write MariaDB tells its GTID as a variable.
+      if (change.kind === 'variable' && change.name !== 'last_gtid') this.#set = true;
     }
   }
 
@@ -268,7 +271,7 @@ export class Flight implements Exchange {
       this.mark.digest = link.scanner.digest;
       this.mark.errno = this.errno;
     }
-    if (this.failed) learnFromFailure(session, request, shareable);
+    if (this.failed) learnFromFailure(session, request, shareable, this.errno);
     else this.#learn();
     if (session.inTransaction && sql.flags.release) session.transactionEnded();
     const diagnostics = this.failed || this.#warnings > 0;
@@ -316,6 +319,7 @@ export class Flight implements Exchange {
       link: this.link,
       changed: this.#changedState,
       explained: this.#explained,
+      set: this.#set,
     });
   }
 

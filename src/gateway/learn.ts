@@ -23,6 +23,8 @@ export interface Learned {
   changed: boolean;
   /** It says what, of some of it. */
   explained: boolean;
+  /** Variables of the session among it. */
+  set: boolean;
 }
 
 /** The statement succeeded. */
@@ -34,24 +36,26 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (kind === 'savepoint') session.savepoint ||= !session.autocommit && !session.inTransaction;
   else if (session.savepoint) session.savepoint = !endsSavepoints(session, sql);
   if (request.plain) {
+    if (learned.changed && RUNS_TRIGGERS.has(kind)) learnFromTrigger(session, learned.set);
     afterOneShot(session, kind);
     return;
   }
   const options = request.options;
   const objects = text === null ? null : sessionObjects(text, options);
-  learnPins(session, sql, objects);
+  learnPins(session, request, objects);
   const opaque = isOpaque(sql);
   // That a statement was prepared or deallocated is a change, too, and known.
   const prepares = (objects?.kind === 'prepare' || objects?.kind === 'deallocate') && !flags.unknownFunction;
   // A routine may change what is named and what is not at a time; of several statements the text says what they do.
   const explained = learned.explained && kind === 'multi' && !flags.unknownFunction;
   if (opaque && learned.changed && !explained && !prepares) session.pin('unknown-effect');
+  if (mayHide(request)) session.hide();
   if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
   if (flags.setsUnreported) session.uncertain = true;
   // A server reports the time that was set before.
-  if (kind === 'set' && text !== null && UNSETS_TIME.test(text.toString('latin1'))) session.unsetVariable('timestamp');
+  if (kind === 'set' && text !== null) learnUnmovable(session, text.toString('latin1'));
   if (flags.setsRole) learnRole(session, text, options);
   if (flags.touchesSessionTracking) session.pin('session-tracking');
   if (flags.setsUserVariable) learnUserVariables(session, request);
@@ -62,6 +66,14 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   } else afterOneShot(session, kind);
   if (flags.calcFoundRows) session.calcFoundRows = true;
 }
+
+/** A trigger, or a function in a view, has changed something, of which the server names the settings alone. */
+function learnFromTrigger(session: SessionState, setVariables: boolean): void {
+  if (setVariables) session.hide();
+  else session.pin('unknown-effect');
+}
+
+const RUNS_TRIGGERS: ReadonlySet<StatementKind> = new Set(['read', 'locking-read', 'write']);
 
 /** A server tells with the next answer that something was changed before. */
 export function learnOfFailedRoutine(session: SessionState, changed: boolean): void {
@@ -83,18 +95,20 @@ function afterOneShot(session: SessionState, kind: StatementKind): void {
 }
 
 /** It failed: what it had done before, if anything, is not told with the error. */
-export function learnFromFailure(session: SessionState, request: ServerRequest, shared: boolean): void {
+export function learnFromFailure(session: SessionState, request: ServerRequest, shared: boolean, errno: number): void {
   const { kind, flags, userVariables } = request.sql;
   if (!shared) session.diagnostics = true;
   session.rowCount = -1n;
   if (request.plain) return;
+  if (mayHide(request)) session.hide();
   if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
   if (kind === 'call' || kind === 'prepare' || flags.unknownFunction) session.routineFailed = true;
   if (flags.setsUserVariable) session.touchUserVariables(userVariables);
   // Part of it may have been done: what each of these leaves behind is there, as far as we know.
   const partly = kind === 'multi';
   const handles = flags.handler && request.text !== null && sessionObjects(request.text, request.options) !== null;
-  if ((kind === 'unknown' && !handles) || (partly && (flags.handler || flags.setsNames || flags.setsRole))) {
+  const unread = errno === PARSE_ERROR && request.text !== null && !RUNS_TEXT.test(request.text.toString('latin1'));
+  if ((kind === 'unknown' && !handles && !unread) || (partly && (flags.handler || flags.setsNames || flags.setsRole))) {
     session.pin('unknown-effect');
   }
   if (partly && flags.temporaryTable) session.pin('temporary-table');
@@ -102,12 +116,35 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
   if (flags.touchesSessionTracking) session.pin('session-tracking');
 }
 
+const PARSE_ERROR = 1064;
+/** The error may be of a text within, when others have run. */
+const RUNS_TEXT = /\b(begin|call|execute|prepare|load)\b/i;
+
 /** What it does is written elsewhere than in its text. */
 function isOpaque({ kind, flags }: Classification): boolean {
   return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare' || flags.unknownFunction;
 }
 
-function learnPins(session: SessionState, { flags, kind }: Classification, objects: SessionObjects | null): void {
+/** Something runs whose text we have not seen: a stored routine, a string as SQL. */
+function mayHide({ sql, text }: ServerRequest): boolean {
+  if (sql.flags.unknownFunction) return true;
+  switch (sql.kind) {
+    case 'call':
+      return text === null || !/^\s*do\b/i.test(text.toString('latin1', 0, 40));
+    case 'multi':
+      return text === null || /\b(call|execute)\b/i.test(text.toString('latin1'));
+    case 'prepare':
+      return text === null || /\bexecute\b/i.test(text.toString('latin1'));
+    default:
+      return false;
+  }
+}
+
+/** IS_FREE_LOCK() and IS_USED_LOCK() only look. */
+const GETS_LOCK = /get_lock/i;
+
+function learnPins(session: SessionState, { sql, text }: ServerRequest, objects: SessionObjects | null): void {
+  const { flags, kind } = sql;
   if (kind === 'lock') session.pin('table-lock');
   if (kind === 'unlock') session.unpin('table-lock');
   if (objects?.kind === 'handler') {
@@ -123,7 +160,9 @@ function learnPins(session: SessionState, { flags, kind }: Classification, objec
   if (flags.namedLock) {
     if (objects?.kind === 'release-all-locks') session.unpin('named-lock');
     else if (objects?.kind === 'get-lock') session.pin('named-lock', objects.name);
-    else if (objects?.kind !== 'release-lock') session.pin('named-lock');
+    else if (objects?.kind !== 'release-lock' && GETS_LOCK.test(text?.toString('latin1') ?? 'get_lock')) {
+      session.pin('named-lock');
+    }
     session.uncertain = true;
   }
   if (kind === 'prepare') {
@@ -147,6 +186,12 @@ function learnTemporaryTables(
   } else if (flags.temporaryTable || (flags.renamesTable && session.pins.has('temporary-table'))) {
     session.pin('temporary-table');
   }
+}
+
+function learnUnmovable(session: SessionState, text: string): void {
+  if (UNSETS_TIME.test(text)) session.unsetVariable('timestamp');
+  // They follow the schema, and what was chosen instead is as good as reported by no server.
+  if (/\b(collation|character_set)_database\b/i.test(text)) session.pin('unmovable-variable');
 }
 
 const UNSETS_TIME = /\btimestamp[`\s]*:?=\s*(default|0)\b/i;

@@ -64,6 +64,39 @@ export function changed(state: LinkState, parts: Partial<Parts>): LinkState {
   return stateOf({ schema, variables, userVariables, role, multiStatements, autocommit, ...parts });
 }
 
+/**
+ * Stands among the variables of a state where a routine, or a text that we have not seen, may have left what no server tells:
+ * a user variable of `SELECT … INTO`, a named lock, the next transaction's isolation level. Nothing can bring it to another
+ * connection, and only a reset takes it away.
+ */
+const HIDDEN = '\0hidden';
+let hiddenCount = 0;
+
+/** The state with whatever is hidden on the connection that has it; as it is where something was before. */
+export function withHidden(state: LinkState): LinkState {
+  if (state.variables.has(HIDDEN)) return state;
+  return changed(state, { variables: new Map(state.variables).set(HIDDEN, String(++hiddenCount)) });
+}
+
+/** The state as the session would have it on `there`: what is hidden on another connection is not to be had. */
+export function onLink(state: LinkState, there: LinkState): LinkState {
+  const hidden = state.variables.get(HIDDEN);
+  if (hidden === undefined || hidden === there.variables.get(HIDDEN)) return state;
+  const variables = new Map(state.variables);
+  variables.delete(HIDDEN);
+  return changed(state, { variables });
+}
+
+/** The state with what is hidden in `there`, and with nothing else hidden. */
+export function hiddenAs(state: LinkState, there: LinkState): LinkState {
+  const hidden = there.variables.get(HIDDEN);
+  if (state.variables.get(HIDDEN) === hidden) return state;
+  const variables = new Map(state.variables);
+  if (hidden === undefined) variables.delete(HIDDEN);
+  else variables.set(HIDDEN, hidden);
+  return changed(state, { variables });
+}
+
 /** What COM_RESET_CONNECTION leaves of a state. */
 export function asReset({ schema, role, multiStatements }: LinkState): LinkState {
   return changed(AT_LOGIN, { schema, role, multiStatements });
@@ -119,7 +152,9 @@ export function difference(from: LinkState, to: LinkState, terms: Terms): Step[]
   const charset = gone.some((name) => CHARACTER_SET.has(name));
   const plain = gone.filter((name) => !CHARACTER_SET.has(name));
   const noDefault = (name: string): boolean => terms.withoutDefault.has(name) || terms.ofLogin.includes(name);
-  const mustReset = plain.some(noDefault) || (charset && terms.asAtLogin === null);
+  const hidden = from.variables.get(HIDDEN);
+  const stranger = hidden !== undefined && hidden !== to.variables.get(HIDDEN);
+  const mustReset = stranger || plain.some(noDefault) || (charset && terms.asAtLogin === null);
   return mustReset ? afterReset(from, to, terms) : directly(from, to, terms, plain, charset);
 }
 
@@ -144,7 +179,8 @@ function directly(from: LinkState, to: LinkState, terms: Terms, gone: string[], 
   const before = charset ? NONE : from.variables;
   // A character set brings its default collation, so a collation of its own goes last.
   for (const [name, value] of to.variables) {
-    if (name !== 'collation_connection' && before.get(name) !== value) sets.push(assignment(name, value));
+    if (name === 'collation_connection' || name === HIDDEN) continue;
+    if (before.get(name) !== value) sets.push(assignment(name, value));
   }
   const collation = to.variables.get('collation_connection');
   const renewed = charset || CHARACTER_SET_SETS.some((name) => before.get(name) !== to.variables.get(name));

@@ -4,7 +4,7 @@
 import type { Flavor } from '../messages/index.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
 import { InsertId } from './insert-id.ts';
-import { AT_LOGIN, asReset, changed, type LinkState, quoteName } from './link-state.ts';
+import { AT_LOGIN, asReset, changed, type LinkState, onLink, quoteName, withHidden } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
 
 /** What lives in the server connection only. The words are metric labels and stand in the error that tells of a loss. */
@@ -241,6 +241,16 @@ export class SessionState extends InsertId {
 
   setVariable(name: string, value: string): void {
     this.state = changed(this.state, { variables: new Map(this.state.variables).set(name, value) });
+  }
+
+  /** What its last statement left on its server connection, if anything, no server tells: nobody else is to see it. */
+  hide(): void {
+    this.state = withHidden(this.state);
+  }
+
+  /** It goes on with a connection that has, or will have, this state. */
+  moveTo(there: LinkState): void {
+    this.state = onLink(this.state, there);
   }
 
   /** As at login again, though the server reports a value. */

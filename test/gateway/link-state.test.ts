@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { AT_LOGIN, changed, difference, type Terms } from '../../src/gateway/link-state.ts';
+import {
+  AT_LOGIN,
+  changed,
+  difference,
+  hiddenAs,
+  onLink,
+  sameState,
+  type Terms,
+  withHidden,
+} from '../../src/gateway/link-state.ts';
 import { SET_NAMES, TRACKING, WITHOUT_DEFAULT } from './server-model.ts';
 import { anyState, anyTerms, serverIn } from './states.ts';
 
@@ -101,4 +110,20 @@ test('what has no DEFAULT is taken back by a reset, which leaves schema and role
 test("MariaDB's roles of the login are not to be had back, so another connection is needed", () => {
   const from = changed(AT_LOGIN, { role: 'SET ROLE `r`' });
   assert.equal(difference(from, AT_LOGIN, { ...TERMS, flavor: 'mariadb' }), null);
+});
+
+test('what is hidden on a connection stays with its session there, and strangers come after a reset', () => {
+  const own = withHidden(changed(AT_LOGIN, { variables: new Map([['time_zone', '+01:00']]) }));
+  const stranger = changed(AT_LOGIN, { autocommit: false });
+  assert.equal(onLink(own, own), own);
+  assert.equal(withHidden(own), own);
+  assert.deepEqual(difference(own, stranger, TERMS)?.[0], { kind: 'reset' });
+  assert.deepEqual(difference(own, withHidden(stranger), TERMS)?.[0], { kind: 'reset' });
+  assert.ok(sameState(onLink(own, AT_LOGIN), changed(AT_LOGIN, { variables: new Map([['time_zone', '+01:00']]) })));
+  const moved = difference(AT_LOGIN, hiddenAs(own, own), TERMS);
+  assert.deepEqual(
+    moved?.map((step) => step.kind === 'query' && step.sql),
+    ["SET SESSION `time_zone`='+01:00'"],
+  );
+  assert.ok(sameState(hiddenAs(stranger, AT_LOGIN), stranger));
 });

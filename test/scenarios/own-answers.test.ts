@@ -2,7 +2,7 @@
 // only a connection knows, and it is not the session's any more, the answer is an error that says so.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection, RowDataPacket } from 'mysql2/promise';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { application, type Evenkeel, inFrontOf, through } from './harness/index.ts';
 
@@ -23,6 +23,9 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story('IS_USED_LOCK() and CONNECTION_ID() in one text are of one connection', usedLock);
         await story('variables that are NULL have no collation of strangers', nullVariables);
         await story('what SET @@name changes travels, and nobody else has it', unscoped);
+        await story("what routines and prepared texts do unseen is nobody else's", (...two) => unseen(ek, ...two));
+        await story("what a trigger sets is nobody else's", (...two) => triggers(ek, ...two));
+        await story('a syntax error does not keep the connection', syntaxErrors);
         if (flavor === 'mariadb') {
           await story('LASTVAL() and @@last_gtid are of the last write, or an error', connectionOnly);
           await story('warnings over statements without tables are not of strangers', keptWarnings);
@@ -105,6 +108,47 @@ async function unscoped(one: Connection, other: Connection): Promise<void> {
   assert.notEqual(await value(other, 'SELECT @@net_write_timeout'), 78);
   const mine = "SELECT CONCAT_WS(' ', @@net_read_timeout, @@net_write_timeout, @@time_zone)";
   assert.equal(await value(one, mine), '77 78 +05:00');
+}
+
+/** No server tells of any of these. */
+async function unseen(ek: Evenkeel, one: Connection, other: Connection): Promise<void> {
+  const were = await value(other, 'SELECT @@net_read_timeout');
+  const effects: [effect: string, look: string, nothing: unknown][] = [
+    ['SELECT 5 INTO @unseen', 'SELECT @unseen', null],
+    ["SELECT GET_LOCK(CONCAT('un', 'seen'), 0)", "SELECT IS_FREE_LOCK('unseen')", 1],
+    ['SET @@net_read_timeout = 79', 'SELECT @@net_read_timeout', were],
+    ['SET TRANSACTION READ ONLY', 'INSERT INTO ids (n) VALUES (6) ', undefined],
+  ];
+  for (const [effect, look, nothing] of effects) {
+    await through(ek, 'DROP PROCEDURE IF EXISTS unseen');
+    await through(ek, `CREATE PROCEDURE unseen() ${effect}`);
+    const prepared = `PREPARE unseen FROM '${effect.replaceAll("'", "''")}'; EXECUTE unseen; DEALLOCATE PREPARE unseen`;
+    for (const does of ['CALL unseen()', prepared]) {
+      for (const statement of does.split('; ')) await one.query(statement);
+      const looks = value(other, look);
+      // Where the server tells that something has changed it is known that there is something to keep.
+      await (one as Connection & { reset(): Promise<void> }).reset();
+      assert.equal(await looks, nothing, `${effect}, by ${does}`);
+    }
+  }
+}
+
+async function triggers(ek: Evenkeel, one: Connection, other: Connection): Promise<void> {
+  const admin = await mysql.createConnection(ek.direct(await ek.primary()));
+  await admin.query('SET GLOBAL log_bin_trust_function_creators = 1');
+  await admin.end();
+  await through(ek, 'CREATE TABLE triggering (n INT)');
+  await through(ek, 'CREATE TRIGGER sets BEFORE INSERT ON triggering FOR EACH ROW SET @triggered = NEW.n');
+  await one.query('INSERT INTO triggering VALUES (8)');
+  const looks = value(other, 'SELECT @triggered');
+  assert.equal(await value(one, 'SELECT @triggered'), 8);
+  await (one as Connection & { reset(): Promise<void> }).reset();
+  assert.equal(await looks, null);
+}
+
+async function syntaxErrors(one: Connection, other: Connection): Promise<void> {
+  await assert.rejects(one.query('SELEC 1'), { errno: 1064 });
+  assert.equal(await value(other, 'SELECT 1'), 1);
 }
 
 async function savepoints(one: Connection, other: Connection): Promise<void> {
