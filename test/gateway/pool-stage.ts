@@ -1,9 +1,14 @@
 // A pool of real connections to a fake server.
-import { NodePool } from '../../src/gateway/pool.ts';
+import { NodePool, type PoolLimits } from '../../src/gateway/pool.ts';
 import { ServerConnection } from '../../src/gateway/server-connection.ts';
 import type { FakeServer } from './fake-server.ts';
 
-export function poolOn(server: FakeServer, maxConnections: number, nowMs = () => performance.now()): NodePool {
+export function poolOn(
+  server: FakeServer,
+  maxConnections: number,
+  nowMs: () => number = () => performance.now(),
+  other: Partial<PoolLimits> = {},
+): NodePool {
   const limits = {
     maxConnections,
     maxConnecting: 10,
@@ -12,6 +17,7 @@ export function poolOn(server: FakeServer, maxConnections: number, nowMs = () =>
     idleTimeoutMs: 60_000,
     minConnections: 1,
     maxLifetimeMs: 600_000,
+    ...other,
   };
   return new NodePool(server.node, limits, {
     nowMs,
