@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { learnFromFailure, learnFromText } from '../../src/gateway/learn.ts';
-import { AT_LOGIN } from '../../src/gateway/link-state.ts';
+import { AT_LOGIN, hiddenAs } from '../../src/gateway/link-state.ts';
 import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { literalOf, type Pin, SessionState } from '../../src/gateway/session.ts';
 import { asPacket, type OkPacket, queryPacket, ServerStatus, type SessionChange } from '../../src/wire/index.ts';
@@ -172,7 +172,10 @@ interface Said {
   changed?: boolean;
   explained?: boolean;
   status?: number;
+  /** Variables of the session among it. */
+  set?: boolean;
   fails?: boolean;
+  errno?: number;
 }
 
 /** The statements were executed, one after the other. */
@@ -180,14 +183,14 @@ function after(...statements: (string | [string, Said])[]): SessionState {
   const session = new SessionState(45);
   for (const each of statements) {
     const [sql, said] = typeof each === 'string' ? [each, {}] : each;
-    const { warnings = 0, changed = false, explained = false, status, fails = false } = said;
+    const { warnings = 0, changed = false, explained = false, set = false, status, fails = false, errno = 1146 } = said;
     const request = requestOf(sql, session);
     if (fails) {
-      learnFromFailure(session, request, false);
+      learnFromFailure(session, request, false, errno);
       continue;
     }
     session.learn(ok(status), []);
-    learnFromText(session, request, { warnings, shared: false, link: LINK, changed, explained });
+    learnFromText(session, request, { warnings, shared: false, link: LINK, changed, explained, set });
   }
   return session;
 }
@@ -231,6 +234,13 @@ describe('after', () => {
     [null, ['SELECT f(1)', { changed: false }]],
     ['unknown-effect', ['CALL p()', { changed: true, explained: true }]],
     ['unknown-effect', ['SET ROLE r, s; SET ROLE ?', { fails: true }]],
+    // A trigger's doing; of a variable of the session the server says what it is.
+    ['unknown-effect', ['INSERT INTO t VALUES (1)', { changed: true, explained: true }]],
+    [null, ['INSERT INTO t VALUES (1)', { changed: true, explained: true, set: true }]],
+    ['unknown-effect', ['ODD 1', { fails: true }]],
+    ['unknown-effect', ["BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'SELEC'; END", { fails: true, errno: 1064 }]],
+    ['diagnostics', ['SELEC 1', { fails: true, errno: 1064 }]],
+    ['reading-back', "SELECT IS_FREE_LOCK('a')"],
     ['reading-back', 'SELECT 1 INTO @a'],
     ['reading-back', "SET @a='x'"],
     [null, 'SET @a=1'],
@@ -259,6 +269,28 @@ describe('after', () => {
     assert.deepEqual(new Set(session.dirtyVariables), new Set(['a', 'd']));
   });
 
+  const hidden: [seen: boolean, ...statements: (string | [string, Said])[]][] = [
+    [true, 'SELECT 1'],
+    [true, 'DO 0'],
+    [true, "PREPARE s FROM 'SELECT 1'", 'DEALLOCATE PREPARE s'],
+    [false, 'CALL p()'],
+    [false, 'SELECT 1', ['CALL p()', { fails: true }]],
+    [false, 'SELECT f(1)'],
+    [false, 'INSERT INTO t VALUES (f(1))'],
+    [false, "PREPARE s FROM 'SELECT 1'", 'EXECUTE s', 'DEALLOCATE PREPARE s'],
+    [false, 'SELECT 1; CALL p()'],
+    [false, ['INSERT INTO t VALUES (1)', { changed: true, set: true }]],
+  ];
+  for (const [seen, ...statements] of hidden) {
+    test(`${statements
+      .flat()
+      .filter((part) => typeof part === 'string')
+      .join('; ')}: ${seen ? 'nothing is' : 'something may be'} left that no server tells`, () => {
+      const { state } = after(...statements);
+      assert.equal(hiddenAs(state, AT_LOGIN) === state, seen);
+    });
+  }
+
   test('SET NAMES with a collation it is known, without one it is the default', () => {
     const collation = (sql: string): string | undefined => after(sql).state.variables.get('collation_connection');
     assert.equal(collation('SET NAMES latin1 COLLATE latin1_bin'), 'latin1_bin');
@@ -274,7 +306,14 @@ describe('after', () => {
     const session = new SessionState(45);
     session.setVariable('timestamp', '5');
     const request = requestOf('SET timestamp=DEFAULT', session);
-    learnFromText(session, request, { warnings: 0, shared: false, link: LINK, changed: true, explained: true });
+    learnFromText(session, request, {
+      warnings: 0,
+      shared: false,
+      link: LINK,
+      changed: true,
+      explained: true,
+      set: true,
+    });
     assert.equal(session.state.variables.has('timestamp'), false);
   });
 });
