@@ -100,7 +100,7 @@ test('who waits for longer than it may is refused by name, and who has a connect
   assert.match(hurried.error?.message ?? '', /pool-timeout; not executed/);
   assert.equal(patient.error, null);
   assert.equal(first.link?.ready, true);
-  pool.release(first.link as ServerConnection, true);
+  pool.release(first.link, true);
   assert.equal(patient.link, first.link);
 });
 
@@ -129,7 +129,7 @@ test('a connection is closed when it is idle for too long, down to those that ar
   nowMs += 111_000; // a tenth above the lifetime
   pool.trim();
   assert.equal(held?.ready, true, 'what is in use is not closed');
-  pool.release(held as ServerConnection, true);
+  pool.release(held, true);
   assert.equal(held?.ready, false);
   assert.equal(pool.report().closed.lifetime, 1);
 });
