@@ -1,9 +1,10 @@
 // Statements that need no server: warnings that were read before their connection was given away, and a BEGIN or the end of
 // a transaction in which nothing was sent yet.
-import { Command, type ErrPacket } from '../wire/index.ts';
+import { Capability, Command, type ErrPacket } from '../wire/index.ts';
 import { type Aftermath, keepsWarnings } from './aftermath.ts';
+import { asBinaryResult } from './binary-rows.ts';
 import type { Client } from './client.ts';
-import type { ServerRequest } from './command.ts';
+import { executes, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { LinkState } from './link-state.ts';
 
@@ -32,15 +33,22 @@ export function fromAftermath(
     if (newer || !keepsWarningsOf(client, request)) tether.aftermath = null;
     return null;
   }
-  const asks = command === Command.QUERY && text !== null && SHOW_WARNINGS.test(text.toString('latin1'));
-  if (warnings === null || !asks) {
+  const asks = text !== null && SHOW_WARNINGS.test(text.toString('latin1'));
+  const answer = warnings !== null && asks ? inProtocolOf(client, command, warnings) : null;
+  if (answer === null) {
     tether.aftermath = null; // said once
     return { error: gatewayError('state-lost', 'the warnings of the statement before') };
   }
   session.rowCount = -1n;
   session.lastAnsweredHere = true;
-  client.write(warnings);
+  client.write(answer);
   return { answered: true };
+}
+
+/** They were read as text. */
+function inProtocolOf({ capabilities }: Client, command: number, warnings: Buffer): Buffer | null {
+  if (command === Command.QUERY) return warnings;
+  return executes(command) ? asBinaryResult(warnings, (capabilities & Capability.DEPRECATE_EOF) !== 0) : null;
 }
 
 /**

@@ -145,7 +145,8 @@ export class Guard {
     }
     // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
     const setsOn = !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1'));
-    const commits = kind === 'set' ? setsOn : flags.implicitCommit;
+    // UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts).
+    const commits = kind === 'set' ? setsOn : flags.implicitCommit && kind !== 'unlock';
     if (commits) return this.#commit(link, statement, transaction, (at) => this.linked(at, statement));
     transaction.wrote ||= mayWrite(statement.request);
     return statement.proceed(link);
