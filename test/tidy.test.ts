@@ -37,6 +37,7 @@ const TYPE_ARROWS: Record<string, readonly string[]> = {
 const LONG_FILES: Record<string, string> = {
   'src/gateway/gateway.ts': 'the worker put together; its pools are to move out',
   'src/gateway/pool.ts': 'one place moves connections between places',
+  'src/gateway/in-flight/guard.ts': 'every way into, through and out of one kept transaction',
   'src/gateway/server-connection.ts': 'login and command phase of one connection',
   'src/gateway/statement.ts': 'the way of a statement, from top to bottom',
   'test/wire/scanner.test.ts': 'one table of answers, cut at every byte',

@@ -64,6 +64,8 @@ class QuietExchange implements Exchange {
   readonly status: number;
   readonly expectedUs = EXPECTED_US;
   readonly costSlot = -1;
+  /** What is kept for a client is read between its transactions, perhaps within one that is not its own. */
+  readonly hidesTransaction: boolean;
   #run: Run;
   #command: QuietCommand;
   #at: number;
@@ -77,6 +79,7 @@ class QuietExchange implements Exchange {
     const { shape, row, whole } = command;
     this.shape = shape ?? 'result';
     this.clientCapabilities = whole?.capabilities ?? CAPABILITIES;
+    this.hidesTransaction = whole !== undefined;
     this.status = whole?.status ?? 0;
     this.#left = whole?.maxBytes ?? Number.POSITIVE_INFINITY;
     this.#answer = row === undefined && whole === undefined ? null : [];

@@ -119,6 +119,7 @@ export class Guard {
       opener: statement,
       witness,
       recording,
+      readOnly: !writes,
       sent: own ? 'own-write' : 'statement',
       wrote: own || mayWrite(statement.request),
       held: [],
@@ -134,8 +135,14 @@ export class Guard {
     if (command !== Command.QUERY && !executes(command)) return statement.proceed(link);
     const { flags, kind } = sql;
     if (kind === 'commit' || kind === 'rollback') {
+      // The next one is read-only as well: there is nothing to be asked about, and the server knows how it begins.
+      if (flags.chain && transaction.readOnly) {
+        transaction.recording?.spoil('a statement that cannot be repeated');
+        return statement.proceed(link);
+      }
+      const oneShot = transaction.recording?.oneShot ?? null;
       const then = (at: ServerConnection): void => {
-        session.begun = flags.chain;
+        this.#chain(flags.chain, oneShot);
         if (flags.release) statement.proceed(at);
         else statement.succeed();
       };
@@ -150,6 +157,15 @@ export class Guard {
     if (commits) return this.#commit(link, statement, transaction, (at) => this.linked(at, statement));
     transaction.wrote ||= mayWrite(statement.request);
     return statement.proceed(link);
+  }
+
+  /** A transaction that is chained to the one before is of the same isolation. */
+  #chain(chain: boolean, oneShot: string | null): void {
+    const { session } = this.#client;
+    session.begun = chain;
+    if (!chain || oneShot === null) return;
+    session.oneShot = oneShot;
+    session.oneShotOn = null;
   }
 
   // ---- its answer -----------------------------------------------------------------------------------------------
@@ -339,7 +355,7 @@ export class Guard {
     this.#end();
     const { sql } = statement.request;
     if (sql.kind !== 'commit') return statement.again(loss);
-    this.#client.session.begun = sql.flags.chain;
+    this.#chain(sql.flags.chain, transaction.recording?.oneShot ?? null);
     statement.succeed();
   }
 

@@ -36,6 +36,8 @@ export interface Transaction {
   witness: Witness | null;
   /** Null for an autocommit write's own, which is that one statement. */
   readonly recording: Recording | null;
+  /** It was begun so. */
+  readonly readOnly: boolean;
   sent: Interrupted['sent'];
   wrote: boolean;
   /** What an autocommit write answered. */
