@@ -58,7 +58,8 @@ export interface NodeRebuilder {
   cloneError(recipient: NodeAddress): Promise<string | null>;
 }
 
-const OWN_DATABASES = new Set(['mysql', 'sys', 'information_schema', 'performance_schema']);
+/** `evenkeel` has nobody's data: the heartbeat, and who committed what. */
+const OWN_DATABASES = new Set(['mysql', 'sys', 'information_schema', 'performance_schema', 'evenkeel']);
 const CONNECT_MS = 5000;
 const STATEMENT_MS = 30_000;
 /** A clone has no time limit of its own: it takes what the data takes. */
