@@ -75,7 +75,7 @@ export class Guard {
     if (transaction !== null) {
       if (transaction.link === null) return this.#resume(link, statement, transaction);
       // Once more: what went ahead of it was awaited.
-      if (transaction.opener === statement) return statement.proceed(link); // once more, what went ahead was awaited
+      if (transaction.opener === statement) return statement.proceed(link);
       return this.#within(link, statement, transaction);
     }
     const how = opens(statement.request, this.#client.session);
