@@ -120,6 +120,9 @@ export class Cursor {
     this.declaresNames = false;
     this.#previous = T.semicolon;
     this.#previousWord = 0;
+    // A text may begin with the dot of a name whose beginning is not there.
+    this.#chainDeclares = false;
+    this.#chainDotted = false;
     this.#inSystemVariable = false;
     this.#intoList = false;
     this.#lastInsertIdOpen = -1;

@@ -3,6 +3,7 @@
 // it to them, and cannot say so.
 import assert from 'node:assert/strict';
 import type { Connection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+import type { SandboxNode } from '../../src/sandbox/index.ts';
 import { addressOf, application, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
 
 const fate = (promise: Promise<unknown>): Promise<string> =>
@@ -38,6 +39,28 @@ async function clients<Name extends string>(
 
 const ofRows = async (connection: Connection, sql: string): Promise<Record<string, unknown>[]> =>
   (await connection.query<RowDataPacket[]>(sql))[0];
+
+/**
+ * Waits until as many commits as `commits` are under way in a primary whose `replicas` are frozen, and all that its log
+ * has is sent to them. What one group of commits has in the log waits for an acknowledgement; groups behind it are in
+ * the log with MySQL, and not with MariaDB, where the third waits for the second.
+ */
+async function committing(
+  evenkeel: Evenkeel,
+  { primary, replicas, commits }: { primary: SandboxNode; replicas: number; commits: number },
+): Promise<void> {
+  // A thread that was woken by the last of them still says for a moment that it has sent all.
+  let asleep = 0;
+  await until('all commits to wait for a replica', 10_000, async () => {
+    const [rows] = await directly(evenkeel, primary, 'SHOW PROCESSLIST');
+    const count = (state: RegExp) => rows.filter((row) => state.test(String(row['State']))).length;
+    const waiting = count(/semi-sync ack/i);
+    const sent = count(/sent all binlog to (replica|slave)/i);
+    const all = waiting > 0 && waiting + count(/commit/i) >= commits && sent === replicas;
+    asleep = all ? asleep + 1 : 0;
+    return asleep >= 5;
+  });
+}
 
 stories(
   'what was in flight when the primary died',
@@ -175,33 +198,28 @@ stories(
         const insert = by.insert.query<ResultSetHeader>('INSERT INTO flight (hits) VALUES (7)');
         const update = by.update.query<ResultSetHeader>('UPDATE flight SET hits = hits + 10 WHERE n = 2');
         const implicit = fate(by.implicit.query('COMMIT'));
-        await until('all commits to wait for a replica', 10_000, async () => {
-          const [rows] = await directly(evenkeel, primary, 'SHOW PROCESSLIST');
-          const states = rows.map((row) => String(row['State']));
-          const waiting = states.filter((state) => /semi-sync ack/i.test(state)).length;
-          // Grouped commits wait as one.
-          const sent = states.filter((state) => /sent all binlog to (replica|slave)/i.test(state)).length;
-          return (
-            waiting > 0 &&
-            waiting + states.filter((state) => /commit/i.test(state)).length >= 4 &&
-            sent === replicas.length
-          );
-        });
+        await committing(evenkeel, { primary, replicas: replicas.length, commits: 4 });
         await evenkeel.signalNode(primary, 'SIGKILL');
         for (const replica of replicas) await evenkeel.signalNode(replica, 'SIGCONT');
         assert.equal(await commit, 'done');
         assert.equal((await insert)[0].affectedRows, 1);
-        assert.equal((await insert)[0].insertId, 51);
+        // What the log had not is run again on the next primary, where 50 is not taken yet.
+        const { insertId } = (await insert)[0];
+        assert.ok(evenkeel.sandbox.flavor === 'mysql' ? insertId === 51 : [3, 51].includes(insertId), `${insertId}`);
         assert.equal((await update)[0].affectedRows, 1);
         assert.equal(await implicit, 'done');
         await evenkeel.promotedFrom(primary);
         const rows = await ofRows(by.commit, 'SELECT n, hits FROM flight ORDER BY n');
-        assert.deepEqual(rows, [
+        const expected = [
           { n: 1, hits: 1 },
           { n: 2, hits: 10 },
           { n: 50, hits: 0 },
-          { n: 51, hits: 7 },
-        ]);
+          { n: insertId, hits: 7 },
+        ];
+        assert.deepEqual(
+          rows,
+          expected.sort((a, b) => a.n - b.n),
+        );
         assert.notEqual(addressOf(await evenkeel.primary()), addressOf(primary));
       });
     },

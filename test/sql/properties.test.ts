@@ -54,6 +54,18 @@ describe('every text', () => {
     );
   });
 
+  it('is classified alike, whatever was classified before it', () => {
+    for (const before of ['SELECT x.y (', 'SELECT x.y (1)', 'INSERT INTO x.y (', 'SELECT 1', 'KEY x (']) {
+      for (const text of ['.f(1)', '.f(AND', '.`f`(1)', '(1)', '.NEXTVAL']) {
+        const how = { flavor: 'mariadb' as const };
+        classify('SELECT 1', how);
+        const alone = classify(text, how);
+        classify(before, how);
+        assert.deepEqual(classify(text, how), alone, `${text} after ${before}`);
+      }
+    }
+  });
+
   it('is read a bounded number of times for each byte', () => {
     const texts = [
       ...PIECES,
