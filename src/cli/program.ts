@@ -5,6 +5,7 @@ import { addNodeCommand } from './add-node.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
 import { drainCommand } from './drain.ts';
+import { drillCommand } from './drill.ts';
 import { errantCommand } from './errant.ts';
 import { failoverCommand } from './failover.ts';
 import { CommandFailure, UsageError } from './failure.ts';
@@ -57,6 +58,7 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(historyCommand());
   program.addCommand(await sandbox(argv));
   program.addCommand(demoCommand());
+  program.addCommand(drillCommand());
   eachCommand(program, (command) => command.exitOverride().showHelpAfterError('(--help tells more)'));
   return program;
 }

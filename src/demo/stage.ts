@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { StatusJson } from '../http/api.ts';
 import type { Flavor } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
-import { freePorts, killNode, type SandboxInfo, type SandboxNode, withSandbox } from '../sandbox/index.ts';
+import { freePorts, killNode, type SandboxInfo, type SandboxNode, startNode, withSandbox } from '../sandbox/index.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 5000;
@@ -20,6 +20,8 @@ const MAX_OUTPUT_CHARS = 20_000;
 export interface StageOptions {
   flavor: Flavor;
   main: string;
+  /** Three unless told otherwise. */
+  nodes?: number;
   progress: (line: string) => void;
 }
 
@@ -97,6 +99,16 @@ export class Stage {
   /** `kill -9`; resolves when the process is gone. */
   async kill(node: SandboxNode): Promise<void> {
     await killNode(this.sandbox.dir, node.name, 'SIGKILL');
+  }
+
+  /** Starts a killed node again; resolves when it answers. */
+  async restart(node: SandboxNode): Promise<void> {
+    await startNode(this.sandbox.dir, node.name, { bound: true });
+  }
+
+  /** Stops the node's process where it stands, its sockets open, or lets it go on. */
+  async freeze(node: SandboxNode, frozen: boolean): Promise<void> {
+    await killNode(this.sandbox.dir, node.name, frozen ? 'SIGSTOP' : 'SIGCONT');
   }
 
   /** The node at this address. */
@@ -203,8 +215,8 @@ export async function withStage<T>(options: StageOptions, play: (stage: Stage) =
     });
   }
   process.on('exit', () => stage?.destroyNow());
-  const { flavor, main, progress } = options;
-  return withSandbox({ flavor, replication: 'semisync', nodes: 3, progress }, async (sandbox) => {
+  const { flavor, main, nodes = 3, progress } = options;
+  return withSandbox({ flavor, replication: 'semisync', nodes, progress }, async (sandbox) => {
     const dir = await mkdtemp(join(tmpdir(), 'evenkeel-demo-'));
     const [writer = 0, http = 0] = await freePorts(2);
     stage = new Stage(sandbox, dir, { writer, http }, main);
