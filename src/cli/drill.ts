@@ -36,19 +36,17 @@ function text(result: DrillResult): string {
     `  ${clientErrors} client errors${kinds.length === 0 ? '' : `: ${kinds.join(', ')}`}`,
     `  ${unknown.executed + unknown.notExecuted} writes whose outcome no client was told`,
     ...result.faults.map(({ kind, node, stallMs, errors }) => `  ${kind} of ${node}: ${stallMs} ms, ${errors} errors`),
+    ...(result.rebuilt === 0 ? [] : [`  ${result.rebuilt} former primaries were kept out and built anew`]),
     ...result.reasons.map((reason) => `  failed: ${reason}`),
   ].join('\n');
 }
 
 async function drill({ json, ...flags }: DrillFlags): Promise<void> {
   const { runDrill } = await import('../demo/index.ts');
-  const spoil = process.env['EVENKEEL_DRILL_SPOIL'];
   const result = await runDrill({
     ...flags,
     main: resolve(process.argv[1] ?? ''),
     progress: (line) => void process.stderr.write(`${line}\n`),
-    // For its own tests: a drill that cannot fail proves nothing.
-    spoil: spoil === 'lose' || spoil === 'double' ? spoil : null,
   });
   process.stdout.write(`${json ? JSON.stringify(result, null, 2) : text(result)}\n`);
   process.exitCode = result.verdict === 'pass' ? 0 : 1;

@@ -1,10 +1,10 @@
 // The drill: the demo's stage and checked workload without its story. Faults strike the primary in a loop; after each, the
 // cluster must be whole again before the next. The verdict counts what clients were told against what is there.
 import { setTimeout as delay } from 'node:timers/promises';
-import mysql from 'mysql2/promise';
 import { type Audit, type ClientError, type Fault, type FaultReport, judge, Workload } from '../drill/index.ts';
 import type { Flavor } from '../messages/index.ts';
 import type { SandboxNode } from '../sandbox/index.ts';
+import { rebuildNode } from './repair.ts';
 import { type Stage, withStage } from './stage.ts';
 
 export type DrillFault = Fault['kind'];
@@ -20,8 +20,6 @@ export interface DrillOptions {
   /** The script that this command runs as: Evenkeel is started with it. */
   main: string;
   progress: (line: string) => void;
-  /** Spoils the table before it is audited, to prove that the drill would see it. */
-  spoil: 'lose' | 'double' | null;
 }
 
 /** What `drill --json` prints (design.md section 3); keys may be added, never renamed. */
@@ -44,6 +42,8 @@ export interface DrillResult {
   connections: number;
   connectionsLost: number;
   faults: FaultReport[];
+  /** Former primaries that were kept out with transactions that nobody was told of, and were built anew. */
+  rebuilt: number;
   flavor: Flavor;
 }
 
@@ -52,7 +52,9 @@ const PAUSE_MS = 20;
 const STUCK_AFTER_MS = 32_000;
 const TICK_MS = 100;
 const FAILOVER_TIMEOUT_MS = 30_000;
-const HEALTHY_TIMEOUT_MS = 60_000;
+const HEALTHY_TIMEOUT_MS = 30_000;
+/** What looks errant for a moment may be what has just been replicated. */
+const ERRANT_FOR_MS = 1500;
 
 /** Waits for `met`; false where it is not met in time. */
 async function within(ms: number, met: () => Promise<boolean>): Promise<boolean> {
@@ -64,9 +66,29 @@ async function within(ms: number, met: () => Promise<boolean>): Promise<boolean>
   return true;
 }
 
-async function healthy(stage: Stage, nodes: number): Promise<boolean> {
+/** What is wrong with the cluster, in a sentence; null where it is whole. */
+async function ailment(stage: Stage, nodes: number): Promise<string | null> {
   const cluster = (await stage.status())?.clusters[0];
-  return cluster?.state === 'healthy' && cluster.nodes.length === nodes && cluster.problems.length === 0;
+  if (cluster === undefined) return 'Evenkeel does not answer';
+  const { state, problems } = cluster;
+  if (cluster.nodes.length < nodes) return `it has ${cluster.nodes.length} nodes`;
+  if (state === 'healthy' && problems.length === 0) return null;
+  return [state, ...problems.map(({ code, node, text }) => `${code} ${node ?? ''}: ${text}`)].join('; ');
+}
+
+/** A node that is kept out since it has transactions that nobody was told of, if there is one. */
+async function keptOut(stage: Stage): Promise<SandboxNode | null> {
+  const cluster = (await stage.status())?.clusters[0];
+  return stage.node(cluster?.nodes.find(({ state }) => state === 'errant')?.node ?? null);
+}
+
+/** Where the data of `node` is to come from: a replica rather than the primary. */
+async function soundNode(stage: Stage, node: SandboxNode): Promise<SandboxNode> {
+  const cluster = (await stage.status())?.clusters[0];
+  const replica = cluster?.nodes.find((one) => one.role === 'replica' && one.state === 'ok');
+  const found = stage.node(replica?.node ?? null) ?? stage.node(cluster?.primary ?? null);
+  if (found === null || found === node) throw new Error(`there is no node that ${node.name} could be built from`);
+  return found;
 }
 
 /** Strikes once; says in a sentence what did not happen that should have, or null. */
@@ -99,20 +121,6 @@ async function strike(stage: Stage, workload: Workload, fault: Fault, victim: Sa
   }
 }
 
-async function spoilTable(stage: Stage, spoil: 'lose' | 'double'): Promise<void> {
-  const connection = await mysql.createConnection({ host: '127.0.0.1', port: stage.port, ...stage.sandbox.app });
-  try {
-    const where = 'WHERE client = 0 AND n = 1';
-    await connection.query(
-      spoil === 'lose'
-        ? `DELETE FROM ${TABLE} ${where}`
-        : `INSERT INTO ${TABLE} (client, n, body) SELECT client, n, body FROM ${TABLE} ${where}`,
-    );
-  } finally {
-    await connection.end();
-  }
-}
-
 function byKind(errors: readonly ClientError[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { kind, errno } of errors) {
@@ -129,6 +137,7 @@ export function drillResult(
   audit: Audit,
   faults: readonly Fault[],
   missing: readonly string[],
+  rebuilt: number,
   { connections, flavor }: Pick<DrillOptions, 'connections' | 'flavor'>,
 ): DrillResult {
   const { errors, furtherErrors, timeline } = run;
@@ -151,6 +160,7 @@ export function drillResult(
     connections,
     connectionsLost: connections - connected,
     faults: judgement.faults,
+    rebuilt,
     flavor,
   };
 }
@@ -167,13 +177,16 @@ async function play(stage: Stage, options: DrillOptions): Promise<DrillResult> {
   });
   const faults: Fault[] = [];
   const missing: string[] = [];
+  let rebuilt = 0;
   try {
     progress(`${connections} clients write rows, read them back and compare`);
     const plan = Array.from({ length: rounds }, () => kinds).flat();
     const whole = async (): Promise<boolean> => {
-      const met = await within(HEALTHY_TIMEOUT_MS, () => healthy(stage, options.nodes));
-      if (!met) missing.push(`the cluster was not healthy within ${HEALTHY_TIMEOUT_MS / 1000} s`);
-      return met;
+      const wrong = await becomesWhole(stage, options, () => {
+        rebuilt += 1;
+      });
+      if (wrong !== null) missing.push(wrong);
+      return wrong === null;
     };
     for (const [index, kind] of plan.entries()) {
       if (!(await whole())) break;
@@ -199,12 +212,44 @@ async function play(stage: Stage, options: DrillOptions): Promise<DrillResult> {
     await delay(seconds * 1000);
     const state = workload.state();
     await workload.stop();
-    if (options.spoil !== null) await spoilTable(stage, options.spoil);
     progress('the clients have stopped; every row is compared with what its client was told');
-    return drillResult(workload, state, await workload.audit(), faults, missing, options);
+    return drillResult(workload, state, await workload.audit(), faults, missing, rebuilt, options);
   } finally {
     // Where something threw, the clients still run.
     await workload.stop();
+  }
+}
+
+/**
+ * Waits until the cluster is as it was; what is wrong in the end, or null. A former primary may have transactions that
+ * nobody was told of; Evenkeel keeps it out, and the drill builds it anew, as its operator would.
+ */
+async function becomesWhole(
+  stage: Stage,
+  { nodes, progress }: DrillOptions,
+  rebuilt: () => void,
+): Promise<string | null> {
+  let end = performance.now() + HEALTHY_TIMEOUT_MS;
+  let errantSinceMs: number | null = null;
+  for (;;) {
+    const wrong = await ailment(stage, nodes);
+    if (wrong === null) return null;
+    if (performance.now() > end) return `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}`;
+    const out = await keptOut(stage);
+    errantSinceMs = out === null ? null : (errantSinceMs ?? performance.now());
+    if (out !== null && errantSinceMs !== null && performance.now() - errantSinceMs > ERRANT_FOR_MS) {
+      progress(`${out.name} is kept out with transactions that nobody was told of; it is built anew`);
+      const donor = await soundNode(stage, out);
+      try {
+        await rebuildNode(stage, out, donor);
+      } catch (error) {
+        return `${out.name} could not be built anew: ${error instanceof Error ? error.message : String(error)}`;
+      }
+      rebuilt();
+      errantSinceMs = null;
+      end = performance.now() + HEALTHY_TIMEOUT_MS;
+    }
+    await delay(TICK_MS);
   }
 }
 

@@ -81,8 +81,13 @@ export class Stage {
   }
 
   /** Runs `evenkeel switchover`; rejects with what it said where it fails. */
-  async switchover(): Promise<RecoveryRecord> {
-    const child = this.#run(['switchover', '--json', '--config', this.#configFile]);
+  switchover(): Promise<RecoveryRecord> {
+    return this.order('switchover');
+  }
+
+  /** Runs a verb that gives an order; rejects with what it said where it fails. */
+  async order(verb: 'switchover' | 'rebuild', ...args: string[]): Promise<RecoveryRecord> {
+    const child = this.#run([verb, ...args, '--json', '--config', this.#configFile]);
     let stdout = '';
     let stderr = '';
     child.stdout?.on('data', (chunk: Buffer) => {
@@ -92,7 +97,7 @@ export class Stage {
       stderr += chunk.toString();
     });
     const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    if (code !== 0) throw new Error(`evenkeel switchover ended with status ${code}: ${stderr.trim()}`);
+    if (code !== 0) throw new Error(`evenkeel ${verb} ended with status ${code}: ${stderr.trim()}`);
     return JSON.parse(stdout) as RecoveryRecord;
   }
 

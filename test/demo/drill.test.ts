@@ -23,7 +23,7 @@ function result(over: { rows?: [number, number][]; errors?: ClientError[]; missi
   const run = { errors, furtherErrors: 0, timeline };
   const found = audit([book], new Map([[0, new Map(rows)]]));
   const state = { connected: 1, readsChecked: 2 };
-  return drillResult(run, state, found, [kill], missing, { connections: 1, flavor: 'mysql' });
+  return drillResult(run, state, found, [kill], missing, 0, { connections: 1, flavor: 'mysql' });
 }
 
 function clientError(over: Partial<ClientError>): ClientError {

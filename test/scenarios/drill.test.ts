@@ -1,12 +1,11 @@
-// The drill as an operator runs it: it passes on a good build, fails where a row was lost or doubled, and leaves nothing
-// behind, also where it is interrupted. It gets a temporary directory of its own, so that whatever it leaves can be seen.
+// The drill as an operator runs it: it passes on a good build, with a verdict as JSON, and leaves nothing behind. It gets a
+// temporary directory of its own, so that whatever it leaves can be seen.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { until } from './harness/index.ts';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
@@ -17,14 +16,10 @@ interface Drill {
   ended: Promise<number | null>;
 }
 
-async function withDrill(
-  spoil: string | null,
-  args: readonly string[],
-  work: (running: Drill) => Promise<void>,
-): Promise<void> {
+async function withDrill(args: readonly string[], work: (running: Drill) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'drill-test-'));
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, 'drill', ...args], {
-    env: { ...process.env, TMPDIR: dir, ...(spoil === null ? {} : { EVENKEEL_DRILL_SPOIL: spoil }) },
+    env: { ...process.env, TMPDIR: dir },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const said = { stdout: '', stderr: '' };
@@ -47,7 +42,7 @@ async function withDrill(
 const SHORT = ['--connections', '8', '--seconds', '1', '--json'];
 
 test('a kill, a switchover and a freeze are survived, and the verdict says so', { timeout: 120_000 }, async () => {
-  await withDrill(null, ['--faults', 'kill,switchover,freeze', ...SHORT], async ({ ended, stdout, stderr }) => {
+  await withDrill(['--faults', 'kill,switchover,freeze', ...SHORT], async ({ ended, stdout, stderr }) => {
     const code = await ended;
     const told = `${stderr()}\n${stdout()}`;
     assert.equal(code, 0, told);
@@ -61,30 +56,5 @@ test('a kill, a switchover and a freeze are survived, and the verdict says so', 
       result.faults.map(({ kind }) => kind),
       ['kill', 'switchover', 'freeze'],
     );
-  });
-});
-
-for (const [spoil, key] of [
-  ['lose', 'lost'],
-  ['double', 'duplicated'],
-] as const) {
-  test(`a confirmed row that is ${key} fails the drill, with exit status 1`, { timeout: 120_000 }, async () => {
-    await withDrill(spoil, ['--faults', 'switchover', '--nodes', '2', ...SHORT], async ({ ended, stdout, stderr }) => {
-      assert.equal(await ended, 1, stderr());
-      const result = JSON.parse(stdout()) as Record<string, unknown>;
-      assert.deepEqual([result['verdict'], result[key]], ['fail', 1]);
-      assert.match(JSON.stringify(result['reasons']), /write 1 of client 0/);
-    });
-  });
-}
-
-test('Ctrl-C in the middle of the drill ends it, and leaves nothing behind', { timeout: 60_000 }, async () => {
-  await withDrill(null, ['--seconds', '60', '--nodes', '2'], async ({ child, ended, stderr }) => {
-    await until('the clients to run', 40_000, () => {
-      assert.equal(child.exitCode, null, stderr());
-      return stderr().includes('clients write rows');
-    });
-    child.kill('SIGINT');
-    assert.equal(await ended, 130);
   });
 });
