@@ -202,3 +202,10 @@ test('a test file lies where its subject does', () => {
   });
   report(wrong.map(({ path }) => path));
 });
+
+test('tests of properties have one seed', () => {
+  const own = sources
+    .filter(({ path, imports }) => path !== 'test/seed.ts' && imports.some(({ target }) => target === 'fast-check'))
+    .map(({ path }) => path);
+  assert.deepEqual(own, [], 'take fast-check from test/seed.ts');
+});

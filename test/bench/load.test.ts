@@ -2,9 +2,9 @@
 // client that hangs is the longest stall of all.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { errorKind, Ledger } from '../../bench/support/ledger.ts';
 import { StallWindow } from '../../bench/support/window.ts';
+import fc from '../seed.ts';
 
 test('only a write that was in flight may end unknown', () => {
   const unknown = {

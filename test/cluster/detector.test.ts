@@ -1,7 +1,6 @@
 // The failure detector: single cases first, then thousands of simulated schedules with loss, delay and partitions.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   type DetectorEvent,
   type DetectorSettings,
@@ -11,6 +10,7 @@ import {
   slowWitnesses,
 } from '../../src/cluster/detector.ts';
 import type { Reach } from '../../src/cluster/types.ts';
+import fc from '../seed.ts';
 
 const settings: DetectorSettings = { silentAfterMs: 1500, intervalMs: 100 };
 const up: Reach = { state: 'up', rttMs: 1 };

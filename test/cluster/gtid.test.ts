@@ -1,7 +1,6 @@
 // GTID sets of both families: notation, set algebra, and the properties that recovery relies on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   contains,
   countGtids,
@@ -19,6 +18,7 @@ import {
   union,
 } from '../../src/cluster/gtid.ts';
 import type { Flavor } from '../../src/messages/index.ts';
+import fc from '../seed.ts';
 
 const A = '2e97e809-e6b6-11f1-9fed-02fc00000001';
 const B = '2ebdaeb0-e6b6-11f1-8aa8-02fc00000001';

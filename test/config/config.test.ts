@@ -5,8 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import * as fc from 'fast-check';
 import { ConfigError, loadApiAddress, loadConfig } from '../../src/config/index.ts';
+import fc from '../seed.ts';
 
 const CASES = new URL('cases/', import.meta.url);
 const ENV = { ADMIN_PASSWORD: 'hunter2: {[', EMPTY: '', POOL: '7' };

@@ -1,7 +1,6 @@
 // What is done about what is seen, as a table of situations; and the properties that hold in all of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { NodeView, PrimaryHealth, ReplicationFacts } from '../../src/cluster/types.ts';
 import {
   acknowledgementGraceMs,
@@ -22,6 +21,7 @@ import {
   type Stories,
   secondWriterGraceMs,
 } from '../../src/control/decide.ts';
+import fc from '../seed.ts';
 import { nodeView } from './harness.ts';
 
 const dead: PrimaryHealth = { state: 'dead', since: 0, reason: 'refused' };

@@ -1,8 +1,8 @@
 // The audit must see what it is there to see: a lost row, a row that is there twice, a row that should not be there.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { audit, ClientBook, type Doubt } from '../../src/drill/index.ts';
+import fc from '../seed.ts';
 
 /** A client whose writes were answered like this, in their order. */
 function book(client: number, answers: readonly ('ok' | 'silence' | Doubt)[]): ClientBook {

@@ -3,7 +3,6 @@
 // must see is known, LAST_INSERT_ID() among it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { Accepted, type BringUp, type BringUpOptions, bringUp, readInsertId } from '../../src/gateway/bring-up.ts';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { Directory } from '../../src/gateway/directory.ts';
@@ -13,10 +12,10 @@ import type { QuietCommand } from '../../src/gateway/quiet.ts';
 import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { SessionState, trackingSetup } from '../../src/gateway/session.ts';
 import { asPacket, Command, commandPacket, queryPacket, ServerStatus } from '../../src/wire/index.ts';
+import fc, { seed } from '../seed.ts';
 import { SET_NAMES, ServerModel, TRACKING } from './server-model.ts';
 import { anyState, serverIn } from './states.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const TERMS: Terms = {
   flavor: 'mysql',
   asAtLogin: [SET_NAMES],

@@ -5,13 +5,12 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { Hold, HoldBudget, HoldLimits, Waiter } from '../../src/gateway/hold.ts';
 import * as real from '../../src/gateway/hold.ts';
+import fc, { seed } from '../seed.ts';
 
 type HoldModule = Pick<typeof real, 'Hold' | 'HoldBudget'>;
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const LIMITS: HoldLimits = { timeoutMs: 100, maxStatements: 8, maxBytes: 60, releaseConcurrency: 2 };
 
 /** What a statement does when it is let go. */

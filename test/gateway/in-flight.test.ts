@@ -3,7 +3,6 @@
 // whatever the client was told is true of the server that remains.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { type Interrupted, type Told, whenLost, whenTold } from '../../src/gateway/in-flight/course.ts';
 import { mayWrite, opens } from '../../src/gateway/in-flight/opens.ts';
@@ -12,8 +11,8 @@ import { claim, commitWithLedger, Witnesses } from '../../src/gateway/in-flight/
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import { asPacket, Command, commandPacket, ServerStatus } from '../../src/wire/index.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const MARK: AnswerMark = { digest: 1, affectedRows: 1n, insertId: 0n, errno: 0 };
 
 function request(sql: string, session = new SessionState(45)): ServerRequest {

@@ -2,7 +2,6 @@
 // model of a server (server-model.ts) carries the steps out.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   AT_LOGIN,
   changed,
@@ -13,10 +12,9 @@ import {
   type Terms,
   withHidden,
 } from '../../src/gateway/link-state.ts';
+import fc, { seed } from '../seed.ts';
 import { SET_NAMES, TRACKING, WITHOUT_DEFAULT } from './server-model.ts';
 import { anyState, anyTerms, serverIn } from './states.ts';
-
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 
 const TERMS: Terms = {
   flavor: 'mysql',

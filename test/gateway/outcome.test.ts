@@ -2,11 +2,9 @@
 // every kind of statement there is, and the two rules that must hold for anything that may ever be added to it.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { type LostStatement, type Outcome, outcomeOfLoss } from '../../src/gateway/outcome.ts';
 import { type Classification, classify, type StatementFlags, type StatementKind } from '../../src/sql/index.ts';
-
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
+import fc, { seed } from '../seed.ts';
 
 /** One text for each kind; the compiler sees to it that none is missing. */
 const TEXTS: Record<StatementKind, string> = {

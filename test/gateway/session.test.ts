@@ -1,15 +1,14 @@
 // What teaches a session what it has become: OK packets with what servers report, and the text where no server tells.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { learnFromFailure, learnFromText } from '../../src/gateway/learn.ts';
 import { AT_LOGIN, hiddenAs } from '../../src/gateway/link-state.ts';
 import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { literalOf, type Pin, SessionState } from '../../src/gateway/session.ts';
 import { asPacket, type OkPacket, queryPacket, ServerStatus, type SessionChange } from '../../src/wire/index.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const NOTHING = Buffer.alloc(0);
 
 function ok(status: number = ServerStatus.AUTOCOMMIT): OkPacket {

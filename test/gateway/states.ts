@@ -1,6 +1,7 @@
 // Any state of a server connection, under any terms of its login; and a server that is in it.
-import fc from 'fast-check';
+
 import { AT_LOGIN, changed, type LinkState, type Terms } from '../../src/gateway/link-state.ts';
+import fc from '../seed.ts';
 import { IGNORE_SPACE, SET_NAMES, ServerModel, TRACKING, WITHOUT_DEFAULT } from './server-model.ts';
 
 const perhaps = <T>(from: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(from, { freq: 2 });

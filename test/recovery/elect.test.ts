@@ -1,11 +1,11 @@
 // The election, as tables of what was seen and what follows, and as properties over random clusters.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { NodeFacts, NodeState, NodeView, Reach, SemiSyncFacts } from '../../src/cluster/types.ts';
 import type { ClusterConfig } from '../../src/config/types.ts';
 import type { Flavor } from '../../src/messages/index.ts';
 import { type Election, electForFailover, type FailoverInput } from '../../src/recovery/index.ts';
+import fc from '../seed.ts';
 
 const NOW = 100_000;
 const UUID = '00000000-0000-0000-0000-000000000001';

@@ -8,6 +8,7 @@ import tls from 'node:tls';
 import mysql from 'mysql2/promise';
 import { type Loss, ServerConnection } from '../../src/gateway/server-connection.ts';
 import { Command, commandPacket, encodeGreeting, frame, plainOk } from '../../src/wire/index.ts';
+import { seed } from '../seed.ts';
 import { type Evenkeel, until, withEvenkeel } from './harness/index.ts';
 import { RawClient, ServerSaid } from './raw-client.ts';
 
@@ -201,8 +202,7 @@ async function crowds({ t, ek, neighbour }: Stage): Promise<void> {
 }
 
 async function fuzz({ t, ek, neighbour }: Stage): Promise<void> {
-  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-  await t.test(`random bytes before and after login (SEED=${seed})`, async () => {
+  await t.test(`random bytes before and after login (FC_SEED=${seed})`, async () => {
     let state = seed;
     const below = (n: number): number => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql from 'mysql2/promise';
+import { seed } from '../seed.ts';
 import { type Evenkeel, until, withEvenkeel } from './harness/index.ts';
 
 interface Stage {
@@ -201,8 +202,7 @@ function random(seed: number): (n: number) => number {
 }
 
 async function strangers({ t, ek }: Stage): Promise<void> {
-  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
-  await t.test(`${CLIENTS} clients on 4 server connections see their own state only (SEED=${seed})`, async () => {
+  await t.test(`${CLIENTS} clients on 4 server connections see their own state only (FC_SEED=${seed})`, async () => {
     await Promise.all(Array.from({ length: CLIENTS }, (_, i) => stranger(ek, i + 100, random(seed * 1000 + i))));
     const admin = await mysql.createConnection(ek.direct(await ek.primary()));
     const [rows] = await admin.query<Rows>(

@@ -2,8 +2,8 @@
 // number means where it stands. Compared with MySQL 9.7 and MariaDB 10.11 when it was written.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { type ClassifyOptions, classify, rewriteConnectionId } from '../../src/sql/index.ts';
+import fc from '../seed.ts';
 import { MARIADB, MYSQL } from './describe.ts';
 
 const ANSI: ClassifyOptions = { flavor: 'mysql', sqlMode: { ansiQuotes: true, noBackslashEscapes: false } };

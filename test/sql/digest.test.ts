@@ -1,8 +1,8 @@
 // The digest of a statement's shape: the same for other literals, blanks and cases of letters, another for other words.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { type ClassifyOptions, classify, lastDigest } from '../../src/sql/index.ts';
+import fc from '../seed.ts';
 import { MARIADB, MYSQL } from './describe.ts';
 
 function digest(text: string, options: ClassifyOptions = MYSQL): number {

@@ -1,8 +1,8 @@
 // What a statement asks of the connection it runs on, and what it leaves there: one table, and which flags go together.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { type ClassifyOptions, classify, type StatementFlags } from '../../src/sql/index.ts';
+import fc from '../seed.ts';
 import { MARIADB, MYSQL } from './describe.ts';
 
 const ANSI: ClassifyOptions = { flavor: 'mysql', sqlMode: { ansiQuotes: true, noBackslashEscapes: false } };

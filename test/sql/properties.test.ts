@@ -1,8 +1,8 @@
 // What holds for every text: no throw, an end, linear work, and that blanks and comments between tokens mean nothing.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { type ClassifyOptions, classify, literalUserVariableSet } from '../../src/sql/index.ts';
+import fc from '../seed.ts';
 import { describeText } from './describe.ts';
 
 const options: fc.Arbitrary<ClassifyOptions> = fc.record({

@@ -1,7 +1,7 @@
 // Server answers as data, and what goes over the wire for them: to Evenkeel (DEPRECATE_EOF and SESSION_TRACK), and to a
 // client with any of the two. Written from the protocol's manual and from what MySQL 9.7 and MariaDB 10.11 were seen to
 // send; it shares no code with src/wire, so that both would have to be wrong alike.
-import fc from 'fast-check';
+import fc from '../seed.ts';
 
 export const MAX_FRAGMENT = 0xffffff;
 export const MORE_RESULTS = 0x8;

@@ -1,10 +1,9 @@
 // COM_QUERY and COM_STMT_EXECUTE with query attributes, built here from the protocol's manual.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { Capability, executeLayout, ProtocolError, queryPacket, queryTextOffset } from '../../src/wire/index.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const SPOKEN = Capability.QUERY_ATTRIBUTES;
 const TEXT = Buffer.from('SELECT 1');
 

@@ -1,8 +1,8 @@
 // Which account a login is matched with, by the servers' own rules.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import * as fc from 'fast-check';
 import { hostAllowed, hostInMessages, matchAccount, refusal } from '../../src/wire/auth/index.ts';
+import fc from '../seed.ts';
 import { account } from './auth-support.ts';
 
 function hostOf(hosts: readonly string[], address: string, user = 'u'): string {

@@ -1,7 +1,6 @@
 // Our two halves against each other, stored forms of real servers, and what cannot be answered.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import * as fc from 'fast-check';
 import { ed25519PublicKey, ed25519Sign, ed25519Verify, parseEd25519Stored } from '../../src/wire/auth/ed25519.ts';
 import {
   type ClientAuthStep,
@@ -18,6 +17,7 @@ import { parseCachingSha2Stored, parseSha256Stored, sha256Crypt } from '../../sr
 import { encodeAuthSwitch } from '../../src/wire/auth-packets.ts';
 import { Capability } from '../../src/wire/capabilities.ts';
 import { encodeErr, plainOk } from '../../src/wire/response.ts';
+import fc from '../seed.ts';
 import { ACCOUNTS, account, makeServices, seededRandom, VECTORS } from './auth-support.ts';
 
 // The driver keeps its signing to itself, so it is imported by path, past the package's exports.

@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import zlib from 'node:zlib';
-import fc from 'fast-check';
 import { CompressedStream, compressionOf } from '../../src/wire/compressed.ts';
 import { Capability, frame, PacketReader } from '../../src/wire/index.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const MIB = 1024 * 1024;
 const ALGORITHMS = ['zlib', 'zstd'] as const;
 type Algorithm = (typeof ALGORITHMS)[number];

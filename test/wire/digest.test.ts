@@ -2,14 +2,13 @@
 // answer comes and whatever its flags say, and another one as soon as a row is. And the transaction that is not shown.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { ScannerSink } from '../../src/wire/answer.ts';
 import { Capability, ServerStatus } from '../../src/wire/capabilities.ts';
 import { frame } from '../../src/wire/packet.ts';
 import { encodeOk, parseOk } from '../../src/wire/response.ts';
 import { ResponseScanner } from '../../src/wire/scanner.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const TRACKING = Capability.DEPRECATE_EOF | Capability.SESSION_TRACK;
 const NONE = Buffer.alloc(0);
 

@@ -1,7 +1,6 @@
 // The packets of the connection phase: vectors of real servers, every truncation, fuzz.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import * as fc from 'fast-check';
 import {
   encodeAuthMoreData,
   encodeAuthSwitch,
@@ -27,8 +26,8 @@ import {
 } from '../../src/wire/handshake.ts';
 import { encodeLenencInt, PayloadReader, ProtocolError } from '../../src/wire/payload.ts';
 import { encodeErr } from '../../src/wire/response.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const property = { seed, numRuns: 500 };
 
 const nonce = Buffer.from('abcdefghijklmnopqrst');

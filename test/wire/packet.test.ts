@@ -2,7 +2,6 @@
 // are faults before anything large is kept, and no bytes are lost or invented.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   commandPacket,
   type FramingFault,
@@ -11,8 +10,8 @@ import {
   MAX_FRAGMENT_BYTES,
   PacketReader,
 } from '../../src/wire/packet.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const MAX_BYTES = 64 * 1024 * 1024;
 
 interface Read {

@@ -2,7 +2,6 @@
 // byte. A parser answers with a value or with its own error, and takes nothing from beyond the packet.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { Capability, ServerStatus, SessionTrack } from '../../src/wire/capabilities.ts';
 import { PayloadReader, PayloadWriter, ProtocolError } from '../../src/wire/payload.ts';
 import {
@@ -16,8 +15,8 @@ import {
   plainOk,
 } from '../../src/wire/response.ts';
 import { defaultSessionState, parseSessionState, type SessionChange } from '../../src/wire/session-state.ts';
+import fc, { seed } from '../seed.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const options = { seed, numRuns: 1000 };
 const TRACKS = Capability.SESSION_TRACK;
 

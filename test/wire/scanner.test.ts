@@ -2,10 +2,10 @@
 // cut, a client gets exactly the bytes that a server would have sent it by itself, with the client's own capabilities.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import type { ScannerSink } from '../../src/wire/answer.ts';
 import { Capability } from '../../src/wire/capabilities.ts';
 import { ResponseScanner, ScanError } from '../../src/wire/scanner.ts';
+import fc, { seed } from '../seed.ts';
 import {
   type AnswerModel,
   answerModel,
@@ -20,7 +20,6 @@ import {
   type Segments,
 } from './answers.ts';
 
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const STATUS = 0x2;
 const SHOWN_ID = 0x01020304;
 const NEXT = Buffer.from([1, 0, 0, 1, 0xee, 0xff]);

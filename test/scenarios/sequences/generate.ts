@@ -1,8 +1,9 @@
 // Random sequences, by fast-check. They are made of blocks; what a block takes at the server (a transaction, a lock, a
 // temporary table) it gives back at its end, so that sessions which share one connection wait for each other and go on.
 // EVENKEEL_WITHOUT=topic,topic leaves topics out, which helps to find what stands behind a known difference.
-import fc from 'fast-check';
+
 import { Capability } from '../../../src/wire/index.ts';
+import fc from '../../seed.ts';
 import * as texts from './statements.ts';
 import type { Action, Parameter, Sequence, Slot } from './types.ts';
 

@@ -1,7 +1,7 @@
 // Playing sequences: past the proxy first, which gives the answers that are expected; then through it, each answer held
 // against the one expected. The first that differs ends the playing with an error that says how to see it again.
 import { setTimeout as delay } from 'node:timers/promises';
-import fc from 'fast-check';
+import fc, { seed } from '../../seed.ts';
 import { withoutVariables } from './answers.ts';
 import { SequenceClient } from './client.ts';
 import type { Stage } from './stage.ts';
@@ -161,20 +161,15 @@ export function runsOr(usual: number): number {
   return Number(process.env['EVENKEEL_RUNS'] ?? usual);
 }
 
-/** What every run plays; what happens at the same time is another each time. */
-const SEED = 20_261_123;
-
 /**
- * Holds `body` for random values; throws with the shortest that fails, its seed and its path. With EVENKEEL_RUNS the seed
- * is another each time, and there is no limit of time. FC_SEED and FC_PATH repeat a failure.
+ * Holds `body` for random values; throws with the shortest that fails, its seed and its path. With EVENKEEL_RUNS
+ * there is no limit of time. FC_SEED and FC_PATH repeat a failure.
  */
 export async function holds<T>(
   arbitrary: fc.Arbitrary<T>,
   { runs, limitMs }: PropertyOptions,
   body: (value: T) => Promise<void>,
 ): Promise<void> {
-  const { FC_SEED, EVENKEEL_RUNS } = process.env;
-  const seed = Number(FC_SEED ?? (EVENKEEL_RUNS === undefined ? SEED : Date.now() % 2 ** 31));
   const path = process.env['FC_PATH'];
   let current: Promise<void> = Promise.resolve();
   const property = fc.asyncProperty(arbitrary, async (value) => {
