@@ -1,50 +1,84 @@
-// `evenkeel drill`: faults in a loop against a sandbox of its own, under the checked workload, with a verdict. Progress goes
-// to standard error, the verdict to standard output. Exit status 0 only where it passed.
+// `evenkeel drill`: faults in a loop against a sandbox of its own, under the checked load, with a verdict. Progress goes to
+// standard error, the verdict to standard output. Exit status 0 only where it passed.
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { DrillFault, DrillResult } from '../demo/index.ts';
-import { wholeNumber } from './values.ts';
+import type { DrillResult } from '../demo/index.ts';
+import type { FaultKind } from '../drill/index.ts';
+import { durationMs, wholeNumber } from './values.ts';
 
 interface DrillFlags {
   flavor: 'mariadb' | 'mysql';
   nodes: number;
   connections: number;
-  faults: DrillFault[];
-  rounds: number;
+  faults: FaultKind[][];
+  rounds?: number;
+  for?: string;
   seconds: number;
+  seed?: number;
   json?: true;
 }
 
-const FAULTS: readonly DrillFault[] = ['switchover', 'kill', 'freeze'];
+const KINDS: readonly FaultKind[] = ['switchover', 'kill', 'freeze', 'cut', 'worker'];
+const DAY_MS = 86_400_000;
+const MAX_ROUNDS = 10_000;
+const MAX_TOGETHER = 3;
 
-function faultList(text: string): DrillFault[] {
-  return text.split(',').map((word) => {
-    const fault = FAULTS.find((one) => one === word);
-    if (fault === undefined) throw new InvalidArgumentError(`'${word}' is none of ${FAULTS.join(', ')}.`);
-    return fault;
+function faultList(text: string): FaultKind[][] {
+  return text.split(',').map((words) => {
+    const kinds = words.split('+').map((word) => {
+      const kind = KINDS.find((one) => one === word);
+      if (kind === undefined) throw new InvalidArgumentError(`'${word}' is none of ${KINDS.join(', ')}.`);
+      return kind;
+    });
+    if (kinds.length > MAX_TOGETHER || new Set(kinds).size < kinds.length) {
+      throw new InvalidArgumentError(`'${words}': at most ${MAX_TOGETHER} strike together, each once.`);
+    }
+    if (kinds.includes('kill') && kinds.includes('freeze')) {
+      throw new InvalidArgumentError(`'${words}': a primary that is killed cannot be frozen.`);
+    }
+    return kinds;
   });
 }
 
+function histogram(stalls: Record<string, number>): string {
+  const classes = Object.entries(stalls).map(([upTo, count]) =>
+    upTo === 'more' ? `${count} longer` : `${count} up to ${upTo} ms`,
+  );
+  return classes.join(', ');
+}
+
 function text(result: DrillResult): string {
-  const { acknowledged, lost, duplicated, unexpected, wrongReads, clientErrors, unknown } = result;
+  const { acknowledged, lost, duplicated, unexpected, clientErrors, unknown, faults } = result;
   const kinds = Object.entries(result.errorsByKind).map(([kind, count]) => `${count} ${kind}`);
+  const some = (count: number, line: string): string[] => (count === 0 ? [] : [`  ${count} ${line}`]);
   return [
     result.verdict.toUpperCase(),
-    `  ${acknowledged} writes confirmed: ${lost} lost, ${duplicated} applied twice, ${unexpected} that should not be there`,
-    `  ${result.readsChecked} reads checked: ${wrongReads} wrong`,
-    `  ${result.connections} connections: ${result.connectionsLost} lost`,
-    `  ${clientErrors} client errors${kinds.length === 0 ? '' : `: ${kinds.join(', ')}`}`,
-    `  ${unknown.executed + unknown.notExecuted} writes whose outcome no client was told`,
-    ...result.faults.map(({ kind, node, stallMs, errors }) => `  ${kind} of ${node}: ${stallMs} ms, ${errors} errors`),
-    ...(result.rebuilt === 0 ? [] : [`  ${result.rebuilt} former primaries were kept out and built anew`]),
+    `  ${acknowledged} writes confirmed, ${result.transactions} of them transactions: ${lost} lost, ${duplicated} applied twice, ${unexpected} that should not be there`,
+    `  ${result.imbalance} accounts or transfers that do not agree, ${result.outOfOrder} entries of lists out of order`,
+    `  ${result.readsChecked} reads checked: ${result.wrongReads} wrong`,
+    `  ${clientErrors} errors that no client should have seen${kinds.length === 0 ? '' : ` (all errors: ${kinds.join(', ')})`}`,
+    ...some(
+      result.replaysDiffered,
+      'transactions given up with 1213, since their replay would have shown something else',
+    ),
+    ...some(result.deadlocks, "deadlocks of the server's own"),
+    ...some(result.lostWithWorker, 'connections lost with a killed process of Evenkeel'),
+    ...some(unknown.executed + unknown.notExecuted, 'writes whose outcome no client was told'),
+    ...some(result.rebuilt, 'former primaries kept out with what nobody was told of, and built anew'),
+    `  statements waited: ${histogram(result.stalls)}`,
+    ...faults.map(({ kind, node, stallMs, errors }) => `  ${kind} (${node}): at most ${stallMs} ms, ${errors} errors`),
     ...result.reasons.map((reason) => `  failed: ${reason}`),
   ].join('\n');
 }
 
-async function drill({ json, ...flags }: DrillFlags): Promise<void> {
+async function drill({ json, rounds, seed = Date.now() % 1_000_000, ...flags }: DrillFlags): Promise<void> {
+  const forMs = flags.for === undefined ? null : await durationMs('--for', flags.for, { min: 1000, max: DAY_MS });
   const { runDrill } = await import('../demo/index.ts');
   const result = await runDrill({
     ...flags,
+    rounds: rounds ?? (forMs === null ? 1 : MAX_ROUNDS),
+    forMs,
+    seed,
     main: resolve(process.argv[1] ?? ''),
     progress: (line) => void process.stderr.write(`${line}\n`),
   });
@@ -52,24 +86,43 @@ async function drill({ json, ...flags }: DrillFlags): Promise<void> {
   process.exitCode = result.verdict === 'pass' ? 0 : 1;
 }
 
+const HELP = `
+Faults: switchover   the command, under load
+        kill         kill -9 of the primary, which is started again
+        freeze       SIGSTOP of the primary until another is promoted
+        cut          all clients' connections to the primary are ended, and it lives on
+        worker       kill -9 of one of Evenkeel's processes: its clients lose their connections, and nothing else
+        kill+worker  together
+
+It runs against its own sandbox with semi-synchronous replication alone.
+
+Examples:
+  evenkeel drill --flavor mysql --faults kill,switchover --rounds 5 --json
+  evenkeel drill --for 10m --faults switchover,kill,freeze,cut,worker,kill+worker,switchover+kill --seed 7`;
+
 export function drillCommand(): Command {
+  const standard: FaultKind[][] = [['switchover'], ['kill'], ['freeze'], ['cut'], ['worker']];
   return new Command('drill')
-    .description('faults in a loop against a sandbox of its own, under a checked workload, with a verdict')
+    .description('faults in a loop against a sandbox of its own, under a checked load, with a verdict')
     .addOption(new Option('--flavor <flavor>', 'of the servers').choices(['mariadb', 'mysql']).default('mariadb'))
     .addOption(new Option('--nodes <count>', 'servers').argParser(wholeNumber(2, 5)).default(3))
-    .addOption(new Option('--connections <count>', 'clients').argParser(wholeNumber(1, 64)).default(16))
+    .addOption(new Option('--connections <count>', 'clients').argParser(wholeNumber(1, 256)).default(16))
     .addOption(
-      new Option('--faults <list>', `of ${FAULTS.join(', ')}, in this order`)
+      new Option('--faults <list>', 'what strikes: the first round in this order, later ones in any')
         .argParser(faultList)
-        .default([...FAULTS], FAULTS.join(',')),
+        .default(standard, KINDS.join(',')),
     )
-    .addOption(new Option('--rounds <count>', 'times the list of faults').argParser(wholeNumber(1, 1000)).default(1))
-    .addOption(new Option('--seconds <count>', 'between faults').argParser(wholeNumber(1, 3600)).default(3))
+    .addOption(
+      new Option('--rounds <count>', 'times the list of faults (default: 1; with --for, no limit)').argParser(
+        wholeNumber(1, MAX_ROUNDS),
+      ),
+    )
+    .option('--for <duration>', 'no new fault after this, e.g. 10m')
+    .addOption(new Option('--seconds <count>', 'between faults').argParser(wholeNumber(0, 3600)).default(3))
+    .addOption(
+      new Option('--seed <number>', 'of the dice (default: another each time)').argParser(wholeNumber(0, 2 ** 31)),
+    )
     .option('--json', 'the verdict as JSON, at the end')
-    .addHelpText(
-      'after',
-      "\nIt runs against its own sandbox with semi-synchronous replication alone, never against a user's cluster.\n\n" +
-        'Example:\n  evenkeel drill --faults kill,switchover --rounds 5 --json',
-    )
+    .addHelpText('after', HELP)
     .action(drill);
 }

@@ -55,7 +55,6 @@ export function resultOf(end: StoryEnd, connections: number, flavor: Flavor): De
 const TITLES: Record<Fault['kind'], string> = {
   switchover: 'switchover',
   kill: 'kill -9 of the primary',
-  freeze: 'freeze of the primary',
 };
 
 const LABEL_COLUMNS = 13;

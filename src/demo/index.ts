@@ -7,7 +7,7 @@ import { type Sink, screenFor } from './screen.ts';
 import { withStage } from './stage.ts';
 import { playStory } from './story.ts';
 
-export { type DrillFault, type DrillResult, runDrill } from './drill.ts';
+export { type DrillResult, runDrill } from './drill.ts';
 export type { DemoResult } from './ending.ts';
 
 export interface DemoOptions {

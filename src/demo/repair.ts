@@ -1,4 +1,4 @@
-// What an operator does with a node that is kept out since it has transactions that were never acknowledged: it is built
+// Waiting until a cluster is whole again after a fault, and what an operator does with a node that is kept out since it has transactions that were never acknowledged: it is built
 // anew. On MySQL by `evenkeel rebuild`, with the restart that a supervisor would do; on MariaDB by the commands that
 // `evenkeel rebuild` tells.
 import { execFile } from 'node:child_process';
@@ -10,11 +10,69 @@ import mysql from 'mysql2/promise';
 import { findTool, killNode, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
 
+const HEALTHY_TIMEOUT_MS = 30_000;
+/** What looks errant for a moment may be what has just been replicated. */
+const ERRANT_FOR_MS = 1500;
 const STOPPED_TIMEOUT_MS = 30_000;
 const TICK_MS = 100;
 
+/** Waits until the cluster is as it was; what is wrong in the end, or null. `rebuilt`: a node was built anew. */
+export async function becomesWhole(
+  stage: Stage,
+  nodes: number,
+  progress: (line: string) => void,
+  rebuilt: () => void,
+): Promise<string | null> {
+  let end = performance.now() + HEALTHY_TIMEOUT_MS;
+  let errantSinceMs: number | null = null;
+  for (;;) {
+    const wrong = await ailment(stage, nodes);
+    if (wrong === null) return null;
+    if (performance.now() > end) return `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}`;
+    const out = await keptOut(stage);
+    errantSinceMs = out === null ? null : (errantSinceMs ?? performance.now());
+    if (out !== null && errantSinceMs !== null && performance.now() - errantSinceMs > ERRANT_FOR_MS) {
+      progress(`${out.name} is kept out with transactions that nobody was told of; it is built anew`);
+      try {
+        await rebuildNode(stage, out, await soundNode(stage, out));
+      } catch (error) {
+        return `${out.name} could not be built anew: ${error instanceof Error ? error.message : String(error)}`;
+      }
+      rebuilt();
+      errantSinceMs = null;
+      end = performance.now() + HEALTHY_TIMEOUT_MS;
+    }
+    await delay(TICK_MS);
+  }
+}
+
+/** What is wrong with the cluster, in a sentence; null where it is whole. */
+async function ailment(stage: Stage, nodes: number): Promise<string | null> {
+  const cluster = (await stage.status())?.clusters[0];
+  if (cluster === undefined) return 'Evenkeel does not answer';
+  const { state, problems } = cluster;
+  if (cluster.nodes.length < nodes) return `it has ${cluster.nodes.length} nodes`;
+  if (state === 'healthy' && problems.length === 0) return null;
+  return [state, ...problems.map(({ code, node, text }) => `${code} ${node ?? ''}: ${text}`)].join('; ');
+}
+
+/** A node that is kept out since it has transactions that nobody was told of, if there is one. */
+async function keptOut(stage: Stage): Promise<SandboxNode | null> {
+  const cluster = (await stage.status())?.clusters[0];
+  return stage.node(cluster?.nodes.find(({ state }) => state === 'errant')?.node ?? null);
+}
+
+/** Where the data of `node` is to come from: a replica rather than the primary. */
+async function soundNode(stage: Stage, node: SandboxNode): Promise<SandboxNode> {
+  const cluster = (await stage.status())?.clusters[0];
+  const replica = cluster?.nodes.find((one) => one.role === 'replica' && one.state === 'ok');
+  const found = stage.node(replica?.node ?? null) ?? stage.node(cluster?.primary ?? null);
+  if (found === null || found === node) throw new Error(`there is no node that ${node.name} could be built from`);
+  return found;
+}
+
 /** Rejects where it does not succeed. */
-export async function rebuildNode(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
+async function rebuildNode(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
   const { sandbox } = stage;
   if (sandbox.flavor === 'mariadb') return byHand(sandbox, node, donor);
   const order = stage.order('rebuild', address(node));

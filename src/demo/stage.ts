@@ -57,7 +57,7 @@ export class Stage {
     child.stdout?.on('data', keep);
     child.stderr?.on('data', keep);
     const end = performance.now() + READY_TIMEOUT_MS;
-    while (!(await this.#ready())) {
+    while (!(await this.ready())) {
       if (child.exitCode !== null)
         throw new Error(`evenkeel start ended with status ${child.exitCode}:\n${this.said()}`);
       if (performance.now() > end) throw new Error(`evenkeel start is not ready:\n${this.said()}`);
@@ -68,6 +68,11 @@ export class Stage {
   /** The last lines that Evenkeel printed. */
   said(lines = 15): string {
     return this.#output.trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  /** Whether Evenkeel would serve. */
+  async ready(): Promise<boolean> {
+    return ((await this.#fetch('/readyz')) as { ready: boolean } | null)?.ready === true;
   }
 
   /** Null where Evenkeel does not answer. */
@@ -137,7 +142,7 @@ export class Stage {
 
   /** Synchronous, for a process that is about to exit. Workers outlive a killed control process, so they go as well. */
   killNow(): void {
-    const pids = workerPids(join(this.#dir, '.evenkeel', 'workers.json'));
+    const pids = this.workers();
     const child = this.#child;
     if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
     for (const pid of pids) {
@@ -148,6 +153,11 @@ export class Stage {
         // Gone already.
       }
     }
+  }
+
+  /** The process ids of Evenkeel's workers. */
+  workers(): number[] {
+    return workerPids(join(this.#dir, '.evenkeel', 'workers.json'));
   }
 
   /** Like `stop`, but synchronous and without waiting. */
@@ -163,10 +173,6 @@ export class Stage {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
-  }
-
-  async #ready(): Promise<boolean> {
-    return ((await this.#fetch('/readyz')) as { ready: boolean } | null)?.ready === true;
   }
 
   /** Null where there is no answer, or none that is good. */

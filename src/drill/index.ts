@@ -1,6 +1,19 @@
-// The door of the drill room: a workload that checks itself against a running cluster, for the demo, drills and
+// The door of the drill room: workloads that check themselves against a running cluster, for the demo, drills and
 // benchmarks, and the verdict on how a run went. It stands alone: it sees the cluster as any application does.
 export { type Audit, audit, ClientBook, type Doubt, type Found } from './book.ts';
+export { type Conserved, conserved } from './conserve.ts';
+export { Histogram } from './histogram.ts';
+export { CheckedLoad, type LoadError } from './load.ts';
+export { Dice } from './random.ts';
+export {
+  type DrillEvidence,
+  type DrillFault,
+  type DrillFaultReport,
+  type DrillReport,
+  drillReport,
+  type FaultKind,
+} from './report.ts';
+export type { Holdings } from './tables.ts';
 export { type Slice, Timeline } from './timeline.ts';
 export { type ClientError, type Fault, type FaultReport, type Judgement, judge, verdictOf } from './verdict.ts';
 export { Workload, type WorkloadLogin, type WorkloadOptions, type WorkloadState } from './workload.ts';

@@ -21,7 +21,7 @@ export interface ClientError {
 }
 
 export interface Fault {
-  kind: 'switchover' | 'kill' | 'freeze';
+  kind: 'switchover' | 'kill';
   /** The node that it struck. */
   node: string;
   atMs: number;

@@ -39,22 +39,26 @@ async function withDrill(args: readonly string[], work: (running: Drill) => Prom
   }
 }
 
-const SHORT = ['--connections', '8', '--seconds', '1', '--json'];
+const SHORT = ['--connections', '8', '--seconds', '1', '--seed', '1', '--json'];
 
-test('a kill, a switchover and a freeze are survived, and the verdict says so', { timeout: 120_000 }, async () => {
-  await withDrill(['--faults', 'kill,switchover,freeze', ...SHORT], async ({ ended, stdout, stderr }) => {
+test('a kill, a killed worker, a switchover, cut connections and a freeze are survived, and the verdict says so', {
+  timeout: 120_000,
+}, async () => {
+  await withDrill(['--faults', 'kill,worker,switchover,cut,freeze', ...SHORT], async ({ ended, stdout, stderr }) => {
     const code = await ended;
     const told = `${stderr()}\n${stdout()}`;
     assert.equal(code, 0, told);
     const result = JSON.parse(stdout()) as Record<string, unknown> & { faults: { kind: string }[] };
-    const { verdict, clientErrors, lost, duplicated, wrongReads } = result;
+    const { verdict, clientErrors, lost, duplicated, imbalance, outOfOrder, wrongReads } = result;
     assert.deepEqual(
-      { verdict, clientErrors, lost, duplicated, wrongReads },
-      { verdict: 'pass', clientErrors: 0, lost: 0, duplicated: 0, wrongReads: 0 },
+      { verdict, clientErrors, lost, duplicated, imbalance, outOfOrder, wrongReads },
+      { verdict: 'pass', clientErrors: 0, lost: 0, duplicated: 0, imbalance: 0, outOfOrder: 0, wrongReads: 0 },
     );
+    assert.ok(Number(result['acknowledged']) > 100 && Number(result['transactions']) > 10, told);
+    assert.deepEqual(result['drivers'], ['mysql2', 'mariadb']);
     assert.deepEqual(
       result.faults.map(({ kind }) => kind),
-      ['kill', 'switchover', 'freeze'],
+      ['kill', 'worker', 'switchover', 'cut', 'freeze'],
     );
   });
 });

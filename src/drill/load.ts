@@ -1,0 +1,463 @@
+// The drill's clients. Each keeps one connection over an ordinary driver and does what applications do, in an order that
+// the dice give: a write of its own, a transfer between accounts, an append to a list, reads. Whatever it was told it
+// remembers, and whatever it reads it compares: its own writes, the total of all accounts, and that nothing goes back to
+// what it was before. A transaction that ends with 1213 is given up, as frameworks do; nothing else may go wrong.
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Audit, audit, ClientBook } from './book.ts';
+import { type Conserved, conserved } from './conserve.ts';
+import { type Answer, connectWith, type DriverConnection, type DriverName, driversHere, type Value } from './driver.ts';
+import { Histogram } from './histogram.ts';
+import { Dice } from './random.ts';
+import {
+  ACCOUNTS,
+  dropTables,
+  LISTS,
+  MARK,
+  MARK_BASE,
+  makeTables,
+  numberOf,
+  OPENING_BALANCE,
+  readHoldings,
+  SQL,
+  TAIL,
+} from './tables.ts';
+import { Timeline } from './timeline.ts';
+import { type ClientError, verdictOf } from './verdict.ts';
+import type { WorkloadLogin } from './workload.ts';
+
+export interface LoadOptions {
+  login: WorkloadLogin;
+  connections: number;
+  /** How long a client thinks before its next act, at most. */
+  pauseMs: number;
+  /** How long a statement may go without an answer once the load is to stop. */
+  stuckAfterMs: number;
+  seed: number;
+}
+
+/** `deadlock`: the server's own 1213. `replay-differed`: 1213 of a transaction whose replay would have shown something else. */
+export type LoadError = Omit<ClientError, 'kind'> & { kind: ClientError['kind'] | 'deadlock' | 'replay-differed' };
+
+interface Client {
+  book: ClientBook;
+  driver: DriverName;
+  connection: DriverConnection;
+  /** Half of the clients use prepared statements. */
+  prepared: boolean;
+  dice: Dice;
+  sentMs: number | null;
+  state: 'open' | 'lost' | 'ended';
+}
+
+const MAX_ERRORS_KEPT = 2000;
+/** Then it would only repeat itself. */
+const MAX_ERRORS = 100_000;
+const PAUSE_AFTER_ERROR_MS = 20;
+const RECONNECT_PAUSE_MS = 50;
+/** Between two statements of a transaction, at most. */
+const THINK_IN_TRANSACTION_MS = 6;
+/** For the answers to COM_QUIT. */
+const POLITE_END_MS = 1000;
+const DEADLOCK = 1213;
+
+/** Ends what a client does at the moment; it has been recorded. */
+class Interrupted extends Error {
+  readonly failure: LoadError;
+  constructor(failure: LoadError) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export class CheckedLoad {
+  readonly timeline = new Timeline();
+  readonly errors: LoadError[] = [];
+  /** Errors beyond those kept in `errors`. */
+  furtherErrors = 0;
+  readonly drivers: readonly DriverName[];
+  acknowledged = 0;
+  readsChecked = 0;
+  transactions = 0;
+  /** Connections that were lost and made anew. */
+  connectionsLost = 0;
+  /** The waits since `newPeriod` was called last. */
+  #period = new Histogram();
+  readonly #periods: Histogram[] = [this.#period];
+  readonly #options: LoadOptions;
+  readonly #clients: Client[] = [];
+  readonly #originMs = performance.now();
+  /** The greatest length of each list that anybody was told, by a read or an acknowledged append. */
+  readonly #floors = Array.from({ length: LISTS }, () => 0);
+  #loops: Promise<void>[] = [];
+  #running = true;
+
+  private constructor(options: LoadOptions, drivers: readonly DriverName[]) {
+    this.#options = options;
+    this.drivers = drivers;
+  }
+
+  /** Makes the tables, connects all clients, then lets them begin. Rejects where one of these cannot be done. */
+  static async start(options: LoadOptions): Promise<CheckedLoad> {
+    const load = new CheckedLoad(options, await driversHere());
+    await load.#alone((connection) => makeTables((sql, values = []) => connection.query(sql, values)));
+    const opened = await Promise.allSettled(
+      Array.from({ length: options.connections }, (_, at) => connectWith(load.#driverOf(at), options.login)),
+    );
+    const failed = opened.find((one) => one.status === 'rejected');
+    const connections = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    if (failed !== undefined) {
+      for (const connection of connections) connection.destroy();
+      throw failed.reason;
+    }
+    load.#begin(connections);
+    return load;
+  }
+
+  /** Milliseconds since the load's start: the scale of the timeline, of errors and faults. */
+  nowMs(): number {
+    return performance.now() - this.#originMs;
+  }
+
+  /** From here on waits are counted in another histogram, for the fault that begins. Those of all periods: `histograms`. */
+  newPeriod(): void {
+    this.#period = new Histogram();
+    this.#periods.push(this.#period);
+  }
+
+  /** The one before the first period first. */
+  get histograms(): readonly Histogram[] {
+    return this.#periods;
+  }
+
+  /** Lets every client have its last answer and closes the connections. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    await within(this.#options.stuckAfterMs, Promise.all(this.#loops));
+    for (const client of this.#clients) {
+      if (client.state !== 'open') continue;
+      if (client.sentMs !== null) this.#note(client, 'stuck', client.sentMs, { message: 'no answer came' });
+      client.state = 'ended';
+    }
+    const ends = this.#clients
+      .filter(({ sentMs }) => sentMs === null)
+      .map(({ connection }) => connection.end().catch(() => {}));
+    await within(POLITE_END_MS, Promise.all(ends));
+    for (const { connection } of this.#clients) connection.destroy();
+  }
+
+  /** Compares what clients were told with what is there now. Call it after `stop`. */
+  async audit(): Promise<Audit & Conserved> {
+    const holdings = await this.#alone((one) => readHoldings((sql, values = []) => one.query(sql, values)));
+    const books = this.#clients.map(({ book }) => book);
+    const told = audit(books, holdings.book);
+    const kept = conserved(holdings, OPENING_BALANCE);
+    return { ...told, ...kept, examples: [...told.examples, ...kept.examples] };
+  }
+
+  /** Takes the tables away again. */
+  async clean(): Promise<void> {
+    await this.#alone((connection) => dropTables((sql, values = []) => connection.query(sql, values)));
+  }
+
+  async #alone<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
+    const connection = await connectWith('mysql2', this.#options.login);
+    try {
+      return await work(connection);
+    } finally {
+      connection.destroy();
+    }
+  }
+
+  #driverOf(client: number): DriverName {
+    return this.drivers[client % this.drivers.length] ?? 'mysql2';
+  }
+
+  #begin(connections: DriverConnection[]): void {
+    for (const [id, connection] of connections.entries()) {
+      const client: Client = {
+        book: new ClientBook(id),
+        driver: connection.driver,
+        connection,
+        prepared: id % 4 < 2,
+        dice: new Dice(this.#options.seed * 1009 + id),
+        sentMs: null,
+        state: 'open',
+      };
+      this.#clients.push(client);
+      this.#watch(client);
+    }
+    this.#loops = this.#clients.map((client) => this.#run(client));
+  }
+
+  #watch(client: Client): void {
+    const { connection } = client;
+    connection.onLost((error) => {
+      // A statement that is on its way is told by itself.
+      if (client.connection === connection && client.sentMs === null) this.#lost(client, this.nowMs(), error);
+    });
+  }
+
+  /** Rejects only where the drill itself is wrong. */
+  async #run(client: Client): Promise<void> {
+    const write = (): Promise<void> => this.#write(client);
+    const transfer = (): Promise<void> => this.#transfer(client);
+    const append = (): Promise<void> => this.#append(client);
+    const look = (): Promise<void> => this.#look(client);
+    const acts = [write, transfer, transfer, append, look, look];
+    let marked = false;
+    while (this.#running && this.errors.length + this.furtherErrors < MAX_ERRORS) {
+      let ok = false;
+      try {
+        if (client.state === 'lost') {
+          marked = false;
+          await this.#reconnect(client);
+          if (client.state === 'lost') continue;
+        }
+        if (!marked) await this.#text(client, 'read', `SET SESSION ${MARK} = ${MARK_BASE + client.book.client}`);
+        marked = true;
+        await client.dice.pick(acts)();
+        ok = true;
+      } catch (error) {
+        if (!(error instanceof Interrupted)) throw error;
+      }
+      await delay(ok ? client.dice.below(this.#options.pauseMs + 1) : PAUSE_AFTER_ERROR_MS);
+    }
+  }
+
+  async #reconnect(client: Client): Promise<void> {
+    try {
+      client.connection = await connectWith(client.driver, this.#options.login);
+      client.state = 'open';
+      this.#watch(client);
+    } catch {
+      // The loss itself has been recorded; while nobody listens there is nothing more to say.
+      await delay(RECONNECT_PAUSE_MS);
+    }
+  }
+
+  // ---- what clients do ------------------------------------------------------------------------------------------
+
+  /** A write on its own, then a read of it and of an old one. */
+  async #write(client: Client): Promise<void> {
+    const { book } = client;
+    const n = book.next();
+    try {
+      await this.#ask(client, 'write', SQL.write, [book.client, n, bodyOf(book.client, n)], 1);
+      this.#acknowledge(client, n);
+    } catch (error) {
+      if (error instanceof Interrupted) book.refused(n, error.failure.verdict ?? 'unknown');
+      throw error;
+    }
+    const half = Math.ceil(n / 2);
+    await this.#readOwn(client, [n, book.doubts.has(half) ? n : half]);
+  }
+
+  async #readOwn(client: Client, wanted: [number, number]): Promise<void> {
+    const { client: id } = client.book;
+    const { rows } = await this.#ask(client, 'read', SQL.own, [id, ...wanted]);
+    for (const n of wanted) {
+      const times = rows.filter((row) => numberOf(row, 'n') === n).length;
+      this.#expect(client, times === 1, `a read found the client's own write ${n} ${times} times`);
+    }
+    for (const row of rows) {
+      const n = numberOf(row, 'n');
+      this.#expect(client, row['body'] === bodyOf(id, n), `a read of ${wanted.join(', ')} answered another text`);
+      const mine = numberOf(row, 'mine');
+      this.#expect(client, mine === MARK_BASE + id, `the session's ${MARK} was ${mine}, not ${MARK_BASE + id}`);
+    }
+    this.readsChecked += 1;
+  }
+
+  /** From one account to another; both are locked in the same order by everybody. */
+  async #transfer(client: Client): Promise<void> {
+    const { book, dice } = client;
+    const [one = 0, two = 1] = dice
+      .shuffled(Array.from({ length: ACCOUNTS }, (_, id) => id))
+      .slice(0, 2)
+      .sort((a, b) => a - b);
+    const amount = 1 + dice.below(9);
+    await this.#transaction(client, async (n) => {
+      const source = numberOf((await this.#ask(client, 'read', SQL.balance, [one])).rows[0], 'balance');
+      const target = numberOf((await this.#ask(client, 'read', SQL.balance, [two])).rows[0], 'balance');
+      await delay(dice.below(THINK_IN_TRANSACTION_MS));
+      await this.#ask(client, 'write', SQL.setBalance, [source - amount, one], 1);
+      await this.#ask(client, 'write', SQL.setBalance, [target + amount, two], 1);
+      await this.#ask(client, 'write', SQL.transfer, [book.client, n, one, two, amount], 1);
+    });
+  }
+
+  /** At the end of a list, whose length it reads and locks before. */
+  async #append(client: Client): Promise<void> {
+    const { book, dice } = client;
+    const list = dice.below(LISTS);
+    let position = 0;
+    await this.#transaction(client, async (n) => {
+      const floor = this.#floors[list] ?? 0;
+      const length = numberOf((await this.#ask(client, 'read', SQL.length, [list])).rows[0], 'length');
+      this.#expect(
+        client,
+        length >= floor,
+        `list ${list} had ${floor} entries before, and ${length} when it was locked`,
+      );
+      position = length + 1;
+      await delay(dice.below(THINK_IN_TRANSACTION_MS));
+      await this.#ask(client, 'write', SQL.append, [list, position, book.client, n], 1);
+      await this.#ask(client, 'write', SQL.setLength, [position, list], 1);
+    });
+    this.#reached(list, position);
+  }
+
+  /** The total of all accounts, or how far a list has come, which nobody may see go back. */
+  async #look(client: Client): Promise<void> {
+    if (client.dice.next() < 0.4) {
+      const [row] = (await this.#ask(client, 'read', SQL.total, [])).rows;
+      const total = numberOf(row, 'total');
+      const right = total === ACCOUNTS * OPENING_BALANCE && numberOf(row, 'accounts') === ACCOUNTS;
+      this.#expect(client, right, `all accounts held ${total}, not ${ACCOUNTS * OPENING_BALANCE}`);
+      this.readsChecked += 1;
+      return;
+    }
+    const list = client.dice.below(LISTS);
+    const floor = this.#floors[list] ?? 0;
+    const [row] = (await this.#ask(client, 'read', SQL.list, [list])).rows;
+    const length = numberOf(row, 'length');
+    this.#expect(client, length >= floor, `list ${list} had ${floor} entries before, and ${length} in a later read`);
+    const last = numberOf(row, 'last') || 0;
+    this.#expect(client, last === length, `list ${list} said ${length} entries, and its last stands at ${last}`);
+    this.#reached(list, length);
+    const tail = (await this.#ask(client, 'read', SQL.tail, [list])).rows.map((entry) => numberOf(entry, 'position'));
+    const [top = 0] = tail;
+    const whole = top >= length && tail.every((position, index) => position === top - index);
+    this.#expect(client, whole && tail.length === Math.min(top, TAIL), `list ${list} ended in ${tail.join(', ')}`);
+    this.readsChecked += 2;
+  }
+
+  #reached(list: number, length: number): void {
+    this.#floors[list] = Math.max(this.#floors[list] ?? 0, length);
+  }
+
+  async #transaction(client: Client, work: (n: number) => Promise<void>): Promise<void> {
+    const { book } = client;
+    const n = book.next();
+    let committing = false;
+    try {
+      await this.#text(client, 'write', 'BEGIN');
+      await work(n);
+      await this.#ask(client, 'write', SQL.write, [book.client, n, bodyOf(book.client, n)], 1);
+      committing = true;
+      await this.#text(client, 'write', 'COMMIT');
+      this.#acknowledge(client, n);
+      this.transactions += 1;
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      const { kind, verdict } = error.failure;
+      const rolledBack = kind === 'deadlock' || kind === 'replay-differed';
+      book.refused(n, !committing || rolledBack ? 'not executed' : (verdict ?? 'unknown'));
+      if (client.state === 'open' && !rolledBack) await this.#text(client, 'write', 'ROLLBACK');
+      throw error;
+    }
+  }
+
+  #acknowledge(client: Client, n: number): void {
+    client.book.acknowledged(n);
+    this.acknowledged += 1;
+  }
+
+  // ---- statements and their errors ------------------------------------------------------------------------------
+
+  #expect(client: Client, holds: boolean, otherwise: string): void {
+    if (!holds) throw new Interrupted(this.#note(client, 'answer', this.nowMs(), { message: otherwise }));
+  }
+
+  /** As text, whatever the client's habit is. */
+  #text(client: Client, kind: 'write' | 'read', sql: string): Promise<Answer> {
+    return this.#statement(client, kind, () => client.connection.query(sql, []));
+  }
+
+  async #ask(
+    client: Client,
+    kind: 'write' | 'read',
+    sql: string,
+    values: readonly Value[],
+    affected = 0,
+  ): Promise<Answer> {
+    const { connection, prepared } = client;
+    const send = () => (prepared ? connection.execute(sql, values) : connection.query(sql, values));
+    const answer = await this.#statement(client, kind, send);
+    const told = `'${sql.slice(0, 30)}…' changed ${answer.affected} rows`;
+    this.#expect(client, answer.affected === affected, told);
+    return answer;
+  }
+
+  async #statement(client: Client, kind: 'write' | 'read', send: () => Promise<Answer>): Promise<Answer> {
+    // Lost since the last statement: this one is not sent.
+    if (client.state !== 'open')
+      throw new Interrupted(this.#failure(client, 'connection', this.nowMs(), { message: 'the connection is gone' }));
+    const sentMs = this.nowMs();
+    client.sentMs = sentMs;
+    try {
+      const answer = await send();
+      client.sentMs = null;
+      this.#answered(sentMs, true);
+      return answer;
+    } catch (error) {
+      client.sentMs = null;
+      this.#answered(sentMs, false);
+      const { fatal } = error as { fatal?: boolean };
+      const failure = fatal === true ? this.#lost(client, sentMs, error) : this.#note(client, kind, sentMs, error);
+      throw new Interrupted(failure);
+    }
+  }
+
+  #answered(sentMs: number, ok: boolean): void {
+    const now = this.nowMs();
+    this.timeline.record(sentMs, now, ok);
+    this.#period.record(now - sentMs);
+  }
+
+  #lost(client: Client, sentMs: number, error: unknown): LoadError {
+    if (client.state !== 'open') return this.#failure(client, 'connection', sentMs, error);
+    client.state = 'lost';
+    client.connection.destroy();
+    this.connectionsLost += 1;
+    return this.#note(client, 'connection', sentMs, error);
+  }
+
+  #note(client: Client, kind: LoadError['kind'], sentMs: number, error: unknown): LoadError {
+    const failure = this.#failure(client, kind, sentMs, error);
+    if (this.errors.length < MAX_ERRORS_KEPT) this.errors.push(failure);
+    else this.furtherErrors += 1;
+    return failure;
+  }
+
+  #failure(client: Client, kind: LoadError['kind'], sentMs: number, error: unknown): LoadError {
+    const { message = 'unknown error', errno } = error as { message?: string; errno?: number };
+    return {
+      client: client.book.client,
+      kind: givenUp(errno, message) ?? kind,
+      sentMs,
+      answeredMs: this.nowMs(),
+      errno: errno ?? null,
+      message,
+      verdict: verdictOf(message),
+    };
+  }
+}
+
+/** Why a transaction was rolled back that its application is expected to try again. */
+function givenUp(errno: number | undefined, message: string): 'deadlock' | 'replay-differed' | null {
+  if (errno !== DEADLOCK) return null;
+  if (verdictOf(message) === null) return 'deadlock';
+  return /run again, statement \d+: /.test(message) ? 'replay-differed' : null;
+}
+
+function bodyOf(client: number, n: number): string {
+  return `client ${client} wrote this as number ${n}`;
+}
+
+/** Waits for it, but no longer than so. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const enough = new AbortController();
+  await Promise.race([work, delay(ms, null, { signal: enough.signal }).catch(() => {})]);
+  enough.abort();
+}
