@@ -10,4 +10,4 @@ export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOption
 export { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from './placement.ts';
 export type { CloneProgress, Credentials, ErrantReport, Newcomer, NodeRebuilder } from './rebuild.ts';
 export * from './types.ts';
-export { type MonitorClock, monitorClock } from './watcher.ts';
+export { type MonitorClock, monitorClock, refusedSince } from './watcher.ts';

@@ -175,6 +175,8 @@ export interface NodeObservation {
   /** Monotonic clock, ms, of the probe's end. */
   at: number;
   reach: Reach;
+  /** Since when it was refused at every look; absent where it was not at the last. */
+  refusedSince?: number;
   /** Of the last successful probe; null if there never was one. */
   facts: NodeFacts | null;
   /** Monotonic clock, ms, when the probe that brought the facts began: they are at least as new as that. */

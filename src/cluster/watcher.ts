@@ -230,12 +230,18 @@ export class NodeWatcher {
       node: this.node,
       at: this.#settings.clock.nowMs(),
       reach,
+      ...refusedSince(before, reach, startedAt),
       facts: facts === null ? before.facts : steady(facts, before.facts),
       factsAt: facts === null ? before.factsAt : startedAt,
     };
     if (this.#running) this.#hooks.onLook({ fresh, startedAt, observation: this.#observation });
     return this.#observation;
   }
+}
+
+/** As an observation has it, of one that follows `before`. */
+export function refusedSince(before: NodeObservation, reach: Reach, at: number): Pick<NodeObservation, 'refusedSince'> {
+  return reach.state === 'refused' ? { refusedSince: before.refusedSince ?? at } : {};
 }
 
 /**

@@ -5,6 +5,8 @@ import { type AnalysisName, type Claim, type CommitHealth, isActionable } from '
 import type { ClusterView, NodeFacts, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import {
+  type Floor,
+  floorAfter,
   type RecoveryContext,
   type RecoveryRecord,
   type RecoveryStep,
@@ -99,19 +101,23 @@ export class Incidents {
   /** The newest records; null: to be read. */
   #history: RecoveryRecord[] | null = null;
   #upkeep: UpkeepStories = new Map();
-  #quietSince = Number.NEGATIVE_INFINITY;
+  /** When the last recovery ended, or this process began: one before it may have left something behind. */
+  #quietSince: number;
   #running: Running | null = null;
   #former: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
   #lastWritable: { node: NodeAddress; facts: NodeFacts } | null = null;
   /** When the processes of the nodes had started, as it was while the primary last took writes. */
   #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
+  /** What a candidate must have under semi-sync. */
+  #floor: Floor | null = null;
   /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
   readonly #refusals = new Map<string, Problem>();
   #stopped = false;
 
   constructor(options: IncidentsOptions) {
     this.#options = options;
+    this.#quietSince = options.clock.nowMs();
     const { cluster } = options.routing;
     this.#former = new Set();
     for (const record of options.context.store.history({ cluster, limit: 200 })) this.#learn(record);
@@ -190,7 +196,7 @@ export class Incidents {
   /** An operator's failover. Rejects with an OrderError where it does not begin. */
   async failover(options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord> {
     await this.#free(options.to);
-    const all = { ...options, reason: 'ordered by the operator', operator: true, startedAtMs: this.#startedAtMs };
+    const all = { ...options, reason: 'ordered by the operator', operator: true, ...this.#past() };
     return this.#order('failover', (context) => this.#options.recoveries.failover(context, all));
   }
 
@@ -273,7 +279,7 @@ export class Incidents {
         this.#start('failover', action.analysis, (context) =>
           recoveries.failover(context, {
             reason: action.reason,
-            startedAtMs: this.#startedAtMs,
+            ...this.#past(),
             cannotCommit: action.answers,
           }),
         );
@@ -332,6 +338,11 @@ export class Incidents {
     const { routing, view } = this.#options;
     const { primary } = routing.memory;
     const seen = view().nodes.find(({ node }) => node === primary)?.observation;
+    // With asynchronous replication nothing was promised that could stand in it.
+    const promised = this.#options.context.config.durability !== 'none';
+    if (promised && (view().topology ?? 'replication') === 'replication') {
+      this.#floor = floorAfter(this.#floor, view(), primary);
+    }
     if (primary === null || seen?.facts?.readOnly !== false) return;
     this.#lastWritable = { node: primary, facts: seen.facts };
     if (seen.reach.state !== 'up') return;
@@ -339,6 +350,10 @@ export class Incidents {
       facts === null ? [] : [[node, facts.startedAtMs]],
     );
     this.#startedAtMs = new Map(started);
+  }
+
+  #past(): { startedAtMs: ReadonlyMap<NodeAddress, number>; floor: Floor | null } {
+    return { startedAtMs: this.#startedAtMs, floor: this.#floor };
   }
 
   #lastKnown(node: NodeAddress): NodeFacts | null {

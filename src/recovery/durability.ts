@@ -9,7 +9,7 @@
 import type { NodeView } from '../cluster/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import type { Contender, FailoverInput } from './elect.ts';
-import { covers } from './gtids.ts';
+import { covers, missingFrom } from './gtids.ts';
 import { isReachable } from './look.ts';
 import { isDirect } from './tiers.ts';
 
@@ -39,15 +39,27 @@ export function acknowledgedWritesAtRisk(input: FailoverInput, flavor: Flavor, c
     );
   }
   const waitForCount = Math.max(1, semiSync.waitForCount);
+  const below = belowFloor(input, flavor, candidate);
   const missing = ackersOutOfReach(input, flavor, candidate);
-  if (missing.count < waitForCount) return { refusals: [], warnings };
+  if (missing.count < waitForCount) return { refusals: below, warnings };
   const names = missing.nodes.length > 0 ? ` (${missing.nodes.map((node) => nameOf(node, input)).join(', ')})` : '';
   return {
     refusals: [
+      ...below,
       `${missing.count} replica(s) that could have acknowledged a write cannot be reached${names} and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them, or the primary, back`,
     ],
     warnings,
   };
+}
+
+/** What it must have and has not. Where nobody wrote that down, all that the primary had when it last answered. */
+function belowFloor({ floor, primary, primaryFacts }: FailoverInput, flavor: Flavor, candidate: Contender): string[] {
+  if (floor === undefined || primaryFacts === null) return [];
+  const missing = missingFrom(flavor, candidate.received, floor ?? primaryFacts.gtidPosition);
+  if (missing.count === 0) return [];
+  return [
+    `${candidate.node} lacks ${missing.count} transactions that ${primary} had when one of the nodes last restarted, came or went (${missing.text}): clients may have been told that they are safe. Bring ${primary} back, or a node that has them`,
+  ];
 }
 
 function nameOf(node: NodeAddress, input: FailoverInput): string {
@@ -94,10 +106,17 @@ export function couldAcknowledge(view: NodeView): boolean {
   return (facts.semiSync?.replicaEnabled ?? false) || (facts.replication?.semiSyncActive ?? false);
 }
 
+/** Away for so long, a replica is believed to be away still, though all that is known of it is silence. */
+const LONG_AWAY_MS = 60_000;
+/** As long as it takes to call a primary dead whose process is gone, and to begin a failover. */
+const LAST_WORD_MS = 3_000;
+
 /**
  * A replica that was away already when the primary last told whom it had attached: all that it could have
- * acknowledged before is in the position that the primary had then, so a candidate with that position has it too.
- * Only where the primary could name every replica that it counted; else a stranger might be this one.
+ * acknowledged before is below the floor (or in the position that the primary had then), so a candidate has it too.
+ * Only where the primary could name every replica that it counted; else a stranger might be this one. And only where
+ * it cannot have come back to the primary since, unseen by us: its process is gone and was so at every look, or it was
+ * silent for long while the primary died a moment after its last word. Both being silent, they may be together.
  */
 function knownGone(
   view: NodeView,
@@ -107,11 +126,16 @@ function knownGone(
   clients: number,
   attached: ReadonlySet<NodeAddress>,
 ): boolean {
-  const { primaryFacts, primaryFactsAt } = input;
-  const { factsAt } = view.observation;
+  const { nowMs, primaryFacts, primaryFactsAt } = input;
+  const { factsAt, reach, refusedSince } = view.observation;
   if (primaryFacts === null || primaryFactsAt === null) return false;
   if (attached.has(view.node) || attached.size < clients) return false;
   const restarted = input.restarted?.has(view.node) === true;
   if (!restarted && factsAt !== null && factsAt >= primaryFactsAt) return false;
-  return covers(flavor, candidate.received, primaryFacts.gtidPosition);
+  if (!restarted && !(reach.state === 'refused' && (refusedSince ?? nowMs) <= primaryFactsAt)) {
+    const primaryReach = input.view.nodes.find(({ node }) => node === input.primary)?.observation.reach;
+    const died = primaryReach?.state === 'refused' && nowMs - primaryFactsAt <= LAST_WORD_MS;
+    if (!died || factsAt === null || primaryFactsAt - factsAt < LONG_AWAY_MS) return false;
+  }
+  return input.floor != null || covers(flavor, candidate.received, primaryFacts.gtidPosition);
 }

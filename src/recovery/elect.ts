@@ -21,6 +21,8 @@ export interface FailoverInput {
   durability: 'none' | 'semisync';
   /** Nodes whose process started anew since the primary was last heard: what they had received, not applied, is gone. */
   restarted?: ReadonlySet<NodeAddress>;
+  /** Under semi-sync: a position of the primary's that a candidate must have; null where none is known. See floor.ts. */
+  floor?: string | null;
   /** Nodes that operators took out of service: promoted only where nobody else has received as much. */
   outOfService?: ReadonlySet<NodeAddress>;
   /** Monotonic, ms. */

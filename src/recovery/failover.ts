@@ -7,6 +7,7 @@ import type { NodeAddress } from '../messages/index.ts';
 import { type Election, electForFailover, type FailoverInput } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
 import { fenceOf, NOT_FENCED } from './fence.ts';
+import { type Floor, STARTED_TOLERANCE_MS } from './floor.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { LIMITS, planFailover, planQuiesce, step } from './plan.ts';
@@ -31,6 +32,8 @@ export interface FailoverOptions {
   force?: boolean;
   /** When the process of each node had started, as it was while the primary lived. */
   startedAtMs?: ReadonlyMap<NodeAddress, number>;
+  /** Under semi-sync: what a candidate must have. Null: nobody saw this primary take writes. */
+  floor?: Floor | null;
 }
 
 /**
@@ -65,12 +68,14 @@ async function failOver(
   if (!closed.ok) return notBegun(run, `${closed.step}: ${closed.error}`, alive);
 
   const semiSync = wantsSemiSync(ctx, primary?.observation.facts ?? null);
+  const floor = options.floor === undefined || options.floor?.primary === from ? options.floor : null;
   const input = (now: ClusterView): FailoverInput => ({
     view: now,
     primary: from,
     ...lastWord(view, now, from),
     durability: semiSync ? 'semisync' : 'none',
-    restarted: restartedSince(now, options.startedAtMs),
+    restarted: restartedSince(now, floor?.startedAtMs ?? options.startedAtMs),
+    ...(floor === undefined ? {} : { floor: floor?.position ?? null }),
     outOfService: ctx.outOfService?.() ?? new Set(),
     nowMs: ctx.clock.nowMs(),
     maxAgeMs: LOOK_MAX_AGE_MS,
@@ -160,9 +165,6 @@ function lastWord(
 function nodeOf(view: ClusterView, node: NodeAddress): NodeView | null {
   return view.nodes.find((one) => one.node === node) ?? null;
 }
-
-/** Start times are computed from an uptime in whole seconds on some servers. */
-const STARTED_TOLERANCE_MS = 2_000;
 
 /** Nodes whose process is not the one that it was `before`. */
 export function restartedSince(view: ClusterView, before: FailoverOptions['startedAtMs']): Set<NodeAddress> {

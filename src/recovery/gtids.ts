@@ -76,9 +76,13 @@ export function receivedFromOthers(node: NodeFacts, primary: NodeFacts): string 
   const own = ownBeyond(node, primary);
   if (own.size === 0) return all;
   if (flavor === 'mysql') return formatGtidSet(flavor, subtract(parseGtidSet(flavor, all), own));
-  // What it got from its source, in its source's numbers. Where it has forgotten that, the doubt stays.
+  // What it got from its source, in its source's numbers. Where it has forgotten that, its binary log names the others.
   const received = node.replication?.received ?? '';
-  return received === '' ? all : received;
+  if (received !== '' || !node.logReplicaUpdates) return received === '' ? all : received;
+  return node.gtidExecuted
+    .split(',')
+    .filter((gtid) => gtid !== '' && gtid.trim().split('-')[1] !== String(node.serverId))
+    .join(',');
 }
 
 function isOwn(key: string, node: NodeFacts): boolean {

@@ -1,5 +1,6 @@
 // A fresh look at nodes, in parallel and bounded, laid over the monitor's view: what is decided next is decided
 // on what the nodes say now, and what a silent node said last keeps its age.
+import { refusedSince } from '../cluster/index.ts';
 import type { ClusterView, NodeFacts, NodeObservation, NodeView, Reach } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { errorText, withDeadline } from './journal.ts';
@@ -58,6 +59,9 @@ export function viewAfter(view: ClusterView, looks: readonly Look[], nowMs: numb
 }
 
 function observationAfter(before: NodeObservation, look: Look, nowMs: number): NodeObservation {
-  if ('reach' in look) return { ...before, at: nowMs, reach: look.reach };
+  if ('reach' in look) {
+    const { refusedSince: _, ...rest } = before;
+    return { ...rest, at: nowMs, reach: look.reach, ...refusedSince(before, look.reach, nowMs) };
+  }
   return { node: look.node, at: nowMs, reach: { state: 'up', rttMs: 0 }, facts: look.facts, factsAt: nowMs };
 }

@@ -18,6 +18,7 @@ interface Replica {
   state?: NodeState;
   ageMs?: number;
   factsAgeMs?: number;
+  refusedAgeMs?: number;
   facts?: Partial<NodeFacts>;
   delaySeconds?: number;
   applierError?: string;
@@ -35,6 +36,8 @@ interface Scene {
   attached?: string[];
   /** Their processes started anew since. */
   restarted?: string[];
+  /** The number that a candidate must have; null where nobody wrote one down. */
+  floor?: number | null;
   replicas: Replica[];
   to?: string;
   force?: boolean;
@@ -118,7 +121,14 @@ function replicaView(scene: Scene, replica: Replica, index: number): NodeView {
     detail: '',
     lagMs: 0,
     gtid: '',
-    observation: { node, at, reach: reachOf(replica.reach ?? 'up'), facts, factsAt },
+    observation: {
+      node,
+      at,
+      reach: reachOf(replica.reach ?? 'up'),
+      ...(replica.refusedAgeMs === undefined ? {} : { refusedSince: NOW - replica.refusedAgeMs }),
+      facts,
+      factsAt,
+    },
   };
 }
 
@@ -164,6 +174,7 @@ function inputOf(scene: Scene): FailoverInput {
     durability: scene.durability ?? 'none',
     nowMs: NOW,
     maxAgeMs: 5_000,
+    ...(scene.floor === undefined ? {} : { floor: scene.floor === null ? null : gtid(flavor, scene.floor) }),
     ...(scene.restarted === undefined ? {} : { restarted: new Set(scene.restarted) }),
     ...(scene.to === undefined ? {} : { to: scene.to }),
     ...(scene.force === undefined ? {} : { force: scene.force }),
@@ -185,7 +196,7 @@ const show = (election: Election) =>
     ? `${election.candidate}${election.catchUpFrom === undefined ? '' : ` after ${election.catchUpFrom}`}: ${[election.reason, ...election.warnings].join('; ')}`
     : `refused: ${election.refusals.join('; ')}`;
 
-const gone = { reach: 'refused', ageMs: 0, factsAgeMs: 60_000 } as const;
+const gone = { reach: 'refused', ageMs: 0, factsAgeMs: 60_000, refusedAgeMs: 59_000 } as const;
 
 const table: [name: string, scene: Scene, expected: RegExp][] = [
   [
@@ -470,6 +481,67 @@ const table: [name: string, scene: Scene, expected: RegExp][] = [
       replicas: [{ received: 99 }, { received: 50, ...gone }],
     },
     /^refused/,
+  ],
+  [
+    'semi-sync: it was gone, and the candidate has what was written down since',
+    {
+      durability: 'semisync',
+      primary: { clients: 1 },
+      attached: ['r1:3306'],
+      floor: 90,
+      replicas: [{ received: 99 }, { received: 50, ...gone }],
+    },
+    /^r1:/,
+  ],
+  [
+    'semi-sync: it was silent when the primary last answered, and may have come back to it unseen',
+    {
+      durability: 'semisync',
+      primary: { clients: 1 },
+      attached: ['r1:3306'],
+      replicas: [{ received: 100 }, { received: 50, reach: 'silent', ageMs: 0, factsAgeMs: 30_000 }],
+    },
+    /^refused: 1 replica/,
+  ],
+  [
+    'semi-sync: one that was silent for long stays away while a process dies',
+    {
+      durability: 'semisync',
+      primary: { clients: 1 },
+      attached: ['r1:3306'],
+      replicas: [{ received: 100 }, { received: 50, reach: 'silent', ageMs: 0, factsAgeMs: 90_000 }],
+    },
+    /^r1:/,
+  ],
+  [
+    'semi-sync: its process was seen gone only after the primary had answered last',
+    {
+      durability: 'semisync',
+      primary: { clients: 1 },
+      attached: ['r1:3306'],
+      replicas: [{ received: 100 }, { received: 50, ...gone, refusedAgeMs: 100 }],
+    },
+    /^refused: 1 replica/,
+  ],
+  [
+    'semi-sync: the candidate has what every candidate must have',
+    { durability: 'semisync', floor: 90, replicas: [{ received: 90 }] },
+    /^r1:/,
+  ],
+  [
+    'semi-sync: the candidate lacks what the primary had before',
+    { durability: 'semisync', floor: 91, replicas: [{ received: 90 }] },
+    /^refused: r1:3306 lacks 1 transactions.*--force/,
+  ],
+  [
+    'semi-sync: nobody wrote down what the primary had before',
+    { durability: 'semisync', floor: null, replicas: [{ received: 99 }] },
+    /^refused: r1:3306 lacks 1 transactions/,
+  ],
+  [
+    'asynchronous replication promises nothing of what the primary had before',
+    { floor: 91, replicas: [{ received: 90 }] },
+    /^r1:/,
   ],
   [
     'semi-sync: it was gone for us, but the primary had it',

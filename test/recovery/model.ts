@@ -29,6 +29,8 @@ export interface SimNode {
   applyChance: number;
   /** `no-read-only`: what it says of itself, though it is writable. */
   claimsReadOnly: boolean;
+  /** `receivers-go-on`: what it says of its receiver, though it runs. */
+  claimsStopped?: boolean;
   startedAtMs: number;
   /** Was out of reach, or seemed to be, during the recovery. */
   wasLost: boolean;
@@ -47,7 +49,7 @@ export type Bug =
   | 'no-follow' // the way back forgets the candidate's replication
   // Of the whole control process; see control-world.ts.
   | 'semi-sync-off-early' // a commit that waits is let go before its client is gone (vitess #16050)
-  | 'receivers-go-on' // the fence leaves replicas that acknowledge to the old primary
+  | 'receivers-go-on' // the fence leaves replicas that acknowledge to the old primary, which say that they stopped
   | 'epoch-not-saved' // a restart gives out an epoch a second time
   | 'no-rejoin' // a promoted last replica waits for acknowledgements for ever (vitess #13284)
   | 'recover-for-ever'; // a recovery that changes nothing is begun again and again (vitess #19921)
@@ -65,6 +67,10 @@ export interface WorldOptions {
   bug: Bug;
   /** Clients go on writing. */
   load: boolean;
+  /** `failover.unfenced`; absent: promote. */
+  unfenced?: 'promote' | 'wait';
+  /** What was received and not applied does not outlive the process. */
+  dropsRelay?: boolean;
 }
 
 /** As a position (MariaDB) or a set (MySQL). */

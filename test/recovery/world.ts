@@ -213,9 +213,14 @@ export class World {
           one.source === on && this.linked(one, on) && one.receiving && one.has.has(transaction);
         if (!this.nodes.some(holds)) return true;
       }
-      this.acknowledged.push(transaction);
+      if (this.isPromised(transaction, on)) this.acknowledged.push(transaction);
       return false;
     });
+  }
+
+  /** Whether this acknowledgement is one that must never be lost. */
+  protected isPromised(_transaction: Transaction, _on: SimNode): boolean {
+    return true;
   }
 
   protected observe(): void {
@@ -260,7 +265,7 @@ export class World {
               sourceHost: node.source.name.split(':')[0] ?? '',
               sourcePort: 3306,
               sourceUuid: uuidOf(node.source.id),
-              receiver: !node.receiving ? 'stopped' : hears ? 'running' : 'connecting',
+              receiver: !node.receiving || node.claimsStopped === true ? 'stopped' : hears ? 'running' : 'connecting',
               receiverError: null,
               applier: 'running',
               applierError: null,
@@ -326,6 +331,7 @@ export class World {
       node.startedAtMs = this.nowMs;
       // A server starts its replication when it starts.
       node.receiving = node.source !== null;
+      if (this.options.dropsRelay === true) dropRelay(node);
     }
     node.state = 'up';
     this.observe();
@@ -453,6 +459,7 @@ export class World {
         const node = this.byName(name);
         node.source = null;
         node.receiving = false;
+        node.claimsStopped = false;
         dropRelay(node);
       }),
     follow: (name, source, ms) =>
@@ -461,6 +468,7 @@ export class World {
         if (this.options.bug === 'no-follow' && source === this.at(0).name) return;
         if (!node.readOnly) this.violate(`${name} follows ${source} while it is writable`);
         dropRelay(node);
+        node.claimsStopped = false;
         node.source = this.byName(source);
         // As with auto-positioning: who has what its source has not is not served.
         const served = new Set(node.source.executed);

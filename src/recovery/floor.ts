@@ -1,0 +1,72 @@
+// What a candidate must have under semi-sync before it may take a primary's place, whoever answers. That the most
+// advanced of the replicas that acknowledge has every acknowledged write is true only while they all keep what they
+// received. So whenever one of them may have lost something (it restarted, was repointed, is new to us, left), when
+// waiting was switched on or off, and when a primary begins, the position that the primary has then is written down:
+// all that clients were told until then is in it, and in the replica of nobody perhaps. Pure.
+import type { ClusterView, NodeFacts, NodeObservation } from '../cluster/types.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import { covers, receivedBy } from './gtids.ts';
+
+export interface Floor {
+  readonly primary: NodeAddress;
+  readonly position: string;
+  /** When the processes of the nodes had started, as it was then. */
+  readonly startedAtMs: ReadonlyMap<NodeAddress, number>;
+  /** The most that each node was seen to have received since. */
+  readonly received: ReadonlyMap<NodeAddress, string>;
+  /** For whom the primary waits, and whether it does. */
+  readonly waits: string;
+}
+
+/** Start times are computed from an uptime in whole seconds on some servers. */
+export const STARTED_TOLERANCE_MS = 2_000;
+
+/** The floor after `view` was seen; null where nobody has seen this primary take writes. */
+export function floorAfter(before: Floor | null, view: ClusterView, primary: NodeAddress | null): Floor | null {
+  const seen = view.nodes.find(({ node }) => node === primary)?.observation;
+  const same = before?.primary === primary ? before : null;
+  if (primary === null || seen?.reach.state !== 'up' || seen.facts === null || seen.facts.readOnly) return same;
+  const { facts } = seen;
+  const others = view.nodes.filter(({ node }) => node !== primary).map(({ observation }) => observation);
+  const waits = waitsOf(facts);
+  if (same === null) return floorOf(primary, facts, others, waits);
+  const changed = others.filter((other) => mayHaveLost(same, other));
+  const left = [...same.received.keys()].some((node) => !others.some((other) => other.node === node));
+  if (changed.length === 0 && !left && waits === same.waits) return { ...same, received: receivedAfter(same, others) };
+  // What it acknowledged a moment before it lost it must be in the primary's word: one that came after that.
+  const known = changed.every(({ factsAt }) => (seen.factsAt ?? 0) >= (factsAt ?? 0));
+  return known ? floorOf(primary, facts, others, waits) : same;
+}
+
+function floorOf(primary: NodeAddress, facts: NodeFacts, others: readonly NodeObservation[], waits: string): Floor {
+  const startedAtMs = new Map([[primary, facts.startedAtMs]]);
+  const received = new Map<NodeAddress, string>();
+  for (const { node, facts: own } of others) {
+    if (own === null) continue;
+    startedAtMs.set(node, own.startedAtMs);
+    received.set(node, receivedBy(own));
+  }
+  return { primary, position: facts.gtidPosition, startedAtMs, received, waits };
+}
+
+function receivedAfter({ received }: Floor, others: readonly NodeObservation[]): Floor['received'] {
+  const after = new Map(received);
+  for (const { node, facts } of others) if (facts !== null) after.set(node, receivedBy(facts));
+  return after;
+}
+
+/** It is new to us, another process than before, or has less than it had. */
+function mayHaveLost({ received, startedAtMs }: Floor, { facts, node }: NodeObservation): boolean {
+  if (facts === null) return false;
+  const started = startedAtMs.get(node);
+  const had = received.get(node);
+  if (started === undefined || had === undefined) return true;
+  if (facts.startedAtMs - started > STARTED_TOLERANCE_MS) return true;
+  const has = receivedBy(facts);
+  return has !== had && !covers(facts.flavor, has, had);
+}
+
+function waitsOf({ replicas, semiSync }: NodeFacts): string {
+  const { clients, sourceActive, sourceEnabled, waitForCount } = semiSync ?? {};
+  return JSON.stringify([sourceEnabled, sourceActive, waitForCount, clients, replicas.toSorted()]);
+}

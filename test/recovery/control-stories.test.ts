@@ -1,0 +1,112 @@
+// Lives of a cluster that go one way only, each a case that lives drawn by seeds had found: what must not be lost, and
+// who must not be kept waiting. See control-world.ts.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ControlWorld } from './control-world.ts';
+import type { WorldOptions } from './model.ts';
+
+async function begin(options: Partial<WorldOptions>): Promise<ControlWorld> {
+  const world = new ControlWorld({
+    seed: 7,
+    flavor: 'mysql',
+    nodes: 3,
+    durability: 'semisync',
+    faults: [],
+    bug: 'none',
+    load: true,
+    unfenced: 'wait',
+    ...options,
+  });
+  world.startControl();
+  await pass(world, 1_000);
+  return world;
+}
+
+const pass = (world: ControlWorld, ms: number) => world.run(world.clock.sleep(ms));
+
+async function settle(world: ControlWorld): Promise<void> {
+  world.cut.clear();
+  world.stuck.clear();
+  for (const node of world.nodes) world.restart(node);
+  if (!world.controlRuns) world.startControl();
+  for (let ms = 0; world.unsettled().length > 0; ms += 500) {
+    assert.ok(ms < 60_000, world.unsettled().join('; '));
+    await pass(world, 500);
+  }
+  assert.deepEqual(world.violations, []);
+  world.killControl();
+  world.store.close();
+}
+
+const db = (world: ControlWorld, id: number) => world.byName(`db${id}:3306`);
+
+/** Waits until clients are at a node; false where they are at none within the time. */
+async function arrives(world: ControlWorld, id: number, withinMs: number): Promise<boolean> {
+  const there = () => world.applied?.primary === `db${id}:3306` && world.applied.gate.state === 'open';
+  for (let ms = 0; ms < withinMs && !there(); ms += 100) await pass(world, 100);
+  return there();
+}
+
+for (const flavor of ['mysql', 'mariadb'] as const) {
+  test(`${flavor}: a replica that has not what the primary before had acknowledged is not promoted after the next one`, async () => {
+    const world = await begin({ flavor });
+    // db2 is cut off from the others, who go on without it.
+    world.cutLink('db2:3306', 'db1:3306');
+    world.cutLink('db2:3306', 'db3:3306');
+    await pass(world, 2_000);
+    world.crash(db(world, 1));
+    assert.ok(await arrives(world, 3, 10_000));
+    await pass(world, 1_000);
+    // Nothing that db3 wrote was acknowledged to anyone; what it got from db1 was.
+    world.crash(db(world, 3));
+    assert.equal(await arrives(world, 2, 10_000), false);
+    await settle(world);
+  });
+
+  test(`${flavor}: a replica that is out of reach together with the primary may acknowledge there: nobody is promoted`, async () => {
+    const world = await begin({ flavor, unfenced: 'promote' });
+    // First db3 is gone for everybody, then it is back for the primary, which we do not reach any more.
+    for (const name of ['db1:3306', 'db2:3306', 'control']) world.cutLink('db3:3306', name);
+    await pass(world, 1_000);
+    world.cutLink('control', 'db1:3306');
+    world.cutLink('db2:3306', 'db1:3306');
+    world.cut.delete('db1:3306|db3:3306');
+    assert.equal(await arrives(world, 2, 10_000), false);
+    await settle(world);
+  });
+
+  test(`${flavor}: a replica whose process is gone, and was gone before the primary died, stands in nobody's way`, async () => {
+    const world = await begin({ flavor });
+    world.crash(db(world, 3));
+    await pass(world, 1_000);
+    world.crash(db(world, 1));
+    assert.ok(await arrives(world, 2, 10_000));
+    await settle(world);
+  });
+
+  test(`${flavor}: what a former primary wrote itself does not keep the present one from taking writes again`, async () => {
+    const world = await begin({ flavor, nodes: 2, durability: 'none', unfenced: 'promote' });
+    world.cutLink('db1:3306', 'db2:3306');
+    world.cutLink('control', 'db1:3306');
+    assert.ok(await arrives(world, 2, 10_000));
+    await pass(world, 1_000);
+    world.crash(db(world, 2));
+    await pass(world, 1_000);
+    await settle(world);
+    assert.equal(world.applied?.primary, 'db2:3306');
+  });
+
+  test(`${flavor}: an order to be read-only that the process left behind when it died is taken back`, async () => {
+    const world = await begin({ flavor });
+    world.stuck.add(db(world, 1));
+    for (let ms = 0; !world.isRecovering && ms < 10_000; ms += 20) await pass(world, 20);
+    // After the order was given, before anybody was promoted.
+    for (let ms = 0; !db(world, 2).claimsStopped && db(world, 2).receiving && ms < 2_000; ms += 5) await pass(world, 5);
+    await pass(world, 50);
+    world.killControl();
+    await pass(world, 1_000);
+    world.startControl();
+    await pass(world, 1_000);
+    await settle(world);
+  });
+}

@@ -1,0 +1,135 @@
+// What a control process makes of the simulated cluster: one look at every node each tick, over links that may be cut,
+// and from that the detector's word, the view and who is primary, put together as ClusterMonitor does it.
+import { type DetectorEvent, type DetectorState, detect, newDetector } from '../../src/cluster/detector.ts';
+import { type CommitHealth, refusedSince } from '../../src/cluster/index.ts';
+import type { ClusterView, NodeFacts, NodeObservation, PrimaryHealth, Reach } from '../../src/cluster/types.ts';
+import { computeView, unobserved } from '../../src/cluster/view.ts';
+import type { NodeAddress } from '../../src/messages/index.ts';
+import { type SimNode, uuidOf, type WorldOptions } from './model.ts';
+
+export const TICK_MS = 100;
+const SILENT_AFTER_MS = 1_500;
+const DEADLINE_MS = 2_000;
+
+/** The world, as far as a process can see it. */
+export interface Sights {
+  readonly nodes: readonly SimNode[];
+  nowMs(): number;
+  reach(node: SimNode): Reach;
+  facts(node: SimNode): NodeFacts;
+  /** Commits there do not end. */
+  isStuck(node: SimNode): boolean;
+}
+
+export class SimMonitor {
+  view: ClusterView = { cluster: 'shop', flavor: null, primary: null, nodes: [], problems: [] };
+  readonly #sights: Sights;
+  readonly #options: WorldOptions;
+  readonly #secondWriters: Set<NodeAddress>;
+  readonly #seen: Map<NodeAddress, NodeObservation>;
+  #detector: DetectorState;
+  #primary: NodeAddress | null;
+  #primarySince = Number.NEGATIVE_INFINITY;
+  #errant: ReadonlyMap<NodeAddress, string> = new Map();
+  #stuckSince: number | null = null;
+
+  constructor(sights: Sights, options: WorldOptions, primary: NodeAddress | null, demoted: readonly NodeAddress[]) {
+    this.#sights = sights;
+    this.#options = options;
+    this.#primary = primary;
+    this.#secondWriters = new Set(demoted);
+    this.#seen = new Map(sights.nodes.map(({ name }) => [name, unobserved(name)]));
+    this.#detector = newDetector(sights.nowMs());
+  }
+
+  get health(): PrimaryHealth {
+    return this.#detector.health;
+  }
+
+  look(): void {
+    const now = this.#sights.nowMs();
+    for (const node of this.#sights.nodes) {
+      const reach = this.#sights.reach(node);
+      const before = this.#seen.get(node.name) ?? unobserved(node.name);
+      const facts = reach.state === 'up' ? this.#sights.facts(node) : null;
+      this.#seen.set(node.name, {
+        node: node.name,
+        at: now,
+        reach,
+        ...refusedSince(before, reach, now),
+        facts: facts ?? before.facts,
+        factsAt: facts === null ? before.factsAt : now,
+      });
+      if (node.name === this.#primary) this.#feed({ type: 'look', fresh: true, startedAt: now, reach });
+      else if (facts === null) this.#feed({ type: 'replica', node: node.name, facts: null });
+      else if (node.source?.name !== this.#primary || facts.replication === null)
+        this.#feed({ type: 'replica-gone', node: node.name });
+      else this.#feed({ type: 'replica', node: node.name, facts: facts.replication });
+    }
+    this.#feed({ type: 'tick' });
+    this.#refresh();
+  }
+
+  setPrimary(node: NodeAddress): void {
+    this.#primarySince = this.#sights.nowMs();
+    if (node === this.#primary) return;
+    this.#adopt(node);
+    this.#refresh();
+  }
+
+  commit(): CommitHealth {
+    const primary = this.#sights.nodes.find(({ name }) => name === this.#primary);
+    const hangs = primary !== undefined && this.#sights.isStuck(primary);
+    const now = this.#sights.nowMs();
+    this.#stuckSince = hangs ? (this.#stuckSince ?? now) : null;
+    if (this.#stuckSince === null || now - this.#stuckSince < DEADLINE_MS) return { state: 'ok', latencyMs: 1 };
+    return { state: 'stuck', analysis: 'primary-stalled', since: this.#stuckSince, reason: 'simulated' };
+  }
+
+  #feed(event: DetectorEvent): void {
+    const settings = { silentAfterMs: SILENT_AFTER_MS, intervalMs: TICK_MS };
+    this.#detector = detect(this.#detector, event, settings, this.#sights.nowMs());
+  }
+
+  #adopt(node: NodeAddress): void {
+    if (this.#primary !== null) this.#secondWriters.add(this.#primary);
+    this.#primary = node;
+    this.#detector = newDetector(this.#sights.nowMs());
+    this.#secondWriters.delete(node);
+    this.#errant = new Map();
+  }
+
+  #compute() {
+    return computeView({
+      cluster: 'shop',
+      durability: this.#options.durability,
+      acks: 1,
+      maxLagMs: 5_000,
+      observations: [...this.#seen.values()],
+      primary: this.#primary,
+      primarySince: this.#primarySince,
+      health: this.#detector.health,
+      commit: this.commit(),
+      secondWriters: this.#secondWriters,
+      identities: new Map(this.#sights.nodes.map(({ id, name }) => [name, uuidOf(id)])),
+      aliases: new Map(),
+      errant: this.#errant,
+    });
+  }
+
+  #refresh(): void {
+    let result = this.#compute();
+    this.#errant = result.errant;
+    if (result.choice.node !== null && result.choice.node !== this.#primary) {
+      this.#adopt(result.choice.node);
+      result = this.#compute();
+    }
+    this.view = result.view;
+    const primaryWrites = result.view.nodes.some((one) => one.role === 'primary' && one.state === 'ok');
+    for (const { node, observation, state } of result.view.nodes) {
+      if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
+      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true)
+        this.#secondWriters.delete(node);
+    }
+  }
+}
