@@ -216,6 +216,7 @@ export class ClusterMonitor {
     this.#removed.delete(name);
     this.#identities.delete(name);
     this.addNodes([name]);
+    this.#refresh();
   }
 
   addNodes(nodes: readonly NodeAddress[]): void {

@@ -5,7 +5,7 @@ import type { QuietCommand, QuietRow } from './quiet.ts';
 import { TRACKED_VARIABLES } from './session.ts';
 
 /** How long a login waits for newer accounts before it is refused by the old ones. */
-const REFRESH_TIMEOUT_MS = 1000;
+const REFRESH_TIMEOUT_MS = 3000;
 
 export interface ClusterGreeting {
   /** Empty until a server was seen. */
@@ -41,7 +41,7 @@ export class Directory {
       this.#accounts.set(cluster, accounts);
       this.#settle(cluster);
     }
-    for (const waiter of this.#refreshing.get(cluster) ?? []) waiter(accounts !== null);
+    for (const onAnswer of [...(this.#refreshing.get(cluster) ?? [])]) onAnswer(accounts !== null);
   }
 
   flavor(cluster: string): Flavor {
@@ -64,16 +64,24 @@ export class Directory {
     this.#unknown.set(cluster, waiters);
   }
 
-  /** Asks for the accounts anew; calls back once, with whether they have changed. */
+  /**
+   * Asks for the accounts anew; calls back once, with whether they have changed. That they have not is believed of the second
+   * answer only: the first may come of a reading that had begun before the question.
+   */
   refresh(cluster: string, user: string, callback: (changed: boolean) => void): void {
     const waiters = this.#refreshing.get(cluster) ?? new Set();
     this.#refreshing.set(cluster, waiters);
-    const once = (changed: boolean): void => {
+    let unchanged = 0;
+    const end = (changed: boolean): void => {
       clearTimeout(timer);
-      if (waiters.delete(once)) callback(changed);
+      if (waiters.delete(onAnswer)) callback(changed);
     };
-    const timer = setTimeout(() => once(false), REFRESH_TIMEOUT_MS);
-    waiters.add(once);
+    const onAnswer = (changed: boolean): void => {
+      if (changed || ++unchanged === 2) return end(changed);
+      this.#askForAccounts(cluster, user);
+    };
+    const timer = setTimeout(() => end(false), REFRESH_TIMEOUT_MS);
+    waiters.add(onAnswer);
     this.#askForAccounts(cluster, user);
   }
 

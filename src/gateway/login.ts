@@ -90,6 +90,8 @@ function atLeast(version: string, least: [number, number, number]): boolean {
 }
 
 const MAX_LOGIN_PACKET_BYTES = 128 * 1024;
+/** What the first one changed may have been somebody else's account. */
+const MAX_REFRESHES = 2;
 
 interface Asked {
   user: string;
@@ -117,7 +119,7 @@ export class Login {
   #auth: ServerAuth | null = null;
   /** An answer is being verified; the client has nothing to say meanwhile. */
   #verifying = false;
-  #refreshed = false;
+  #refreshes = 0;
   #offered = 0;
   #extendedOffer = 0;
   /** COM_CHANGE_USER. */
@@ -206,8 +208,8 @@ export class Login {
     this.#offered = offeredTo(known);
     this.#extendedOffer = extendedOffer(known);
     const address = worker.addressOf(this.#socket);
-    if (!hostAllowed(worker.directory.accounts(cluster), address) && !this.#refreshed) {
-      this.#refreshed = true;
+    if (!hostAllowed(worker.directory.accounts(cluster), address) && this.#refreshes === 0) {
+      this.#refreshes++;
       return worker.directory.refresh(cluster, '', () => this.#greet());
     }
     if (!hostAllowed(worker.directory.accounts(cluster), address)) {
@@ -320,12 +322,12 @@ export class Login {
         }
         const stale =
           step.reason === 'unknown-user' || step.reason === 'wrong-password' || step.reason === 'host-not-allowed';
-        if (!stale || this.#refreshed) {
+        if (!stale || this.#refreshes >= MAX_REFRESHES) {
           this.#client.worker.count('login_failures', step.reason);
           return this.#refuse(step.error);
         }
         // Perhaps the account is newer than what we know of it.
-        this.#refreshed = true;
+        this.#refreshes++;
         const { worker, cluster } = this.#client;
         const known = worker.directory.accounts(cluster);
         worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {

@@ -93,7 +93,7 @@ export class Evenkeel {
         this.output = (this.output + chunk.toString()).slice(-200_000);
       });
     }
-    await until('Evenkeel to be ready', 15_000, async () => {
+    await until('Evenkeel to be ready', 45_000, async () => {
       if (child.exitCode !== null) throw new Error(`evenkeel start ended with ${child.exitCode}:\n${this.output}`);
       return (await this.fetch('/readyz').catch(() => null))?.status === 200;
     }).catch((error: unknown) => {
@@ -234,7 +234,7 @@ export class Evenkeel {
   }
 
   /** Waits until every node is up and in its place. */
-  async healthy(timeoutMs = 30_000): Promise<void> {
+  async healthy(timeoutMs = 60_000): Promise<void> {
     await until('a healthy cluster', timeoutMs, async () => (await this.status()).clusters[0]?.state === 'healthy');
   }
 }

@@ -1,0 +1,53 @@
+// Accounts that are newer than what a worker knows: a login is refused only by what was read after it had asked.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Directory } from '../../src/gateway/directory.ts';
+import type { Account } from '../../src/messages/index.ts';
+
+const account = (user: string): Account => ({
+  user,
+  host: '%',
+  plugin: 'mysql_native_password',
+  stored: '',
+  encoding: 'text',
+  locked: false,
+  passwordExpired: false,
+  requireTls: false,
+});
+
+test('an answer of a reading that may have begun before the question is not the last word', () => {
+  const asked: string[] = [];
+  const directory = new Directory((_, user) => asked.push(user));
+  const told: boolean[] = [];
+  directory.refresh('shop', 'new', (changed) => told.push(changed));
+  directory.setAccounts('shop', null);
+  assert.deepEqual([told, asked], [[], ['new', 'new']]);
+  directory.setAccounts('shop', [account('new')]);
+  assert.deepEqual(told, [true]);
+  directory.setAccounts('shop', null);
+  assert.deepEqual([told, asked.length], [[true], 2]);
+});
+
+test('accounts that were read twice and are the same have not changed', () => {
+  let asked = 0;
+  const directory = new Directory(() => asked++);
+  const told: boolean[] = [];
+  directory.refresh('shop', 'nobody', (changed) => told.push(changed));
+  const elsewhere: boolean[] = [];
+  directory.refresh('other', 'nobody', (changed) => elsewhere.push(changed));
+  for (let n = 0; n < 3; n++) directory.setAccounts('shop', null);
+  assert.deepEqual([told, elsewhere, asked], [[false], [], 3]);
+  directory.setAccounts('other', [account('somebody')]);
+  assert.deepEqual(elsewhere, [true]);
+});
+
+test('where nobody answers, what is known decides after a while', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const directory = new Directory(() => {});
+  const told: boolean[] = [];
+  directory.refresh('shop', 'new', (changed) => told.push(changed));
+  t.mock.timers.tick(2999);
+  assert.deepEqual(told, []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(told, [false]);
+});
