@@ -41,7 +41,9 @@ export class Directory {
       this.#accounts.set(cluster, accounts);
       this.#settle(cluster);
     }
-    for (const onAnswer of [...(this.#refreshing.get(cluster) ?? [])]) onAnswer(accounts !== null);
+    // Who asks again meanwhile gets another answer.
+    const waiting = [...(this.#refreshing.get(cluster) ?? [])];
+    for (const onAnswer of waiting) onAnswer(accounts !== null);
   }
 
   flavor(cluster: string): Flavor {
