@@ -27,6 +27,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...endpointAddresses(draft),
     ...httpAddress(draft),
     ...routeOptions(draft),
+    ...globalCausality(draft),
     ...inFlightModes(draft),
     ...ownAddress(draft),
     ...sharedSeeds(draft),
@@ -124,13 +125,29 @@ function httpAddress(draft: Draft): Contradiction[] {
 
 function routeOptions(draft: Draft): Contradiction[] {
   return known(draft).flatMap(({ index, input }) => {
-    if (input.route === 'replica') return [];
-    return (['maxLag', 'fallbackToPrimary'] as const)
-      .filter((key) => input[key] !== undefined)
-      .map((key) => ({
+    return ROUTE_OPTIONS.filter(({ key, of }) => input[key] !== undefined && !of.includes(String(input.route))).map(
+      ({ key, of }) => ({
         path: ['endpoints', index, key],
-        text: 'means something only with `route: replica`; remove it, or change the route',
-      }));
+        text: `means something only with \`route: ${of.join('` or `')}\`; remove it, or change the route`,
+      }),
+    );
+  });
+}
+
+const ROUTE_OPTIONS: readonly { key: keyof EndpointInput; of: readonly string[] }[] = [
+  { key: 'maxLag', of: ['replica', 'auto'] },
+  { key: 'fallbackToPrimary', of: ['replica'] },
+  { key: 'causal', of: ['auto'] },
+  { key: 'causalTimeout', of: ['auto'] },
+];
+
+/** No worker knows what the others have answered. */
+function globalCausality(draft: Draft): Contradiction[] {
+  const { workers } = draft.settings;
+  return known(draft).flatMap(({ index, input }) => {
+    if (input.causal !== 'global' || workers === 1) return [];
+    const text = 'needs `workers: 1`, since no worker knows what the others have answered; write that, or `causal: session`';
+    return [{ path: ['endpoints', index, 'causal'], text }];
   });
 }
 

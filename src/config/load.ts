@@ -371,11 +371,17 @@ function shapeOf(schema: unknown): Record<string, unknown> {
 function routeOf(input: EndpointInput): EndpointRoute {
   const { route } = input;
   if (Array.isArray(route)) return { kind: 'fixed', nodes: route };
-  if (route !== 'replica') return { kind: route };
-  return { kind: 'replica', maxLagMs: input.maxLag ?? null, fallbackToPrimary: input.fallbackToPrimary ?? true };
+  const maxLagMs = input.maxLag ?? null;
+  if (route === 'primary') return { kind: route };
+  if (route === 'auto') {
+    const causalTimeoutMs = input.causalTimeout ?? CAUSAL_TIMEOUT_MS;
+    return { kind: route, maxLagMs, causal: input.causal ?? 'session', causalTimeoutMs };
+  }
+  return { kind: 'replica', maxLagMs, fallbackToPrimary: input.fallbackToPrimary ?? true };
 }
 
 const IN_FLIGHT = 'exactly-once';
+const CAUSAL_TIMEOUT_MS = 50;
 
 function endpointsOf(draft: Draft): EndpointSettings[] {
   const only = draft.clusters[0]?.name ?? '';

@@ -135,10 +135,11 @@ export const endpointSchema = z.strictObject({
   name,
   cluster: name.optional(),
   listen,
-  // `auto` behaves like `primary` until reads are split from writes by statement.
   route: z.union([z.array(node).min(1).max(64), word('primary', 'replica', 'auto')]),
   maxLag: duration(0, HOUR).optional(),
   fallbackToPrimary: flag.optional(),
+  causal: word('session', 'global', 'none').optional(),
+  causalTimeout: duration(1, MINUTE).optional(),
   inFlight: word('exactly-once', 'report').optional(),
 });
 

@@ -70,6 +70,8 @@ export interface BringUpOptions {
   directory: Directory;
   cluster: string;
   accepted: Accepted;
+  /** Servers are to tell the GTIDs of what is committed. */
+  tracksGtids: boolean;
 }
 
 /** It cannot be brought up: this connection will do for nobody of this session; or LAST_INSERT_ID() must be fetched first. */
@@ -208,12 +210,13 @@ function bigint(n: number | bigint): string {
   return `CAST('${n < 0 ? '-' : ''}${String(n < 0 ? -n : n).padStart(n < 0 ? 20 : 21, '0')}' AS SIGNED)`;
 }
 
-function termsFor(link: ServerConnection, { flavor, directory, cluster, accepted }: BringUpOptions): Terms {
+function termsFor(link: ServerConnection, options: BringUpOptions): Terms {
+  const { flavor, directory, cluster, accepted, tracksGtids } = options;
   const characterSet = directory.characterSet(cluster, link.profile.collation);
   return {
     flavor,
     asAtLogin: characterSet === null ? null : loginSettings(link.profile, characterSet),
-    tracking: trackingSetup(flavor, directory.trackedVariables(cluster)),
+    tracking: trackingSetup(flavor, directory.trackedVariables(cluster), tracksGtids),
     multiStatements: (link.profile.dialect & DIALECT_MULTI_STATEMENTS) !== 0,
     withoutDefault: accepted.withoutDefault,
     ofLogin: loginVariables(link.profile),
@@ -404,7 +407,7 @@ export function setUp(link: ServerConnection, options: BringUpOptions, ready: ()
   directory.askCharacterSet(cluster, link.profile.collation, query, commands);
   directory.askTrackedVariables(cluster, query, commands);
   const report = (): void => {
-    const sql = trackingSetup(flavor, directory.trackedVariables(cluster));
+    const sql = trackingSetup(flavor, directory.trackedVariables(cluster), options.tracksGtids);
     const tracking = [{ packet: link.query(sql), what: 'session tracking' }];
     runQuietly(link, tracking, (result) => finish(link, result.kind === 'done', ready));
   };

@@ -179,7 +179,7 @@ export class Client {
       this.#onPacket(packet);
     }
     const { fault } = this.#inbox;
-    if (fault === 'packet-too-large') this.end(gatewayError('packet-too-large'));
+    if (fault === 'packet-too-large') this.end(gatewayError(fault));
     else if (fault === 'sequence') this.end(gatewayError('packets-out-of-order'));
     else if (fault === 'corrupt') this.end(gatewayError('malformed-packet'));
     else if (this.#inbox.inflating && this.#inbox.bufferedBytes > READ_AHEAD_BYTES) this.#socket.pause();
@@ -220,7 +220,7 @@ export class Client {
     }
   }
 
-  /** Says why, and closes once that is written. */
+  /** Says why, and closes when that is written. */
   end(err: ErrPacket, sequence = 1): void {
     if (this.#closing) return;
     this.#closing = true;
@@ -330,9 +330,11 @@ export class Client {
     this.profileKey = result.profileKey;
     this.#group = `${this.endpoint.name}\0${result.profileKey}`;
     this.tether.changeLane();
-    // COM_SET_OPTION's choice outlives COM_CHANGE_USER.
-    const { multiStatements } = this.session.state;
+    // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
+    const { causality, state } = this.session;
+    const { multiStatements } = state;
     this.session = new SessionState(result.profile.collation);
+    this.session.causality = causality ?? this.worker.causality(this.cluster, this.gate);
     if (multiStatements !== null) this.session.setMultiStatements(multiStatements);
   }
 

@@ -2,6 +2,7 @@
 // ended. Used by a switchover (everything) and by a failover (at once: nothing may be acknowledged by the old primary
 // once a new one opens).
 import type { Client } from './client.ts';
+import { wayOf } from './split.ts';
 
 export class Drain {
   readonly cluster: string;
@@ -22,6 +23,7 @@ export class Drain {
     let ended = 0;
     for (const client of clients) {
       if (client.cluster !== this.cluster || !client.gate.wantsPrimary || !client.atWork) continue;
+      if (wayOf(client) === 'replica') continue;
       if (!late) return false;
       // A lone write runs to its end: the server lets it commit, or refuses it, before it turns read-only.
       if (client.session.inTransaction) ended++;

@@ -18,6 +18,7 @@ import type { AnswerMark } from './in-flight/index.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
+import type { Way } from './split.ts';
 
 /** ER_QUERY_INTERRUPTED, as both families say it. */
 export const INTERRUPTED: ErrPacket = {
@@ -29,9 +30,12 @@ export const INTERRUPTED: ErrPacket = {
 /** ER_MAX_PREPARED_STMT_COUNT_REACHED: of all connections to the server together. */
 export const TOO_MANY_PREPARED = 1461;
 
+/** ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT: it would take as long again. */
+const TIMED_OUT = new Set([3024, 1969]);
+
 /** An error that says that the node is unfit, or that was meant for somebody else; the client has not seen it. */
 export interface Unfit {
-  kind: 'read-only' | 'shutdown' | 'interrupted' | 'no-room-to-prepare';
+  kind: 'read-only' | 'shutdown' | 'interrupted' | 'no-room-to-prepare' | 'aside';
   err: ErrPacket;
 }
 
@@ -48,6 +52,8 @@ export interface Passenger {
   readonly packet: Packet;
   readonly request: ServerRequest;
   readonly shareable: boolean;
+  /** Where it runs: of `route: auto`, perhaps on a replica. */
+  readonly way: Way;
   /** The answer is not the client's. */
   readonly silent: boolean;
   /** Whether it is part of what can be run again: see in-flight/. */
@@ -200,17 +206,20 @@ export class Flight implements Exchange {
 
   error(err: ErrPacket, first: boolean): boolean {
     if (this.dropped) return false;
-    const { client, shareable, silent, mayRetry } = this.#passenger;
+    const { client, shareable, silent, mayRetry, way } = this.#passenger;
     this.failed = true;
     this.errno = err.errno;
     if (this.shape === 'prepare') client.session.lastPrepared = null;
     if (first && isShutdown(err)) this.#unfit = { kind: 'shutdown', err };
-    else if (first && mayRetry && client.gate.wantsPrimary && isReadOnlyNode(err)) {
+    else if (first && mayRetry && client.gate.wantsPrimary && way === 'primary' && isReadOnlyNode(err)) {
       this.#unfit = { kind: 'read-only', err };
     }
     // A KILL QUERY that was meant for a stranger's read on the same connection.
     else if (first && mayRetry && shareable && err.errno === INTERRUPTED.errno && !this.killed) {
       this.#unfit = { kind: 'interrupted', err };
+    } else if (first && way === 'replica' && !this.inTransaction && !this.killed && !TIMED_OUT.has(err.errno)) {
+      // What the primary says counts: the two may differ in what they have, or allow.
+      this.#unfit = { kind: 'aside', err };
     } else if (mayRetry && this.shape === 'prepare' && err.errno === TOO_MANY_PREPARED) {
       this.#unfit = { kind: 'no-room-to-prepare', err };
     }
@@ -262,7 +271,10 @@ export class Flight implements Exchange {
 
   end(): void {
     if (this.dropped) return;
-    if (this.#unfit !== null) return this.#passenger.turnedAway(this.#unfit);
+    if (this.#unfit !== null) {
+      this.link.hasDiagnostics = true;
+      return this.#passenger.turnedAway(this.#unfit);
+    }
     const { client, packet, request, shareable } = this.#passenger;
     const { session } = client;
     const { sql, command } = request;

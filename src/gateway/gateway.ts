@@ -29,6 +29,7 @@ import {
   type ServerAuthServices,
 } from '../wire/index.ts';
 import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.ts';
+import { Causality } from './causality.ts';
 import { Client } from './client.ts';
 import { Costs } from './costs.ts';
 import { Directory } from './directory.ts';
@@ -45,6 +46,7 @@ import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { describeLoss, ServerConnection } from './server-connection.ts';
+import { wayOf } from './split.ts';
 import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
@@ -90,6 +92,8 @@ export class GatewayWorker {
   readonly witnessed = new WitnessedAccounts();
   readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
   #bringUp = new Map<string, BringUpOptions>();
+  /** Of all sessions whose reads see what the others have written, by cluster. */
+  #causality = new Map<string, Causality>();
   #options: GatewayOptions;
   #routes: RoutingTable;
   #budget = new HoldBudget();
@@ -257,8 +261,9 @@ export class GatewayWorker {
     for (const client of this.#clients.values()) {
       const link = client.activeLink;
       if (link === null || client.cluster !== cluster) continue;
-      if (cut && client.gate.wantsPrimary) client.tether.leaveNode('the primary failed');
-      else if (!client.gate.admits(link.node)) client.tether.leaveNode(`${link.node} left service`);
+      const way = wayOf(client);
+      if (cut && client.gate.wantsPrimary && way === 'primary') client.tether.leaveNode('the primary failed');
+      else if (!client.gate.admits(link.node, way)) client.tether.leaveNode(`${link.node} left service`);
     }
     const { primary = null, nodes = [] } = this.#routes.clusters.get(cluster)?.route ?? {};
     for (const { node, leaving } of nodes) {
@@ -409,10 +414,27 @@ export class GatewayWorker {
     let options = this.#bringUp.get(cluster);
     const flavor = this.flavor(cluster);
     if (options === undefined || options.flavor !== flavor) {
-      options = { flavor, cluster, directory: this.directory, accepted: new Accepted() };
+      const tracksGtids = this.settings.endpoints.some(
+        ({ cluster: its, route }) => its === cluster && route.kind === 'auto' && route.causal !== 'none',
+      );
+      options = { flavor, cluster, directory: this.directory, accepted: new Accepted(), tracksGtids };
       this.#bringUp.set(cluster, options);
     }
     return options;
+  }
+
+  /** What the reads of a new session are to be no older than. */
+  causality(cluster: string, { split, cluster: { route } }: Gate): Causality | null {
+    if (split === null || split.causal === 'none') return null;
+    const flavor = this.flavor(cluster);
+    const epoch = route?.epoch ?? 0;
+    if (split.causal === 'session') return new Causality(flavor, epoch, null);
+    let all = this.#causality.get(cluster);
+    if (all === undefined || all.flavor !== flavor) {
+      all = new Causality(flavor, epoch, null);
+      this.#causality.set(cluster, all);
+    }
+    return new Causality(flavor, epoch, all);
   }
 
   pools(cluster: string): Iterable<NodePool> {
@@ -528,7 +550,7 @@ export class GatewayWorker {
 
   #load(node: NodeAddress): number {
     let load = 0;
-    for (const nodes of this.#pools.values()) load += nodes.get(node)?.counts().inUse ?? 0;
+    for (const nodes of this.#pools.values()) load += nodes.get(node)?.load ?? 0;
     return load;
   }
 

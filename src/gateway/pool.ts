@@ -164,6 +164,11 @@ export class NodePool {
   #backOffUntilMs = 0;
   #advancing = false;
   #stats = new PoolStats();
+  #load = { due: 0 };
+  /** Another one after everything that may have been the end of the server process: what was known of it is not any more. */
+  incarnation = 0;
+  /** Reads that would have to wait for what it has not executed yet go elsewhere until then. */
+  behindUntilMs = 0;
 
   constructor(node: NodeAddress, limits: PoolLimits, hooks: PoolHooks) {
     this.node = node;
@@ -199,6 +204,11 @@ export class NodePool {
 
   get waiting(): number {
     return this.#queue.size;
+  }
+
+  /** Statements that are under way on the node, or wait to be. */
+  get load(): number {
+    return this.#load.due + this.#queue.size;
   }
 
   // ---- getting one ----------------------------------------------------------------------------------------------
@@ -459,6 +469,7 @@ export class NodePool {
   /** The node is no longer one to talk to: nobody keeps a free connection to it, nobody waits for one. */
   evacuate(): void {
     const loss: Loss = { kind: 'closed', detail: `${this.node} left service` };
+    this.incarnation++;
     // The queue first: a connection that goes must not be replaced for somebody who waits.
     const waiting = this.#queue.drain();
     for (const request of waiting) this.#counted(request, -1);
@@ -595,6 +606,7 @@ export class NodePool {
         this.#progressed(link);
       },
     });
+    link.load = this.#load;
     const now = this.#hooks.nowMs();
     // Not all at once, where all were opened at once.
     const expiresMs = now + this.#limits.maxLifetimeMs * (0.9 + 0.2 * Math.random());
@@ -615,6 +627,7 @@ export class NodePool {
 
   #onLost(link: ServerConnection, loss: Loss, inFlight: boolean): void {
     const { seat } = link;
+    if (loss.kind !== 'closed') this.incarnation++;
     if (seat === null) return;
     const { lane, place, owner } = seat;
     this.#seats.delete(link);

@@ -11,6 +11,7 @@ import type {
   NodeAddress,
   RouteNode,
 } from '../messages/index.ts';
+import type { Way } from './split.ts';
 import { Hold, type HoldBudget, type HoldLimits } from './hold.ts';
 
 interface Suspicion {
@@ -47,12 +48,24 @@ export class Gate {
     this.#pausedUntilMs = untilMs;
   }
 
+  /** Of `route: auto`: which reads may leave the primary, and on what terms. */
+  get split(): Extract<EndpointRoute, { kind: 'auto' }> | null {
+    return this.#route.kind === 'auto' ? this.#route : null;
+  }
+
+  /** A replica for a read of `route: auto`, of those that `fit`; null: the primary. It may be had while the primary may not. */
+  pickAside(fit: (node: NodeAddress) => boolean): NodeAddress | null {
+    const route = this.#route;
+    if (route.kind !== 'auto' || this.#pausedUntilMs !== null) return null;
+    return this.cluster.leastLoaded((each) => this.cluster.able(each, false, route.maxLagMs) && fit(each.node));
+  }
+
   pick(): Pick {
     if (this.#pausedUntilMs !== null) return { closed: 'paused' };
     const route = this.#route;
     switch (route.kind) {
       case 'primary':
-      case 'auto': // reads go to the primary, too, until they can be split safely
+      case 'auto':
         return this.cluster.pickPrimary();
       case 'replica':
         return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary);
@@ -62,11 +75,14 @@ export class Gate {
   }
 
   /** May a statement that already has a connection to `node` go on using it? */
-  admits(node: NodeAddress): boolean {
+  admits(node: NodeAddress, way: Way): boolean {
     const route = this.#route;
     switch (route.kind) {
-      case 'primary':
       case 'auto':
+        // What has begun may end there, though the replica has fallen behind, or is the primary by now.
+        if (way === 'replica') return this.cluster.drains(node) || this.cluster.serves(node, true, null);
+        return this.cluster.route?.primary === node;
+      case 'primary':
         return this.cluster.route?.primary === node;
       case 'replica':
         return this.cluster.drains(node) || this.cluster.serves(node, route.fallbackToPrimary, route.maxLagMs);
@@ -104,6 +120,7 @@ export class ClusterRouting {
   #suspicions = new Map<NodeAddress, Suspicion>();
   #sink: EvidenceSink;
   #evidence = 0;
+  #turn = 0;
 
   constructor(cluster: string, sink: EvidenceSink) {
     this.cluster = cluster;
@@ -144,19 +161,19 @@ export class ClusterRouting {
   }
 
   pickReplica(maxLagMs: number | null, fallbackToPrimary: boolean): Pick {
-    const able = (this.route?.nodes ?? []).filter((each) => this.#able(each, false, maxLagMs));
-    if (able.length > 0) return this.#leastLoaded(able);
+    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs));
+    if (node !== null) return { node };
     return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
   }
 
   pickAmong(nodes: readonly NodeAddress[]): Pick {
-    const able = (this.route?.nodes ?? []).filter((each) => nodes.includes(each.node) && this.#able(each, true, null));
-    return able.length > 0 ? this.#leastLoaded(able) : { closed: 'no-replica' };
+    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null));
+    return node === null ? { closed: 'no-replica' } : { node };
   }
 
   serves(node: NodeAddress, primaryToo: boolean, maxLagMs: number | null): boolean {
     const listed = this.route?.nodes.find((each) => each.node === node);
-    return listed !== undefined && this.#able(listed, primaryToo, maxLagMs);
+    return listed !== undefined && this.able(listed, primaryToo, maxLagMs);
   }
 
   /** What has begun on the node may come to its end. */
@@ -208,17 +225,28 @@ export class ClusterRouting {
     return this.route?.nodes.some((each) => each.node === node && each.serving) ?? false;
   }
 
-  #able(node: RouteNode, primaryToo: boolean, maxLagMs: number | null): boolean {
+  able(node: RouteNode, primaryToo: boolean, maxLagMs: number | null): boolean {
     if (!node.serving || this.#suspicions.has(node.node)) return false;
     if (node.role === 'primary') return primaryToo;
     if (node.role !== 'replica') return false;
     return maxLagMs === null || (node.lagMs !== null && node.lagMs <= maxLagMs);
   }
 
-  #leastLoaded(nodes: RouteNode[]): Pick {
-    let best = nodes[0] as RouteNode;
-    for (const node of nodes) if (this.#sink.load(node.node) < this.#sink.load(best.node)) best = node;
-    return { node: best.node };
+  /** Of those that `fit`, where fewest statements are under way. Equals take turns. */
+  leastLoaded(fit: (node: RouteNode) => boolean): NodeAddress | null {
+    const nodes = this.route?.nodes ?? [];
+    let best: NodeAddress | null = null;
+    let least = Number.POSITIVE_INFINITY;
+    this.#turn = (this.#turn + 1) % Math.max(1, nodes.length);
+    for (let step = 0; step < nodes.length; step++) {
+      const each = nodes[(this.#turn + step) % nodes.length] as RouteNode;
+      if (!fit(each)) continue;
+      const load = this.#sink.load(each.node);
+      if (load >= least) continue;
+      best = each.node;
+      least = load;
+    }
+    return best;
   }
 }
 

@@ -182,6 +182,8 @@ export class ServerConnection implements Flushable {
   seat: Seat | null = null;
   /** The sum of what is queued. */
   expectedUs = 0;
+  /** Answers that are due from the node, on all connections; see pool.ts. */
+  load: { due: number } = { due: 0 };
   /** Since when the answer that is due has been waited for. */
   headSinceMs = 0;
   #phase: Phase = 'connecting';
@@ -244,6 +246,7 @@ export class ServerConnection implements Flushable {
   send(packet: Buffer, exchange: Exchange | null): void {
     if (exchange !== null) {
       if (this.#exchanges.push(exchange) === 1) this.headSinceMs = performance.now();
+      this.load.due++;
       this.expectedUs += exchange.expectedUs;
     }
     const { flusher } = this.#options;
@@ -346,6 +349,7 @@ export class ServerConnection implements Flushable {
     else this.#socket.destroy();
     const exchanges = this.#exchanges;
     this.#exchanges = [];
+    this.load.due -= exchanges.length;
     this.#out = [];
     // The pool first: whoever is told next must not be given this connection again.
     this.#options.onLost(loss, exchanges.length > 0);
@@ -434,6 +438,7 @@ export class ServerConnection implements Flushable {
       if (!this.#scanner.done) return;
       this.#scanning = false;
       this.#exchanges.shift();
+      this.load.due--;
       this.expectedUs -= exchange.expectedUs;
       this.#ended.push(exchange);
       exchange.end();

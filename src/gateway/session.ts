@@ -2,6 +2,7 @@
 // connection the session's next statement gets (link-state.ts). What cannot pins the session to its server connection,
 // under a name, and is lost with it: then the next statement is told so.
 import type { Flavor } from '../messages/index.ts';
+import type { Causality } from './causality.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
 import { InsertId } from './insert-id.ts';
 import { AT_LOGIN, asReset, changed, type LinkState, onLink, quoteName, withHidden } from './link-state.ts';
@@ -89,6 +90,8 @@ export class SessionState extends InsertId {
   state: LinkState = AT_LOGIN;
   /** As the handshake set it. */
   readonly collation: number;
+  /** What its reads must not be older than; null where all of them go where its writes go. */
+  causality: Causality | null = null;
   /** Status flags of the last answer. */
   status: number = ServerStatus.AUTOCOMMIT;
   /** `SET TRANSACTION …` for the next transaction only, as the text of the command. */
@@ -215,6 +218,8 @@ export class SessionState extends InsertId {
       variables.delete('collation_connection');
     }
     for (const change of changes) {
+      if (change.kind === 'gtid') this.causality?.tell(change.gtid);
+      else if (change.kind === 'variable' && change.name === 'last_gtid') this.causality?.tell(change.value);
       if (change.kind === 'schema') schema = change.schema === '' ? null : change.schema;
       else if (change.kind === 'variable' && UNMOVABLE.has(change.name)) this.pin('unmovable-variable');
       else if (change.kind === 'variable' && !NOT_STATE.has(change.name) && !TRACKING.test(change.name)) {
@@ -365,10 +370,12 @@ export class SessionState extends InsertId {
 }
 
 /** What makes a server report the changes of a session. Sent first on every server connection. */
-export function trackingSetup(flavor: Flavor, variables: readonly string[]): string {
+export function trackingSetup(flavor: Flavor, variables: readonly string[], gtids: boolean): string {
   // MySQL's `*` also tells a number with every answer, so the variables are listed; MariaDB knows no list of all.
   const list = flavor === 'mysql' && variables.length > 0 ? variables.join(',') : '*';
-  return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON`;
+  // MariaDB tells it as a variable.
+  const own = gtids && flavor === 'mysql' ? ', session_track_gtids=OWN_GTID' : '';
+  return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON${own}`;
 }
 
 /** MySQL: the names of its variables, with one comma-separated value. */

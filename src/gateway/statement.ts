@@ -1,29 +1,35 @@
 // A statement's way through the data plane, top to bottom, one step a method:
-//   route → hold if the way is closed → link (take a server connection, or a share of one) → bring up (its session state)
+//   route (of `route: auto` perhaps aside, to a replica) → hold if the way is closed → link (take a server connection, or a share of one) → bring up (its session state)
 //   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
-import type { HoldReason } from '../messages/index.ts';
+import type { HoldReason, NodeAddress } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
+import { askPosition, waitFor } from './causality.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
 import type { Waiter } from './hold.ts';
-import { CHOOSES_GTID, type Guarded } from './in-flight/index.ts';
+import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
-import type { Lane, LinkOwner, LinkRequest } from './pool.ts';
+import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
-import { type QuietResult, runQuietly } from './quiet.ts';
+import { type QuietCommand, type QuietResult, runQuietly } from './quiet.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
+import { leaves, staysOnReplica, type Way } from './split.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
 /** How often room is made for a statement to be prepared, and what the server is given for it, each time once more. */
 const MAX_SHEDS = 4;
+/** How many replicas are tried for one read before it goes to the primary. */
+const MAX_ASIDE = 3;
+/** A replica that was waited for in vain is not waited for again for this long. */
+const BEHIND_MS = 100;
 const ROOM_MS = 10;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
@@ -41,6 +47,11 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   readonly arrivedMs: number;
   lane: Lane;
   shareable = false;
+  way: Way = 'primary';
+  /** How often it was sent to a replica, and did not stay there. */
+  #aside = 0;
+  /** The replica that it is on has not come as far as its session. */
+  #behind = false;
   #step: Step = 'new';
   #tries = 0;
   #sheds = 0;
@@ -49,6 +60,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #wasHeld = false;
   #quiet: ((err: ErrPacket | null) => void) | null = null;
   #quietError: ErrPacket | null = null;
+  #failed = false;
   /** Nothing is sent ahead unseen any more: it failed once. */
   #careful = false;
   /** The transaction begins with it: BEGIN goes ahead of it. */
@@ -105,6 +117,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   get expectedUs(): number {
     const { costSlot } = this.request;
+    // Nobody is to stand behind one that waits.
+    if (this.#missing(this.client.tether.pool) !== null) return -1;
     return costSlot < 0 ? -1 : this.client.worker.costs.expectedUs(costSlot);
   }
 
@@ -157,17 +171,78 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (defers(this.client, this.request)) return this.#finish();
+    session.causality?.begins(mayWrite(this.request));
     this.#route();
   }
 
   // ---- route ----------------------------------------------------------------------------------------------------
 
   #route(): void {
-    const { link, session, gate } = this.client;
+    const { link, session, gate, tether } = this.client;
     // An open transaction stays where it is; a switchover lets it come to its end.
-    if (link !== null && session.inTransaction) return this.#linked(link);
+    if (link !== null && session.inTransaction) {
+      this.way = tether.way;
+      if (this.way === 'primary' || staysOnReplica(this.request)) return this.#linked(link);
+      // Not for a replica: the transaction is run again on the primary, and goes on there.
+      link.lose({ kind: 'closed', detail: 'the transaction moves to the primary' });
+    }
+    if (this.#goesAside()) return;
     if (!gate.hold.passes) return this.#hold();
     this.release();
+  }
+
+  /** Of `route: auto`: what may leave the primary goes to a replica, also while the way to the primary is closed. */
+  #goesAside(): boolean {
+    this.way = 'primary';
+    const node = this.#replica();
+    if (node === null) return false;
+    const { link, tether } = this.client;
+    this.way = 'replica';
+    if (link !== null) {
+      if (link.node === node) {
+        this.#linked(link);
+        return true;
+      }
+      tether.dropLink('elsewhere', true);
+    }
+    this.#acquire(node);
+    return true;
+  }
+
+  #replica(): NodeAddress | null {
+    const { gate, session, tether, link } = this.client;
+    const { split } = gate;
+    if (split === null || this.#quiet !== null || this.#aside >= MAX_ASIDE) return null;
+    // What it keeps on the primary is needed there.
+    if (link !== null && tether.way === 'primary') return null;
+    const how = leaves(this.request, session, tether.guard !== null);
+    if (how === null) return null;
+    const { causality } = session;
+    causality?.enter(gate.cluster.route?.epoch ?? 0);
+    if (causality?.dirty === true) return null;
+    if (how === 'follow') {
+      const last = session.lastOn as ServerConnection | null;
+      const there = last !== null && last.ready && last.node !== gate.cluster.route?.primary;
+      if (!there || this.#missing(this.#poolOf(last.node)) !== null) return null;
+      return gate.pickAside((node) => node === last.node);
+    }
+    const now = this.client.worker.nowMs();
+    return gate.pickAside((node) => {
+      if (causality === null) return true;
+      const pool = this.#poolOf(node);
+      return pool.behindUntilMs <= now || causality.missing(pool) === null;
+    });
+  }
+
+  #poolOf(node: NodeAddress): NodePool {
+    return this.client.worker.pool(this.client.cluster, node);
+  }
+
+  /** What the replica must have executed before it runs this; null where it is known to have, or where it does not matter. */
+  #missing(pool: NodePool | null): string | null {
+    const { causality, inTransaction } = this.client.session;
+    if (this.way === 'primary' || causality === null || pool === null || inTransaction) return null;
+    return causality.missing(pool);
   }
 
   // ---- hold -----------------------------------------------------------------------------------------------------
@@ -193,7 +268,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   release(): void {
-    if (this.#step === 'holding') this.client.held(false);
+    if (this.#step === 'holding') {
+      this.client.held(false);
+      if (this.#goesAside()) return;
+    }
     const { gate } = this.client;
     const pick = gate.pick();
     if ('closed' in pick) {
@@ -202,8 +280,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     }
     const { link } = this.client;
     if (link !== null) {
-      if (gate.admits(link.node)) return this.#linked(link);
-      this.client.tether.dropLink('the route changed');
+      const { way } = this.client.tether;
+      if (way === 'primary' && gate.admits(link.node, way)) return this.#linked(link);
+      this.client.tether.dropLink('the route changed', way === 'replica');
     }
     // What was pinned to a connection that is gone is gone; that is said before anything runs without it.
     if (this.client.tether.guard?.inDoubt !== true) {
@@ -255,22 +334,32 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   onLink(link: ServerConnection): void {
     const { gate, worker } = this.client;
     // The way may have been closed, or lead elsewhere, since the connection was asked for.
-    if (this.#step === 'linking' && !('closed' in gate.pick()) && gate.admits(link.node)) return this.#taken(link);
+    const open = this.way === 'replica' || !('closed' in gate.pick());
+    if (this.#step === 'linking' && open && gate.admits(link.node, this.way)) return this.#taken(link);
     worker.pool(this.client.cluster, link.node).release(link, true);
     if (this.#step === 'linking') this.#again();
   }
 
   #taken(link: ServerConnection): void {
-    if (!this.shareable) this.client.tether.take(link);
+    if (!this.shareable) this.client.tether.take(link, this.way);
     this.#linked(link);
   }
 
   onTimeout(error: ErrPacket): void {
-    this.#fail(error);
+    if (!this.#leavesAside()) this.#fail(error);
+  }
+
+  /** The replica does not take it, for a reason that need not be the primary's. True: it is on its way there. */
+  #leavesAside(): boolean {
+    if (this.way === 'primary' || this.client.session.inTransaction) return false;
+    this.#aside = MAX_ASIDE;
+    this.#goesOn();
+    return true;
   }
 
   onLoss(loss: Loss): void {
     if (this.#step !== 'linking') return;
+    if ((loss.kind === 'refused' || loss.kind === 'protocol') && this.#leavesAside()) return;
     switch (loss.kind) {
       case 'refused':
         return this.#fail(loss.err);
@@ -305,7 +394,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
     // The usual case: the connection is as the session wants it.
     const opens = guard !== null && guard.opening.length > 0;
-    if (plain && link.state === session.state && prepared !== undefined && !opens) {
+    const waits = this.#asks || this.#missing(this.client.tether.pool) !== null;
+    if (plain && link.state === session.state && prepared !== undefined && !opens && !waits) {
       const rescue =
         !this.shareable && link.insertIdOf !== null && (link.insertIdOf !== session || session.insertIdBefore !== null);
       const oneShot = session.oneShot !== null && session.oneShotOn !== link;
@@ -332,6 +422,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if (ahead.packet !== null) this.packet = ahead.packet;
     this.begins ||= ahead.begins;
     const { statement } = this.request;
+    this.#addCausality(link, ahead);
     const sure = !this.#careful && (ahead.sure || (this.rerunnable && ahead.sureForReads));
     if (sure) {
       if (ahead.commands.length > 0) runQuietly(link, ahead.commands, (result) => this.#afterSure(link, result));
@@ -341,8 +432,67 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     runQuietly(link, ahead.commands, (result) => this.#broughtUp(link, ahead, result));
   }
 
+  /** The primary is asked how far it has come: replicas can be waited for after that. */
+  get #asks(): boolean {
+    const { gate, session, tether } = this.client;
+    if (gate.split === null || this.way === 'replica' || session.causality?.dirty !== true) return false;
+    return leaves(this.request, session, tether.guard !== null) === 'read';
+  }
+
+  /** What goes right ahead of a read, so that it is not older than it may be. */
+  #addCausality(link: ServerConnection, ahead: BringUp): void {
+    const { causality } = this.client.session;
+    const { pool } = this.client.tether;
+    if (causality === null || pool === null) return;
+    const command = (sql: string, row: (value: string) => void): QuietCommand => ({
+      packet: link.query(sql),
+      what: 'causal',
+      row: (answer) => row(answer?.values[0] ?? ''),
+      failed: () => row(''),
+    });
+    if (this.#asks) {
+      const { doubts } = causality;
+      ahead.commands.push(command(askPosition(causality.flavor), (text) => causality.resolve(text, doubts)));
+    }
+    const missing = this.#missing(pool);
+    if (missing === null) return;
+    const { worker, gate } = this.client;
+    const { incarnation } = pool;
+    const sql = waitFor(causality.flavor, missing, gate.split?.causalTimeoutMs ?? 0);
+    this.#behind = false;
+    // A read that shares its connection can be let go where it is; for all else the answer is awaited.
+    ahead.sure &&= this.shareable;
+    ahead.sureForReads &&= this.shareable;
+    ahead.commands.push(
+      command(sql, (value) => {
+        this.#behind = value !== '0';
+        worker.count('causal_waits', this.#behind ? 'behind' : 'reached');
+        if (!this.#behind) causality.reached(pool, incarnation, missing);
+        else pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
+      }),
+    );
+  }
+
+  /** The replica has not come as far in time: what it says is not shown. */
+  #leavesReplica(): void {
+    this.#behind = false;
+    if (this.#flight !== null && this.#step === 'sent') this.#flight.dropped = true;
+    this.#goesOn();
+  }
+
+  /** To another replica, or to the primary. */
+  #goesOn(): void {
+    this.#aside++;
+    this.#tries++;
+    this.#link = null;
+    // It is nobody's transaction yet, and what it has is not needed elsewhere.
+    if (this.client.link !== null) this.client.tether.dropLink('elsewhere', true);
+    this.#route();
+  }
+
   /** What was sent ahead of the statement has been answered; the statement is on its way. */
   #afterSure(link: ServerConnection, result: QuietResult): void {
+    if (result.kind === 'done' && this.#behind && this.#step === 'sent') return this.#leavesReplica();
     if (result.kind !== 'error') return; // lost: the statement hears of it itself
     this.#careful = true;
     this.client.tether.guard?.refused(result.what, result.err);
@@ -356,6 +506,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       this.client.tether.addPrepared(link, statement.logical, result.statementId);
     }
     if (this.#step !== 'bringing-up') return; // its client left
+    if (result.kind === 'done' && this.#behind) return this.#leavesReplica();
     if (result.kind === 'done') return this.#linked(link); // once more: a stranger's statement may have come in between
     this.#unsent(link, result);
   }
@@ -372,6 +523,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #unsent(link: ServerConnection, problem: Exclude<QuietResult, { kind: 'done' }>): void {
     if (problem.kind === 'lost') {
       const { loss } = problem;
+      if ((loss.kind === 'refused' || loss.kind === 'protocol') && this.#leavesAside()) return;
       if (loss.kind === 'refused') return this.#fail(loss.err);
       if (loss.kind === 'protocol') return this.#fail(gatewayError('server-protocol', loss.detail));
       this.#blame(loss);
@@ -381,6 +533,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const room = what === 'prepare' && err.errno === TOO_MANY_PREPARED && this.#makeRoomToPrepare(link);
     this.client.tether.guard?.refused(what, err);
     this.client.tether.giveUp(link);
+    if (this.#leavesAside()) return;
     if (room) return this.#again();
     if (isShutdown(err)) {
       this.#blame({ kind: 'shutdown', detail: err.message });
@@ -434,6 +587,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       gate.hold.settled(this);
     }
     this.client.tether.guard?.settled();
+    const { session } = this.client;
+    if (this.client.gate.split !== null && this.request.reads) this.client.worker.count('auto_reads', this.way);
+    session.causality?.ends(!this.#failed && this.#flight?.failed !== true && !session.inTransaction);
     this.client.finished(this);
     this.#quiet?.(this.#quietError);
   }
@@ -446,6 +602,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     switch (kind) {
       case 'interrupted':
         return this.#again();
+      case 'aside':
+        this.#aside = MAX_ASIDE;
+        return this.#goesOn();
       case 'no-room-to-prepare':
         if (!this.#makeRoomToPrepare(this.#link as ServerConnection)) return this.#fail(err);
         // Closings on other connections have no answer that could be waited for.
@@ -545,6 +704,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   /** Not executed: it waits for a node that takes it. */
   #again(): void {
     this.#link = null;
+    if (this.way === 'replica' && this.mayRetry) return this.#goesOn();
     if (this.begins) {
       this.begins = false;
       this.client.session.begun = true;
@@ -562,6 +722,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #fail(cause: ErrPacket): void {
+    this.#failed = true;
     const err = this.client.tether.guard?.verdict(cause) ?? cause;
     if (this.#quiet !== null) {
       this.#quietError = err;

@@ -24,6 +24,7 @@ import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
 import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
 import type { Hold, SessionState } from './session.ts';
+import type { Way } from './split.ts';
 
 /** What the next statement is told. `rolledBack`: it asked for just that. */
 export type LostState = { error: ErrPacket } | { rolledBack: true };
@@ -35,6 +36,8 @@ const NOTHING: readonly [] = [];
 export class Tether implements LinkOwner {
   /** The server connection that the session holds; null between transactions. */
   link: ServerConnection | null = null;
+  /** Where it is. */
+  way: Way = 'primary';
   /** The one that it held or shared last. */
   lastLink: ServerConnection | null = null;
   lane: Lane | null = null;
@@ -68,8 +71,9 @@ export class Tether implements LinkOwner {
 
   // ---- taking one -----------------------------------------------------------------------------------------------
 
-  take(link: ServerConnection): void {
+  take(link: ServerConnection, way: Way): void {
     this.link = link;
+    this.way = way;
   }
 
   /** The pool of a node, and in it this client's lane. */
@@ -80,6 +84,11 @@ export class Tether implements LinkOwner {
     this.#pool = found;
     this.lane = found.lane(this.#client.profile as LoginProfile, this.#client.profileKey);
     return found;
+  }
+
+  /** The pool that a connection was asked of last. */
+  get pool(): NodePool | null {
+    return this.#pool;
   }
 
   /** The node that a connection was asked for last. */

@@ -90,10 +90,16 @@ export interface Account {
   password?: string;
 }
 
+/**
+ * What reads on replicas are at least as new as: `session`, the session's own writes; `global`, all writes that this Evenkeel
+ * has answered; `none`, nothing.
+ */
+export type CausalMode = 'session' | 'global' | 'none';
+
 export type EndpointRoute =
   | { kind: 'primary' }
   | { kind: 'replica'; maxLagMs: number | null; fallbackToPrimary: boolean }
-  | { kind: 'auto' }
+  | { kind: 'auto'; maxLagMs: number | null; causal: CausalMode; causalTimeoutMs: number }
   | { kind: 'fixed'; nodes: NodeAddress[] };
 
 /**

@@ -34,6 +34,7 @@ const FLAG_NAMES: readonly (keyof StatementFlags & keyof typeof F)[] = [
   'dropsTable',
   'renamesTable',
   'setsUnreported',
+  'asksServer',
 ];
 const FLAG_BITS = F.locking - 1;
 

@@ -35,15 +35,16 @@ export const F = {
   dropsTable: 1 << 24,
   renamesTable: 1 << 25,
   setsUnreported: 1 << 26,
+  asksServer: 1 << 27,
   // Not flags of the classification:
   /** FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. */
-  locking: 1 << 27,
+  locking: 1 << 28,
   /** INTO OUTFILE, INTO DUMPFILE; a sequence's next value. */
-  writes: 1 << 28,
+  writes: 1 << 29,
   /** INTO of anything else. */
-  into: 1 << 29,
+  into: 1 << 30,
   /** Something that keeps a read from being run again, without a flag of its own. */
-  notAgain: 1 << 30,
+  notAgain: 1 << 31,
 } as const;
 
 /** What a question about the statements before notes: its own flag and the union of all. */
@@ -174,7 +175,11 @@ export class Cursor {
         break;
       case T.systemVariable:
         this.#inSystemVariable = true;
+        this.noted |= F.asksServer;
         this.#onSystemVariable();
+        break;
+      case T.dot:
+        this.#onDot(before);
         break;
       case T.assign:
         if (before === T.userVariable) this.#write();
@@ -218,6 +223,14 @@ export class Cursor {
     this.#chainDeclares =
       this.#previous === T.close || (this.#previous === T.word && (traitsOf(this.#previousWord) & TRAIT.namer) !== 0);
     if ((traits & TRAIT.action) !== 0) this.#onAction();
+  }
+
+  /** `performance_schema.threads` is another one on every server. */
+  #onDot(before: number): void {
+    let word = 0;
+    if (before === T.word) word = this.#previousWord;
+    else if (before === T.quoted) word = this.lexer.quotedWord(this.#previousStart, this.#previousStop);
+    if ((traitsOf(word) & TRAIT.systemSchema) !== 0) this.noted |= F.asksServer;
   }
 
   #onAction(): void {
@@ -283,6 +296,7 @@ export class Cursor {
       const adjacent = this.mariadb ? TRAIT.mariadbAdjacent : TRAIT.mysqlAdjacent;
       if ((traits & adjacent) !== 0 && this.#previousStop !== this.lexer.start) this.noted |= F.unknownFunction;
       if (word === W.connection_id) this.noted |= F.connectionId;
+      if ((traits & TRAIT.ofServer) !== 0) this.noted |= F.asksServer;
       return;
     }
     if (!this.#isKeyword(traits)) this.#onSpecialCall(word);

@@ -322,7 +322,14 @@ function releaseStatement(cursor: Cursor): StatementKind {
 
 function diagnostics(cursor: Cursor): StatementKind {
   cursor.variablesAreWritten = true;
-  cursor.noted |= ASKS.diagnostics;
+  cursor.noted |= ASKS.diagnostics | F.asksServer;
+  cursor.rest();
+  return 'read';
+}
+
+/** CHECKSUM TABLE, HELP. */
+function ofServer(cursor: Cursor): StatementKind {
+  cursor.noted |= F.asksServer;
   cursor.rest();
   return 'read';
 }
@@ -331,6 +338,7 @@ const SHOWS_DIAGNOSTICS: ReadonlySet<number> = new Set([W.warnings, W.errors, W.
 
 function showStatement(cursor: Cursor): StatementKind {
   cursor.accounts = true;
+  cursor.noted |= F.asksServer;
   cursor.next();
   const first = cursor.word;
   // COUNT: SHOW COUNT(*) WARNINGS
@@ -347,6 +355,7 @@ const STATEMENT_AFTER_EXPLAIN: ReadonlySet<number> = new Set([W.select, W.with, 
 /** EXPLAIN, DESCRIBE, DESC: of a table, a connection or a statement. */
 function explainStatement(cursor: Cursor): StatementKind {
   let runs = false;
+  cursor.noted |= F.asksServer;
   for (;;) {
     cursor.next();
     if (cursor.ended) return 'read';
@@ -368,6 +377,7 @@ function analyzeStatement(cursor: Cursor): StatementKind {
     return definition(cursor);
   }
   if (!cursor.mariadb) return unknown(cursor);
+  cursor.noted |= F.asksServer;
   if (word === W.format) {
     cursor.next();
     cursor.next();
@@ -397,7 +407,7 @@ register(createStatement, W.create);
 register(dropStatement, W.drop);
 register(analyzeStatement, W.analyze);
 register(explainStatement, W.explain, W.describe, W.desc);
-register(constant('read'), W.checksum, W.help);
+register(ofServer, W.checksum, W.help);
 register(showStatement, W.show);
 register(diagnostics, W.get);
 register(set, W.set);

@@ -85,6 +85,8 @@ export interface StatementFlags {
   renamesTable: boolean;
   /** SET of a variable that counts for one statement only or of which servers report a wrong value: timestamp, insert_id, rand_seed1, rand_seed2, pseudo_thread_id, gtid_next, gtid_seq_no; MariaDB's SET STATEMENT … FOR, and WAIT n or NOWAIT behind DDL and locking reads. */
   setsUnreported: boolean;
+  /** What it reads is the server's own, and not alike on all that have the same data: `@@` variables, SHOW, EXPLAIN, the schemas of the system, LOAD_FILE() and its like. */
+  asksServer: boolean;
 }
 
 /** Results are shared between equal statements: never change one. */

@@ -21,6 +21,10 @@ export const TRAIT = {
   tellingVariable: 128,
   /** As mysqlKeyword, for MariaDB. */
   mariadbKeyword: 256,
+  /** A function whose value is the server's own: its files, its replication, its threads. */
+  ofServer: 512,
+  /** A schema whose tables are every server's own. */
+  systemSchema: 1024,
 } as const;
 
 /** Words that the classifier names. Their numbers are their places in this list, from 1. */
@@ -108,6 +112,13 @@ const MARIADB_ADJACENT = `
 const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait`;
 const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
+const OF_SERVER = `
+  binlog_gtid_pos connection_id icu_version load_file master_gtid_wait master_pos_wait ps_current_thread_id ps_thread_id
+  source_pos_wait uuid_short version wait_for_executed_gtid_set wait_until_sql_thread_after_gtids
+  wsrep_sync_wait_upto_gtid
+`;
+const SYSTEM_SCHEMAS = `information_schema performance_schema mysql sys`;
+
 const list = (words: string): string[] => words.split(/\s+/).filter((word) => word !== '');
 
 interface Dictionary {
@@ -137,6 +148,8 @@ function buildDictionary(): Dictionary {
   mark(MARIADB_ADJACENT, TRAIT.mariadbAdjacent);
   mark(ACTIONS, TRAIT.action);
   mark(TELLING, TRAIT.tellingVariable);
+  mark(OF_SERVER, TRAIT.ofServer);
+  mark(SYSTEM_SCHEMAS, TRAIT.systemSchema);
 
   const slots = new Uint16Array(SLOTS);
   const spellings: Uint8Array[] = [];

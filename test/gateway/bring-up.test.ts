@@ -31,7 +31,7 @@ function newOptions(): BringUpOptions {
   const asked: QuietCommand[] = [];
   directory.askCharacterSet('c', 45, (sql) => queryPacket(sql, 0), asked);
   asked[0]?.row?.({ columns: [], values: [SET_NAMES] });
-  return { flavor: 'mysql', directory, cluster: 'c', accepted: new Accepted() };
+  return { flavor: 'mysql', directory, cluster: 'c', accepted: new Accepted(), tracksGtids: false };
 }
 
 class FakeLink {
@@ -107,7 +107,7 @@ class FakeLink {
       const told = claims.split(', ').includes(String(this.insertId));
       const own = told || (there !== undefined && this.insertId !== BigInt(there));
       if (!own) this.insertId = BigInt(known);
-    } else if (sql === trackingSetup('mysql', [])) this.server.query(TRACKING);
+    } else if (sql === trackingSetup('mysql', [], false)) this.server.query(TRACKING);
     else if (sql !== 'BEGIN' && !sql.startsWith('SET TRANSACTION') && !sql.startsWith('SELECT 1 FROM')) {
       this.server.query(sql);
     }

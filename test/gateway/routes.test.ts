@@ -190,7 +190,7 @@ describe('routes', () => {
     table.applyPauses([{ endpoint: 'writer', leftMs: 100 }], 10);
     assert.deepEqual(writer.pick(), { closed: 'paused' });
     assert.equal(writer.hold.closedFor, 'paused');
-    assert.ok(writer.admits('db1:1'), 'an open transaction may come to its end');
+    assert.ok(writer.admits('db1:1', 'primary'), 'an open transaction may come to its end');
     assert.ok(reader.hold.passes);
     cluster.apply(route({ epoch: 2, primary: 'db2:2' }), 20, () => {});
     assert.equal(writer.hold.closedFor, 'paused');
@@ -216,7 +216,7 @@ describe('routes', () => {
     assert.deepEqual(writer.pick(), { closed: 'no-primary' });
     cluster.apply(route({ gate: { state: 'closed', reason: 'switchover' } }), 2, () => {});
     assert.deepEqual(writer.pick(), { closed: 'switchover' });
-    assert.ok(writer.admits('db1:1'), 'an open transaction may come to its end');
+    assert.ok(writer.admits('db1:1', 'primary'), 'an open transaction may come to its end');
   });
 });
 
@@ -227,14 +227,14 @@ describe('replicas', () => {
     assert.deepEqual(reader.pick(), { node: 'db3:3' });
     load.set('db3:3', 6);
     assert.deepEqual(reader.pick(), { node: 'db2:2' });
-    assert.ok(!reader.admits('db1:1'));
+    assert.ok(!reader.admits('db1:1', 'primary'));
   });
 
   test('a suspicion excludes its node only, and holds nobody while there is another', () => {
     const { cluster, reader, writer } = stage();
     cluster.suspect('db2:2', 'connect-failed', '', 1);
     assert.deepEqual(reader.pick(), { node: 'db3:3' });
-    assert.ok(!reader.admits('db2:2'));
+    assert.ok(!reader.admits('db2:2', 'primary'));
     assert.ok(reader.hold.passes && writer.hold.passes);
     cluster.suspect('db3:3', 'connect-failed', '', 2);
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });
@@ -249,7 +249,7 @@ describe('replicas', () => {
     const nodes = (...lags: (number | null)[]): RouteNode[] => lags.map((lagMs, i) => replica(`r${i}:1`, { lagMs }));
     cluster.apply(route({ nodes: [primary, ...nodes(1001, null, 1000)] }), 1, () => {});
     assert.deepEqual(reader.pick(), { node: 'r2:1' });
-    assert.ok(!reader.admits('r0:1') && !reader.admits('r1:1') && reader.admits('r2:1'));
+    assert.ok(!reader.admits('r0:1', 'primary') && !reader.admits('r1:1', 'primary') && reader.admits('r2:1', 'primary'));
     const idle = nodes(0).map((node) => ({ ...node, serving: false }));
     cluster.apply(route({ nodes: [primary, ...idle, replica('x:1', { role: 'unknown' })] }), 2, () => {});
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });
@@ -259,7 +259,7 @@ describe('replicas', () => {
     const { cluster, reader } = stage({ kind: 'replica', maxLagMs: null, fallbackToPrimary: true });
     cluster.apply(route({ nodes: [primary] }), 1, () => {});
     assert.deepEqual(reader.pick(), { node: 'db1:1' });
-    assert.ok(reader.admits('db1:1'));
+    assert.ok(reader.admits('db1:1', 'primary'));
     cluster.suspect('db1:1', 'connection-lost', '', 2);
     assert.deepEqual(reader.pick(), { closed: 'connection-lost' });
   });
@@ -267,7 +267,7 @@ describe('replicas', () => {
   test('a fixed endpoint uses its own nodes only, whatever their role', () => {
     const { cluster, reader } = stage({ kind: 'fixed', nodes: ['db1:1', 'db9:9'] });
     assert.deepEqual(reader.pick(), { node: 'db1:1' });
-    assert.ok(!reader.admits('db2:2'));
+    assert.ok(!reader.admits('db2:2', 'primary'));
     cluster.suspect('db1:1', 'connection-lost', '', 2);
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });
   });

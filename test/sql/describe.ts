@@ -9,7 +9,8 @@ export function describeText(text: Buffer | string, options: ClassifyOptions = M
   const { kind, rerunnable, flags, userVariables, kill } = classify(text, options);
   const parts: string[] = [kind];
   if (rerunnable) parts.push('again');
-  for (const [name, on] of Object.entries(flags)) if (on) parts.push(name);
+  // Which reads ask the server itself has a table of its own: flags.test.ts.
+  for (const [name, on] of Object.entries(flags)) if (on && name !== 'asksServer') parts.push(name);
   for (const name of userVariables) parts.push(`@${name}`);
   if (kill !== undefined) parts.push(`${kill.queryOnly ? 'query' : 'connection'}:${kill.connectionId}`);
   return parts.join(' ');

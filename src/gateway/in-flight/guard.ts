@@ -80,7 +80,9 @@ export class Guard {
     }
     const how = opens(statement.request, this.#client.session);
     const { witnessed } = this.#client.worker;
-    switch (how === null ? 'unable' : witnessed.abilityOf(this.#client)) {
+    // Nothing is written on a replica, so nothing needs to be witnessed.
+    const ability = statement.way === 'replica' ? 'able' : witnessed.abilityOf(this.#client);
+    switch (how === null ? 'unable' : ability) {
       case 'unable':
         // An earlier transaction was ended by the server, and its errors might have been asked for.
         if (!statement.request.sql.flags.asksDiagnostics) this.#chosen.putAway(link);
@@ -154,7 +156,12 @@ export class Guard {
     const setsOn = !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1'));
     // UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts).
     const commits = kind === 'set' ? setsOn : flags.implicitCommit && kind !== 'unlock';
-    if (commits) return this.#commit(link, statement, transaction, (at) => this.linked(at, statement));
+    if (commits) {
+      return this.#commit(link, statement, transaction, (at) => {
+        if (statement.way === 'replica') statement.again(null);
+        else this.linked(at, statement);
+      });
+    }
     transaction.wrote ||= mayWrite(statement.request);
     return statement.proceed(link);
   }

@@ -60,6 +60,7 @@ class Rerun implements Passenger {
   readonly mayRetry = false;
   readonly expectedUs = 0;
   readonly course = 'recorded';
+  readonly way = 'primary';
   begins = false;
   #link: ServerConnection;
   #recorded: RecordedStatement;

@@ -3,6 +3,7 @@
 import type { ErrPacket, Packet } from '../../wire/index.ts';
 import type { ServerRequest } from '../command.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
+import type { Way } from '../split.ts';
 import type { Interrupted } from './course.ts';
 import type { Recording } from './recording.ts';
 import type { Witness } from './witness.ts';
@@ -12,6 +13,7 @@ export interface Guarded {
   readonly request: ServerRequest;
   readonly packet: Packet;
   readonly deadlineMs: number;
+  readonly way: Way;
   /** Its client left, or it has had its answer. */
   readonly over: boolean;
   /** The guard does something of its own on the link; what becomes of the statement it says itself. */

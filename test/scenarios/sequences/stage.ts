@@ -52,20 +52,35 @@ export class Stage {
   /** Has changed a row and never commits: who reads uncommitted rows sees it. */
   readonly #undecided: mysql.Connection;
   readonly #made = new Set<number>();
+  readonly #prepared: () => Promise<void>;
 
-  private constructor(flavor: Flavor, app: Account, admin: mysql.Connection, undecided: mysql.Connection) {
+  private constructor(
+    flavor: Flavor,
+    app: Account,
+    admin: mysql.Connection,
+    undecided: mysql.Connection,
+    prepared: () => Promise<void>,
+  ) {
+    this.#prepared = prepared;
     this.flavor = flavor;
     this.accounts = { app, other: OTHER };
     this.#admin = admin;
     this.#undecided = undecided;
   }
 
-  /** Accounts, a role, and what only the role may see. `admin` is a login past the proxy. */
-  static async set(sandbox: SandboxInfo, admin: mysql.ConnectionOptions): Promise<Stage> {
+  /**
+   * Accounts, a role, and what only the role may see. `admin` is a login past the proxy. `prepared`: what must be waited for
+   * when everything is as it was at first.
+   */
+  static async set(
+    sandbox: SandboxInfo,
+    admin: mysql.ConnectionOptions,
+    prepared: () => Promise<void> = async () => {},
+  ): Promise<Stage> {
     const connection = await mysql.createConnection({ ...admin, multipleStatements: true });
     const { user, password } = sandbox.app;
     const undecided = await mysql.createConnection(admin);
-    const stage = new Stage(sandbox.flavor, { user, password }, connection, undecided);
+    const stage = new Stage(sandbox.flavor, { user, password }, connection, undecided, prepared);
     const [app, other] = [`'${user}'@'%'`, `'${OTHER.user}'@'%'`];
     await stage.#say([
       'SET SESSION lock_wait_timeout = 20',
@@ -111,6 +126,7 @@ export class Stage {
       const emptied = [`USE ${c}`, 'DROP VIEW IF EXISTS v', `DROP TABLE IF EXISTS ${TABLES}`];
       await this.#say([...tablesSql(a, false), ...tablesSql(b, true), ...emptied]);
     }
+    await this.#prepared();
   }
 
   /** What is in the client's tables, as one text. */

@@ -1,0 +1,229 @@
+// What a session's reads must not be older than: its own writes, by the GTIDs that servers tell of them. Pure.
+//
+// A write makes the session *dirty* until its GTID has been told; so it stays after an error, a lost answer, a rollback, for
+// any of these may have left something behind. A dirty session reads from the primary, and asks there how far that has come
+// (`resolve`): whatever it wrote is in that. So nothing rests on every write's being told of.
+import type { Flavor } from '../messages/index.ts';
+
+/** First and last number, both included. */
+type Interval = [first: number, last: number];
+
+/** Of one position; the oldest are dropped first: replicas that commit in the primary's order have them when they have the newest. */
+const MAX_INTERVALS = 256;
+/** A longer text of a primary is not sent to its replicas with reads. */
+const MAX_TEXT_CHARS = 16 * 1024;
+
+/** GTIDs, as the servers of one family write them. Grows only. */
+export class Position {
+  /** MySQL: by `uuid` or `uuid:tag`. */
+  #sets = new Map<string, Interval[]>();
+  /** MariaDB: by domain. */
+  #domains = new Map<number, { server: number; seq: number }>();
+  #intervals = 0;
+  #text: string | null = null;
+
+  /** Takes in what a server wrote. False: it is none of its family's texts. */
+  add(flavor: Flavor, text: string): boolean {
+    this.#text = null;
+    return flavor === 'mysql' ? this.#addSets(text) : this.#addDomains(text);
+  }
+
+  #addSets(text: string): boolean {
+    for (const part of text.split(',')) {
+      const [uuid = '', ...fields] = part.trim().toLowerCase().split(':');
+      if (uuid === '' && fields.length === 0) continue;
+      if (!UUID.test(uuid)) return false;
+      let key = uuid;
+      for (const field of fields) {
+        const interval = INTERVAL.exec(field);
+        if (interval === null) {
+          if (!TAG.test(field)) return false;
+          key = `${uuid}:${field}`;
+          continue;
+        }
+        const first = Number(interval[1]);
+        this.#insert(key, [first, Number(interval[2] ?? first)]);
+      }
+    }
+    while (this.#intervals > MAX_INTERVALS) this.#dropOldest();
+    return true;
+  }
+
+  #insert(key: string, added: Interval): void {
+    const known = this.#sets.get(key);
+    // Behind all others of its source: it goes last.
+    this.#sets.delete(key);
+    const kept: Interval[] = [];
+    let [first, last] = added;
+    for (const one of known ?? []) {
+      if (one[1] + 1 < first || last + 1 < one[0]) kept.push(one);
+      else {
+        first = Math.min(first, one[0]);
+        last = Math.max(last, one[1]);
+      }
+    }
+    const at = kept.findIndex((one) => one[0] > last);
+    kept.splice(at < 0 ? kept.length : at, 0, [first, last]);
+    this.#intervals += kept.length - (known?.length ?? 0);
+    this.#sets.set(key, kept);
+  }
+
+  #dropOldest(): void {
+    for (const [key, intervals] of this.#sets) {
+      intervals.shift();
+      this.#intervals--;
+      if (intervals.length === 0) this.#sets.delete(key);
+      return;
+    }
+  }
+
+  #addDomains(text: string): boolean {
+    for (const part of text.split(',')) {
+      if (part.trim() === '') continue;
+      const match = GTID.exec(part.trim());
+      if (match === null) return false;
+      const [domain, server, seq] = [Number(match[1]), Number(match[2]), Number(match[3])];
+      if (seq >= (this.#domains.get(domain)?.seq ?? 0)) this.#domains.set(domain, { server, seq });
+    }
+    return true;
+  }
+
+  /** As a server reads it. */
+  get text(): string {
+    this.#text ??= [
+      ...[...this.#sets].map(([key, intervals]) => `${key}:${intervals.map(shown).join(':')}`),
+      ...[...this.#domains].map(([domain, { server, seq }]) => `${domain}-${server}-${seq}`),
+    ].join(',');
+    return this.#text;
+  }
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const TAG = /^[a-z_][a-z0-9_]{0,31}$/;
+const INTERVAL = /^(\d{1,15})(?:-(\d{1,15}))?$/;
+const GTID = /^(\d{1,10})-(\d{1,10})-(\d{1,15})$/;
+
+function shown([first, last]: Interval): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
+
+/** A server process as far as it has been told of: what it has executed it keeps for as long as it lives. */
+export interface Incarnation {
+  /** Another one after every connection that broke. */
+  readonly incarnation: number;
+}
+
+/** Of a session, or of all sessions of a worker together. */
+export class Causality {
+  readonly flavor: Flavor;
+  /** All that is read must be at least as new as this, and as what is dirty. Null: nothing has been written. */
+  #position: Position | null = null;
+  /** Grows with everything that may have been written and of which no GTID was told. */
+  #doubts = 0;
+  #dirty = false;
+  /** One was told since the statement began. */
+  #told = false;
+  /** The primary's epoch that the position is of. */
+  #epoch: number;
+  /** Which servers were seen to have reached the position. */
+  #reached: Map<Incarnation, number> | null = null;
+  /** What all sessions of the worker have written, where reads are to see that. */
+  readonly #all: Causality | null;
+
+  constructor(flavor: Flavor, epoch: number, all: Causality | null) {
+    this.flavor = flavor;
+    this.#epoch = epoch;
+    this.#all = all;
+  }
+
+  /** A statement sets out. `mayWrite`: it may leave something behind, now or when its transaction commits. */
+  begins(mayWrite: boolean): void {
+    this.#told = false;
+    if (mayWrite) this.#doubt();
+  }
+
+  #doubt(): void {
+    this.#dirty = true;
+    this.#doubts++;
+  }
+
+  /** A server named what was committed. */
+  tell(text: string): void {
+    if (text === '') return;
+    this.#position ??= new Position();
+    this.#reached = null;
+    if (!this.#position.add(this.flavor, text)) return this.#doubt();
+    this.#told = true;
+    this.#all?.tell(text);
+  }
+
+  /** The statement has had its answer. `clean`: it did not fail, and no transaction is open. */
+  ends(clean: boolean): void {
+    if (!this.#dirty) return;
+    if (clean && this.#told) this.#dirty = false;
+    else if (this.#all !== null) this.#all.#doubt();
+  }
+
+  /** To be handed to `resolve`, with what the primary said: taken before it is asked. */
+  get doubts(): readonly [own: number, all: number] {
+    return [this.#doubts, this.#all === null ? 0 : this.#all.#doubts];
+  }
+
+  /** How far the primary has come, asked after all that was written. */
+  resolve(text: string, [own, all]: readonly [own: number, all: number]): void {
+    const position = new Position();
+    if (text === '' || text.length > MAX_TEXT_CHARS || !position.add(this.flavor, text)) return;
+    this.#position = position;
+    this.#reached = null;
+    if (own === this.#doubts) this.#dirty = false;
+    if (this.#all === null) return;
+    this.#all.tell(text);
+    if (all === this.#all.#doubts) this.#all.#dirty = false;
+  }
+
+  /** After a change of primary, what was written under the one before is where the new one is, or it is lost. */
+  enter(epoch: number): void {
+    this.#all?.enter(epoch);
+    if (epoch === this.#epoch) return;
+    this.#epoch = epoch;
+    if (this.#position !== null) this.#doubt();
+    this.#position = null;
+    this.#reached = null;
+  }
+
+  /** No replica can be known to have all of it. */
+  get dirty(): boolean {
+    return this.#dirty || this.#all?.dirty === true;
+  }
+
+  /** What a server must have executed before it is read from; null where it is known to have. */
+  missing(server: Incarnation): string | null {
+    const { position, reached } = this.#source;
+    return position === null || reached?.get(server) === server.incarnation ? null : position.text;
+  }
+
+  /** The server, as it was then, has executed `text`, which was missing. */
+  reached(server: Incarnation, incarnation: number, text: string): void {
+    const source = this.#all ?? this;
+    if (source.#position?.text !== text) return;
+    source.#reached ??= new Map();
+    source.#reached.set(server, incarnation);
+  }
+
+  get #source(): { position: Position | null; reached: Map<Incarnation, number> | null } {
+    const source = this.#all ?? this;
+    return { position: source.#position, reached: source.#reached };
+  }
+}
+
+/** SQL that waits, and tells 0 where the server has come as far in time. */
+export function waitFor(flavor: Flavor, text: string, timeoutMs: number): string {
+  const call = flavor === 'mysql' ? 'WAIT_FOR_EXECUTED_GTID_SET' : 'MASTER_GTID_WAIT';
+  // MySQL takes 0 for ever.
+  return `SELECT ${call}('${text}', ${(Math.max(1, timeoutMs) / 1000).toFixed(3)})`;
+}
+
+/** SQL that tells how far a primary has come. */
+export function askPosition(flavor: Flavor): string {
+  return flavor === 'mysql' ? 'SELECT @@global.gtid_executed' : 'SELECT @@global.gtid_binlog_pos';
+}
