@@ -164,21 +164,21 @@ export class Causality {
     else if (this.#all !== null) this.#all.#doubt();
   }
 
-  /** To be handed to `resolve`, with what the primary said: taken before it is asked. */
-  get doubts(): readonly [own: number, all: number] {
-    return [this.#doubts, this.#all === null ? 0 : this.#all.#doubts];
+  /** To be handed to `resolve`, with what the primary said: taken before it is asked. Others may write meanwhile. */
+  get doubts(): number {
+    return this.#all === null ? 0 : this.#all.#doubts;
   }
 
   /** How far the primary has come, asked after all that was written. */
-  resolve(text: string, [own, all]: readonly [own: number, all: number]): void {
+  resolve(text: string, doubts: number): void {
     const position = new Position();
     if (text === '' || text.length > MAX_TEXT_CHARS || !position.add(this.flavor, text)) return;
     this.#position = position;
     this.#reached = null;
-    if (own === this.#doubts) this.#dirty = false;
+    this.#dirty = false; // a session asks and writes one after the other
     if (this.#all === null) return;
     this.#all.tell(text);
-    if (all === this.#all.#doubts) this.#all.#dirty = false;
+    if (doubts === this.#all.#doubts) this.#all.#dirty = false;
   }
 
   /** After a change of primary, what was written under the one before is where the new one is, or it is lost. */

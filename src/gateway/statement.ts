@@ -171,7 +171,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (defers(this.client, this.request)) return this.#finish();
-    session.causality?.begins(mayWrite(this.request));
+    // What a COMMIT makes permanent was noted when it was written.
+    session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
     this.#route();
   }
 
@@ -436,7 +437,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   get #asks(): boolean {
     const { gate, session, tether } = this.client;
     if (gate.split === null || this.way === 'replica' || session.causality?.dirty !== true) return false;
-    return leaves(this.request, session, tether.guard !== null) === 'read';
+    const how = leaves(this.request, session, tether.guard !== null);
+    return how === 'read' || how === 'transaction';
   }
 
   /** What goes right ahead of a read, so that it is not older than it may be. */

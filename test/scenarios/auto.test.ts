@@ -1,38 +1,193 @@
 // `route: auto` on real servers: what leaves the primary, and that a session never reads what is older than its own writes,
-// whichever replica answers, however far behind it is.
+// whichever replica answers, however far behind it is, and whoever is the primary by then.
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { freePorts, type SandboxNode } from '../../src/sandbox/index.ts';
-import { addressOf, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+import { directly, type Evenkeel, stories, through, until } from './harness/index.ts';
 
 const [port = 0] = await freePorts(1);
+const OPTIONS = {
+  replication: 'semisync',
+  nodes: 3,
+  workers: 1,
+  endpoints: `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
+} as const;
 
-async function clientOf(evenkeel: Evenkeel): Promise<Connection> {
-  return mysql.createConnection({ ...evenkeel.login(), port });
-}
+const clientOf = (evenkeel: Evenkeel): Promise<Connection> => mysql.createConnection({ ...evenkeel.login(), port });
 
 const rowsOf = async (client: Connection, sql: string): Promise<Record<string, unknown>[]> =>
   (await client.query<RowDataPacket[]>(sql))[0];
 
-stories(
-  'reads leave the primary',
-  {
-    replication: 'semisync',
-    nodes: 3,
-    workers: 1,
-    endpoints: `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
+/** Statements that a node has been asked, by its own count. */
+async function selectsOn(evenkeel: Evenkeel, node: SandboxNode): Promise<number> {
+  const [rows] = await directly(evenkeel, node, "SHOW GLOBAL STATUS LIKE 'Com_select'");
+  return Number(rows[0]?.['Value']);
+}
+
+/** Where a number of reads were answered, one after the other: `true` where replicas were asked for nearly all of them. */
+async function leavesPrimary(evenkeel: Evenkeel, reads: number, read: (n: number) => Promise<unknown>): Promise<boolean> {
+  const primary = await evenkeel.primary();
+  const before = await selectsOn(evenkeel, primary);
+  for (let n = 0; n < reads; n++) await read(n);
+  return (await selectsOn(evenkeel, primary)) - before < reads / 2;
+}
+
+/** Keeps a replica from applying anything, while it goes on receiving and seems well; until what is returned is called. */
+async function holdBack(evenkeel: Evenkeel, node: SandboxNode, table: string): Promise<() => void> {
+  const connection = await mysql.createConnection({ ...evenkeel.direct(node), database: 'app' });
+  await connection.query(`LOCK TABLES ${table} READ`);
+  return () => connection.destroy();
+}
+
+stories('reads leave the primary', OPTIONS, {
+  'each alone, while writes, locks and what is asked of the server stay': async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE things (id INT PRIMARY KEY, n INT)', 'INSERT INTO things VALUES (1, 0)');
+    const client = await clientOf(evenkeel);
+    const primary = await evenkeel.primary();
+    assert.ok(await leavesPrimary(evenkeel, 200, () => client.query('SELECT n FROM things')));
+    assert.ok(await leavesPrimary(evenkeel, 200, () => client.execute('SELECT n FROM things WHERE id = ?', [1])));
+    const written = (n: number): Promise<unknown> =>
+      client.query(`UPDATE things SET n = ${n} WHERE id = 1`).then(() => client.query('SELECT n FROM things'));
+    assert.ok(await leavesPrimary(evenkeel, 100, written), 'after writes, too');
+    for (const sql of ['SELECT n FROM things FOR UPDATE', 'SELECT @@port, n FROM things']) {
+      assert.ok(!(await leavesPrimary(evenkeel, 50, () => client.query(sql))), sql);
+    }
+    assert.deepEqual(await rowsOf(client, 'SELECT @@port AS port'), [{ port: primary.port }]);
+    await client.query('BEGIN');
+    assert.ok(!(await leavesPrimary(evenkeel, 50, () => client.query('SELECT n FROM things'))));
+    await client.query('COMMIT');
+    await client.query('START TRANSACTION READ ONLY');
+    const [first] = await rowsOf(client, 'SELECT @@port AS port');
+    assert.notEqual(first?.['port'], primary.port);
+    assert.ok(await leavesPrimary(evenkeel, 50, () => client.query('SELECT n FROM things')));
+    assert.deepEqual(await rowsOf(client, 'SELECT @@port AS port'), [first]);
+    await client.query('COMMIT');
+    await client.query('START TRANSACTION READ ONLY');
+    assert.deepEqual(await rowsOf(client, 'SELECT n FROM things'), [{ n: 99 }]);
+    // What a replica must not have moves the whole of it to the primary.
+    assert.deepEqual(await rowsOf(client, "SELECT GET_LOCK('mine', 1) AS got"), [{ got: 1 }]);
+    assert.deepEqual(await rowsOf(client, 'SELECT @@port AS port'), [{ port: primary.port }]);
+    await assert.rejects(client.query('UPDATE things SET n = 0'), { errno: 1792 });
+    await client.query('COMMIT');
+    await client.query("SELECT RELEASE_LOCK('mine')");
+    await client.end();
   },
-  {
-    'and go to replicas, each alone; writes, locks and questions about the server stay': async (evenkeel) => {
-      await through(evenkeel, 'CREATE TABLE things (id INT PRIMARY KEY, n INT)', 'INSERT INTO things VALUES (1, 0)');
-      const client = await clientOf(evenkeel);
-      for (let n = 1; n <= 200; n++) {
-        await client.query(`UPDATE things SET n = ${n} WHERE id = 1`);
-        assert.deepEqual(await rowsOf(client, 'SELECT n FROM things WHERE id = 1'), [{ n }], `the ${n}th`);
+
+  'what a session has built up, and what it asks of its last statement, is there wherever it reads': async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE words (id INT AUTO_INCREMENT PRIMARY KEY, word VARCHAR(20))');
+    const client = await clientOf(evenkeel);
+    await client.query("SET @mine = 'kept', SESSION time_zone = '+03:00'");
+    await client.query("INSERT INTO words (word) VALUES ('a'), ('b'), ('c')");
+    const asked = (): Promise<Record<string, unknown>[]> =>
+      rowsOf(client, "SELECT @mine AS mine, DATE_FORMAT(FROM_UNIXTIME(0), '%H') AS hour, COUNT(*) AS words FROM words");
+    assert.ok(
+      await leavesPrimary(evenkeel, 50, async () =>
+        assert.deepEqual(await asked(), [{ mine: 'kept', hour: '03', words: 3 }]),
+      ),
+    );
+    for (let round = 0; round < 5; round++) {
+      assert.deepEqual(await rowsOf(client, 'SELECT LAST_INSERT_ID() AS id'), [{ id: 1 }]);
+      await client.query('SELECT word FROM words LIMIT 2');
+      assert.deepEqual(await rowsOf(client, 'SELECT FOUND_ROWS() AS found'), [{ found: 2 }]);
+      await client.query("SELECT CAST('x' AS SIGNED) FROM words LIMIT 1");
+      const [warning] = await rowsOf(client, 'SHOW WARNINGS');
+      assert.equal(warning?.['Code'], 1292);
+      await client.execute("SELECT CAST('y' AS SIGNED), word FROM words WHERE id = ?", [1]);
+      const [again] = await rowsOf(client, 'SHOW WARNINGS');
+      assert.match(String(again?.['Message']), /'y'/);
+      await assert.rejects(client.query('SELECT nothing FROM words'), { errno: 1054 });
+      const [error] = await rowsOf(client, 'SHOW ERRORS');
+      assert.equal(error?.['Code'], 1054);
+    }
+    await client.end();
+  },
+
+  'a session sees its own writes, however far behind the replicas are': async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE mine (id INT PRIMARY KEY, n INT)', 'INSERT INTO mine VALUES (1, 0)');
+    const [behind, other] = await evenkeel.replicas();
+    const [client, stranger] = [await clientOf(evenkeel), await clientOf(evenkeel)];
+    // What a stranger may read shows that the replicas are read from at all while they are behind.
+    assert.ok(behind !== undefined && other !== undefined);
+    await until('all to have the table', 10_000, async () => {
+      const counts = await Promise.all([behind, other].map((node) => directly(evenkeel, node, 'SELECT * FROM app.mine')));
+      return counts.every(([rows]) => rows.length === 1);
+    });
+    const release = await Promise.all([behind, other].map((node) => holdBack(evenkeel, node, 'mine')));
+    let stale = 0;
+    for (let n = 1; n <= 30; n++) {
+      await client.query(`UPDATE mine SET n = ${n} WHERE id = 1`);
+      assert.deepEqual(await rowsOf(client, 'SELECT n FROM mine'), [{ n }]);
+      const [seen] = await rowsOf(stranger, 'SELECT n FROM mine');
+      if (seen?.['n'] !== n) stale++;
+    }
+    assert.ok(stale > 0, 'no read of the stranger was answered by a replica that is behind');
+    await client.query('BEGIN');
+    await client.query('INSERT INTO mine VALUES (2, 2)');
+    await client.query('COMMIT');
+    await client.query('START TRANSACTION READ ONLY');
+    assert.deepEqual(await rowsOf(client, 'SELECT n FROM mine WHERE id = 2'), [{ n: 2 }]);
+    await client.query('COMMIT');
+    // What fails may have left something behind all the same.
+    await assert.rejects(client.query('INSERT INTO mine VALUES (3, 3), (1, 1)'), { errno: 1062 });
+    assert.deepEqual(await rowsOf(client, 'SELECT COUNT(*) AS n FROM mine'), [{ n: 2 }]);
+    for (const done of release) done();
+    await client.end();
+    await stranger.end();
+  },
+
+  'a replica that dies under reads is left for another, unseen': async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE read_on (id INT PRIMARY KEY)', 'INSERT INTO read_on VALUES (1)');
+    const [victim] = await evenkeel.replicas();
+    assert.ok(victim !== undefined);
+    const clients = await Promise.all(Array.from({ length: 16 }, () => clientOf(evenkeel)));
+    const errors: string[] = [];
+    let reads = 0;
+    let running = true;
+    const work = clients.map(async (client, at) => {
+      while (running) {
+        try {
+          // One in four in a read-only transaction.
+          if (at % 4 === 0) await client.query('START TRANSACTION READ ONLY');
+          assert.equal((await rowsOf(client, 'SELECT id FROM read_on')).length, 1);
+          if (at % 4 === 0) await client.query('COMMIT');
+          reads++;
+        } catch (error) {
+          errors.push(String(error));
+          return;
+        }
       }
-      console.log((await (await evenkeel.fetch('/metrics')).text()).split('\n').filter((l) => /causal|auto_|opened_total|pipelined/.test(l)).join('\n'));
-      await client.end();
-    },
+    });
+    await until('reads', 10_000, () => reads > 400);
+    await evenkeel.signalNode(victim, 'SIGKILL');
+    const then = reads;
+    await until('the reads to go on', 10_000, () => reads > then + 800);
+    running = false;
+    await Promise.all(work);
+    assert.deepEqual(errors, []);
+    for (const client of clients) await client.end();
+    await evenkeel.restartNode(victim);
   },
-);
-void addressOf; void directly; void until; let x: SandboxNode | null = null; void x;
+
+  'a session sees what it wrote before a failover, and reads go on meanwhile': async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE kept (n INT PRIMARY KEY)', 'INSERT INTO kept VALUES (0)');
+    const [client, reader] = [await clientOf(evenkeel), await clientOf(evenkeel)];
+    const old = await evenkeel.primary();
+    for (let n = 1; n <= 5; n++) await client.query(`INSERT INTO kept VALUES (${n})`);
+    const frozen = await evenkeel.primary();
+    await evenkeel.signalNode(frozen, 'SIGKILL');
+    // Those who have not written need no primary.
+    const write = client.query('INSERT INTO kept VALUES (6)');
+    assert.ok((await rowsOf(reader, 'SELECT n FROM kept')).length >= 1);
+    await write;
+    for (let round = 0; round < 20; round++) {
+      assert.deepEqual(await rowsOf(client, 'SELECT COUNT(*) AS n FROM kept'), [{ n: 7 }]);
+    }
+    await evenkeel.promotedFrom(old);
+    for (let n = 7; n <= 20; n++) {
+      await client.query(`INSERT INTO kept VALUES (${n})`);
+      assert.deepEqual(await rowsOf(client, 'SELECT MAX(n) AS n FROM kept'), [{ n }]);
+    }
+    await client.end();
+    await reader.end();
+  },
+});
