@@ -146,7 +146,8 @@ function globalCausality(draft: Draft): Contradiction[] {
   const { workers } = draft.settings;
   return known(draft).flatMap(({ index, input }) => {
     if (input.causal !== 'global' || workers === 1) return [];
-    const text = 'needs `workers: 1`, since no worker knows what the others have answered; write that, or `causal: session`';
+    const text =
+      'needs `workers: 1`, since no worker knows what the others have answered; write that, or `causal: session`';
     return [{ path: ['endpoints', index, 'causal'], text }];
   });
 }

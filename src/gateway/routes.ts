@@ -11,8 +11,8 @@ import type {
   NodeAddress,
   RouteNode,
 } from '../messages/index.ts';
-import type { Way } from './split.ts';
 import { Hold, type HoldBudget, type HoldLimits } from './hold.ts';
+import type { Way } from './split.ts';
 
 interface Suspicion {
   kind: Exclude<EvidenceKind, 'idle-closed'>;

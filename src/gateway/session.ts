@@ -2,8 +2,8 @@
 // connection the session's next statement gets (link-state.ts). What cannot pins the session to its server connection,
 // under a name, and is lost with it: then the next statement is told so.
 import type { Flavor } from '../messages/index.ts';
-import type { Causality } from './causality.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
+import type { Causality } from './causality.ts';
 import { InsertId } from './insert-id.ts';
 import { AT_LOGIN, asReset, changed, type LinkState, onLink, quoteName, withHidden } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';

@@ -124,7 +124,10 @@ for (const mode of ['session', 'global'] as const) {
         const servers: Server[] = [0, 1, 2].map(() => ({ incarnation: 0, executed: new Set<number>() }));
         let [primary, epoch, next] = [0, 1, 1];
         const all = mode === 'global' ? new Causality('mysql', epoch, null) : null;
-        const sessions = [0, 1, 2].map(() => ({ causality: new Causality('mysql', epoch, all), wrote: new Set<number>() }));
+        const sessions = [0, 1, 2].map(() => ({
+          causality: new Causality('mysql', epoch, all),
+          wrote: new Set<number>(),
+        }));
         /** Acknowledged or not, what each session has written and the present primary has. */
         const mustSee = (session: number): number[] => {
           const of = mode === 'global' ? sessions : [sessions[session] as (typeof sessions)[0]];
@@ -152,7 +155,8 @@ for (const mode of ['session', 'global'] as const) {
           } else if (each.do === 'restart' && each.server !== primary) {
             const server = servers[each.server] as Server;
             server.incarnation++;
-            for (const write of [...server.executed].slice(server.executed.size - each.loses)) server.executed.delete(write);
+            for (const write of [...server.executed].slice(server.executed.size - each.loses))
+              server.executed.delete(write);
           } else if (each.do === 'promote' && each.server !== primary) {
             primary = each.server;
             epoch++;
@@ -160,7 +164,8 @@ for (const mode of ['session', 'global'] as const) {
             for (const server of servers) {
               if (server === servers[primary]) continue;
               server.incarnation++;
-              for (const write of server.executed) if (!servers[primary]?.executed.has(write)) server.executed.delete(write);
+              for (const write of server.executed)
+                if (!servers[primary]?.executed.has(write)) server.executed.delete(write);
             }
           } else if (each.do === 'read') {
             const { causality } = sessions[each.session] as (typeof sessions)[0];

@@ -249,7 +249,9 @@ describe('replicas', () => {
     const nodes = (...lags: (number | null)[]): RouteNode[] => lags.map((lagMs, i) => replica(`r${i}:1`, { lagMs }));
     cluster.apply(route({ nodes: [primary, ...nodes(1001, null, 1000)] }), 1, () => {});
     assert.deepEqual(reader.pick(), { node: 'r2:1' });
-    assert.ok(!reader.admits('r0:1', 'primary') && !reader.admits('r1:1', 'primary') && reader.admits('r2:1', 'primary'));
+    assert.ok(
+      !reader.admits('r0:1', 'primary') && !reader.admits('r1:1', 'primary') && reader.admits('r2:1', 'primary'),
+    );
     const idle = nodes(0).map((node) => ({ ...node, serving: false }));
     cluster.apply(route({ nodes: [primary, ...idle, replica('x:1', { role: 'unknown' })] }), 2, () => {});
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });

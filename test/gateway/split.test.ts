@@ -11,7 +11,7 @@ import { asPacket, queryPacket, ServerStatus } from '../../src/wire/index.ts';
 function requestOf(sql: string, flavor: Flavor = 'mysql'): ServerRequest {
   const request = readRequest(asPacket(queryPacket(sql, 0)), new SessionState(45), flavor, 0);
   assert.equal(request.kind, 'server');
-  return request as ServerRequest;
+  return request;
 }
 
 const how = (sql: string, session = new SessionState(45), replays = true): string =>
@@ -87,12 +87,14 @@ describe('whatever its text, nothing leaves the primary', () => {
     'behind a BEGIN that was answered': (session) => void (session.begun = true),
     'behind a savepoint': (session) => void (session.savepoint = true),
     'with autocommit off': (session) => void (session.state = changed(session.state, { autocommit: false })),
-    'with an isolation level for the next transaction': (session) => void (session.oneShot = 'SET TRANSACTION READ ONLY'),
+    'with an isolation level for the next transaction': (session) =>
+      void (session.oneShot = 'SET TRANSACTION READ ONLY'),
     'with a temporary table': (session) => session.pin('temporary-table'),
     'with a named lock': (session) => session.pin('named-lock'),
     'with user variables that are not known yet': (session) => session.touchUserVariables(['a']),
     'where writes do not replicate': (session) => session.setVariable('sql_log_bin', 'OFF'),
-    'where reads see what is not committed': (session) => session.setVariable('transaction_isolation', 'READ-UNCOMMITTED'),
+    'where reads see what is not committed': (session) =>
+      session.setVariable('transaction_isolation', 'READ-UNCOMMITTED'),
     'where reads lock': (session) => session.setVariable('tx_isolation', 'SERIALIZABLE'),
     'in a schema that every server has of its own': (session) => session.chooseSchema('Performance_Schema'),
   };
@@ -113,8 +115,23 @@ describe('whatever its text, nothing leaves the primary', () => {
 });
 
 test('in a read-only transaction on a replica, what locks, writes or is not known goes to the primary', () => {
-  const stay = ['SELECT * FROM t', 'SELECT @@port', 'SHOW TABLES', 'COMMIT', 'ROLLBACK', 'SAVEPOINT a', 'SET @a = 1', 'USE s'];
-  const go = ["SELECT GET_LOCK('a', 1)", 'SELECT f()', 'SELECT * FROM t FOR UPDATE', 'INSERT INTO t VALUES (1)', 'CALL p()'];
+  const stay = [
+    'SELECT * FROM t',
+    'SELECT @@port',
+    'SHOW TABLES',
+    'COMMIT',
+    'ROLLBACK',
+    'SAVEPOINT a',
+    'SET @a = 1',
+    'USE s',
+  ];
+  const go = [
+    "SELECT GET_LOCK('a', 1)",
+    'SELECT f()',
+    'SELECT * FROM t FOR UPDATE',
+    'INSERT INTO t VALUES (1)',
+    'CALL p()',
+  ];
   const more = ['LOCK TABLES t READ', 'CREATE TEMPORARY TABLE t (a INT)', 'SELECT 1; SELECT 2', 'SET timestamp = 1'];
   for (const sql of stay) assert.ok(staysOnReplica(requestOf(sql)), sql);
   for (const sql of [...go, ...more]) assert.ok(!staysOnReplica(requestOf(sql)), sql);

@@ -28,7 +28,9 @@ async function caughtUp({ flavor, admin }: SandboxInfo, primary: SandboxNode, re
 }
 
 for (const flavor of ['mysql', 'mariadb'] as const) {
-  test(`${flavor}: a session whose reads leave the primary is answered as by the primary`, { timeout: 300_000 }, async () => {
+  test(`${flavor}: a session whose reads leave the primary is answered as by the primary`, {
+    timeout: 300_000,
+  }, async () => {
     await withSandbox({ ...OPTIONS, flavor }, async (sandbox) => {
       const [port = 0] = await freePorts(1);
       const endpoints = `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`;
@@ -52,7 +54,12 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         }
         assert.equal(addressOf(await evenkeel.primary()), addressOf(primary));
         const metrics = await (await evenkeel.fetch('/metrics')).text();
-        process.stdout.write(`${metrics.split('\n').filter((line) => /causal|auto_reads/.test(line)).join('\n')}\n`);
+        process.stdout.write(
+          `${metrics
+            .split('\n')
+            .filter((line) => /causal|auto_reads/.test(line))
+            .join('\n')}\n`,
+        );
       });
     });
   });

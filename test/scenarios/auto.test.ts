@@ -25,7 +25,11 @@ async function selectsOn(evenkeel: Evenkeel, node: SandboxNode): Promise<number>
 }
 
 /** Where a number of reads were answered, one after the other: `true` where replicas were asked for nearly all of them. */
-async function leavesPrimary(evenkeel: Evenkeel, reads: number, read: (n: number) => Promise<unknown>): Promise<boolean> {
+async function leavesPrimary(
+  evenkeel: Evenkeel,
+  reads: number,
+  read: (n: number) => Promise<unknown>,
+): Promise<boolean> {
   const primary = await evenkeel.primary();
   const before = await selectsOn(evenkeel, primary);
   for (let n = 0; n < reads; n++) await read(n);
@@ -73,7 +77,9 @@ stories('reads leave the primary', OPTIONS, {
     await client.end();
   },
 
-  'what a session has built up, and what it asks of its last statement, is there wherever it reads': async (evenkeel) => {
+  'what a session has built up, and what it asks of its last statement, is there wherever it reads': async (
+    evenkeel,
+  ) => {
     await through(evenkeel, 'CREATE TABLE words (id INT AUTO_INCREMENT PRIMARY KEY, word VARCHAR(20))');
     const client = await clientOf(evenkeel);
     await client.query("SET @mine = 'kept', SESSION time_zone = '+03:00'");
@@ -109,7 +115,9 @@ stories('reads leave the primary', OPTIONS, {
     // What a stranger may read shows that the replicas are read from at all while they are behind.
     assert.ok(behind !== undefined && other !== undefined);
     await until('all to have the table', 10_000, async () => {
-      const counts = await Promise.all([behind, other].map((node) => directly(evenkeel, node, 'SELECT * FROM app.mine')));
+      const counts = await Promise.all(
+        [behind, other].map((node) => directly(evenkeel, node, 'SELECT * FROM app.mine')),
+      );
       return counts.every(([rows]) => rows.length === 1);
     });
     const release = await Promise.all([behind, other].map((node) => holdBack(evenkeel, node, 'mine')));
@@ -142,9 +150,9 @@ stories('reads leave the primary', OPTIONS, {
     const clients = await Promise.all(Array.from({ length: 16 }, () => clientOf(evenkeel)));
     const errors: string[] = [];
     let reads = 0;
-    let running = true;
-    const work = clients.map(async (client, at) => {
-      while (running) {
+    const work = { on: true };
+    const loops = clients.map(async (client, at) => {
+      while (work.on) {
         try {
           // One in four in a read-only transaction.
           if (at % 4 === 0) await client.query('START TRANSACTION READ ONLY');
@@ -161,8 +169,8 @@ stories('reads leave the primary', OPTIONS, {
     await evenkeel.signalNode(victim, 'SIGKILL');
     const then = reads;
     await until('the reads to go on', 10_000, () => reads > then + 800);
-    running = false;
-    await Promise.all(work);
+    work.on = false;
+    await Promise.all(loops);
     assert.deepEqual(errors, []);
     for (const client of clients) await client.end();
     await evenkeel.restartNode(victim);
