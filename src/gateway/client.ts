@@ -332,10 +332,9 @@ export class Client {
     this.tether.changeLane();
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
     const { causality, state } = this.session;
-    const { multiStatements } = state;
-    this.session = new SessionState(result.profile.collation);
-    this.session.causality = causality ?? this.worker.causality(this.cluster, this.gate);
-    if (multiStatements !== null) this.session.setMultiStatements(multiStatements);
+    const { collation } = result.profile;
+    this.session = new SessionState(collation, causality ?? this.worker.causality(this.cluster, this.gate));
+    if (state.multiStatements !== null) this.session.setMultiStatements(state.multiStatements);
   }
 
   /** Only the server knows whether the schema exists and this account may use it. */

@@ -91,7 +91,7 @@ export class SessionState extends InsertId {
   /** As the handshake set it. */
   readonly collation: number;
   /** What its reads must not be older than; null where all of them go where its writes go. */
-  causality: Causality | null = null;
+  readonly causality: Causality | null;
   /** Status flags of the last answer. */
   status: number = ServerStatus.AUTOCOMMIT;
   /** `SET TRANSACTION …` for the next transaction only, as the text of the command. */
@@ -134,8 +134,9 @@ export class SessionState extends InsertId {
   #dirty: Set<string> | null = null;
   #nextStatementId = 1;
 
-  constructor(collation: number) {
+  constructor(collation: number, causality: Causality | null = null) {
     super();
+    this.causality = causality;
     this.collation = collation;
   }
 
