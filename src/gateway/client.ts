@@ -332,8 +332,7 @@ export class Client {
     this.tether.changeLane();
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
     const { causality, state } = this.session;
-    const { collation } = result.profile;
-    this.session = new SessionState(collation, causality ?? this.worker.causality(this.cluster, this.gate));
+    this.session = new SessionState(result.profile.collation, causality ?? this.worker.causality(this));
     if (state.multiStatements !== null) this.session.setMultiStatements(state.multiStatements);
   }
 

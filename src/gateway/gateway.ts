@@ -424,10 +424,11 @@ export class GatewayWorker {
   }
 
   /** What the reads of a new session are to be no older than. */
-  causality(cluster: string, { split, cluster: { route } }: Gate): Causality | null {
+  causality({ cluster, gate }: Client): Causality | null {
+    const { split, cluster: routing } = gate;
     if (split === null || split.causal === 'none') return null;
     const flavor = this.flavor(cluster);
-    const epoch = route?.epoch ?? 0;
+    const epoch = routing.route?.epoch ?? 0;
     if (split.causal === 'session') return new Causality(flavor, epoch, null);
     let all = this.#causality.get(cluster);
     if (all === undefined || all.flavor !== flavor) {
