@@ -90,9 +90,9 @@ export class Client {
     this.gate = gate;
     this.connectionId = connectionId;
     this.#socket = socket;
-    this.#outbox = new Outbox(socket, worker.settings.limits.clientBufferBytes, () => worker.nowMs());
+    this.#outbox = new Outbox(socket, worker.settings.limits.clientBufferBytes, worker.clock);
     this.#lastReadMs = worker.nowMs();
-    this.#inbox = new Inbox(worker.settings.limits.maxPacketBytes, () => this.#onInflated());
+    this.#inbox = new Inbox(worker.settings.limits.maxPacketBytes);
     this.#attach(socket);
     this.#login = new Login(this, socket, (result) => this.#onLogin(result));
   }
@@ -133,8 +133,8 @@ export class Client {
 
   #attach(socket: Socket): void {
     socket.on('data', this.#onData);
-    socket.on('error', () => this.close());
-    socket.on('close', () => this.close());
+    const close = (): void => this.close();
+    socket.on('error', close).on('close', close);
   }
 
   /** TLS stands: the same conversation goes on over `socket`. */
@@ -311,7 +311,7 @@ export class Client {
   #afterLogin({ compression, rest }: LoggedIn): void {
     if (compression !== null) {
       this.#outbox.compress(compression);
-      this.#inbox.decompress(compression);
+      this.#inbox.decompress(compression, () => this.#onInflated());
     }
     if (rest.length > 0) this.#inbox.push(rest);
     this.#readLean();

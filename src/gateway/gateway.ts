@@ -66,7 +66,7 @@ export interface GatewayOptions {
   send(message: FromWorker): void;
   /** Is there a control process to listen? */
   controlled(): boolean;
-  nowMs(): number;
+  nowMs: () => number;
 }
 
 interface EndpointState {
@@ -134,6 +134,11 @@ export class GatewayWorker {
 
   nowMs(): number {
     return this.#options.nowMs();
+  }
+
+  /** As `nowMs`, to be handed on: one function for all clients. */
+  get clock(): () => number {
+    return this.#options.nowMs;
   }
 
   // ---- listening ------------------------------------------------------------------------------------------------

@@ -3,22 +3,26 @@ import { type CompressedStream, type Packet, PacketReader } from '../wire/index.
 
 export type InboxFault = 'packet-too-large' | 'sequence' | 'corrupt';
 
+const nothing = (): void => {};
+
 export class Inbox {
   #maxPacketBytes: number;
   #reader: PacketReader;
   #compression: CompressedStream | null = null;
-  #onReady: () => void;
+  #onReady: () => void = nothing;
 
-  /** `onReady`: something can be taken that could not before, though nothing has arrived. */
-  constructor(maxPacketBytes: number, onReady: () => void) {
+  constructor(maxPacketBytes: number) {
     this.#maxPacketBytes = maxPacketBytes;
     this.#reader = new PacketReader(maxPacketBytes);
-    this.#onReady = onReady;
   }
 
-  /** What is pushed from now on is compressed. Everything before was taken. */
-  decompress(compression: CompressedStream): void {
+  /**
+   * What is pushed from now on is compressed. Everything before was taken. `onReady`: something can be taken that could not
+   * before, though nothing has arrived.
+   */
+  decompress(compression: CompressedStream, onReady: () => void): void {
     this.#compression = compression;
+    this.#onReady = onReady;
     this.#reader = new PacketReader(this.#maxPacketBytes, true);
   }
 

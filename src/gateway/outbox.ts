@@ -7,6 +7,8 @@ import { retain } from './read-buffer.ts';
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 16 * 1024;
 
+const flushLater = (outbox: Outbox): void => outbox.flush();
+
 export class Outbox {
   #socket: Socket;
   #maxBytes: number;
@@ -40,11 +42,11 @@ export class Outbox {
   write(piece: Buffer): boolean {
     this.#pieces.push(piece);
     this.#bytes += piece.length;
-    if (this.#pieces.length === 1) process.nextTick(this.flush);
+    if (this.#pieces.length === 1) process.nextTick(flushLater, this);
     return this.#socket.writableLength + this.#bytes < this.#maxBytes;
   }
 
-  flush = (): void => {
+  flush(): void {
     let pieces = this.#pieces;
     if (pieces.length === 0 || this.#socket.writableEnded || this.#socket.destroyed) return;
     const join = pieces.length > 1 && this.#bytes <= JOIN_BYTES;
@@ -59,7 +61,7 @@ export class Outbox {
       this.#socket.uncork();
     }
     if (this.#socket.writableLength > 0) retain(pieces);
-  };
+  }
 
   onceDrained(callback: () => void): void {
     this.flush();
