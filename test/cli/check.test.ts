@@ -5,6 +5,8 @@ import { describe, test } from 'node:test';
 import { type Inspection, parseGrants } from '../../src/cli/checks/gather.ts';
 import { atLeast, judgeNode, judgeTogether, type Verdict } from '../../src/cli/checks/rules.ts';
 import { loadConfig } from '../../src/config/index.ts';
+import type { ClusterConfig } from '../../src/config/types.ts';
+import type { Flavor } from '../../src/messages/index.ts';
 
 const config = loadConfig({ urls: ['mysql://evenkeel:x@db1'], env: {}, cwd: tmpdir() });
 const [detect] = config.clusters;
@@ -39,7 +41,7 @@ function replica(variables: Record<string, string> = {}, rest: Partial<Inspectio
     flavor: 'mysql',
     version: variables['version'] ?? '9.7.0',
     account: "'evenkeel'@'%'",
-    grants: { global: new Set(['ALL PRIVILEGES']), select: new Set() },
+    grants: { global: new Set(['ALL PRIVILEGES']), select: new Set(), own: new Set() },
     variables: new Map(Object.entries({ ...GOOD, ...variables })),
     status: new Map([['rpl_semi_sync_replica_status', 'ON']]),
     replication: [{ Auto_Position: 1, Replica_IO_Running: 'Yes', Replica_SQL_Running: 'Yes' }],
@@ -75,7 +77,7 @@ describe('the rules about members of a group', () => {
   });
 
   test('what a group lacks for a switchover, and for reads after an election, is told with what mends it', () => {
-    const grants = { global: new Set(['REPLICATION SLAVE']), select: new Set<string>() };
+    const grants = { global: new Set(['REPLICATION SLAVE']), select: new Set<string>(), own: new Set<string>() };
     const settings = {
       ...member,
       group_replication_single_primary_mode: 'OFF',
@@ -145,8 +147,31 @@ describe('the rules of check', () => {
         "GRANT REPLICATION CLIENT ON *.* TO 'evenkeel'@'%'",
         "GRANT REPLICATION SLAVE ON *.* TO 'evenkeel'@'%'",
         "GRANT CLONE_ADMIN ON *.* TO 'evenkeel'@'%'",
+        "GRANT CREATE, SELECT, INSERT, UPDATE ON evenkeel.* TO 'evenkeel'@'%'",
       ],
     );
+  });
+
+  test('ask for what the heartbeat writes, unless there is none', () => {
+    const lines = [
+      'GRANT ALL PRIVILEGES ON *.* TO `e`@`%`',
+      'GRANT CREATE, SELECT, INSERT, UPDATE ON `evenkeel`.* TO `e`@`%`',
+      'GRANT CREATE, SELECT ON `evenkeel`.* TO `e`@`%`',
+    ];
+    const asked = (line: string, given: Partial<ClusterConfig> = {}, flavor: Flavor = 'mysql'): string[] => {
+      const inspection = replica({}, { grants: parseGrants([line]), flavor });
+      return judgeNode({ config, cluster: { ...cluster, ...given }, inspection, primary: false })
+        .filter(({ check }) => check === 'own tables')
+        .flatMap(({ mend }) => mend);
+    };
+    const { heartbeat } = cluster;
+    assert.deepEqual(
+      lines.map((line) => asked(line)),
+      [[], [], ["GRANT INSERT, UPDATE ON evenkeel.* TO 'evenkeel'@'%'"]],
+    );
+    assert.deepEqual(asked(lines[1] ?? '', {}, 'mariadb'), ["GRANT DELETE ON evenkeel.* TO 'evenkeel'@'%'"]);
+    assert.deepEqual(asked(lines[2] ?? '', { heartbeat: { ...heartbeat, enabled: false } }), []);
+    assert.deepEqual(asked(lines[2] ?? '', { recovery: 'observe' }), []);
   });
 
   test('say that accounts of an unknown plug-in cannot log in, and that unread accounts let nobody in', () => {

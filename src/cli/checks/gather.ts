@@ -16,6 +16,8 @@ export interface Grants {
   global: Set<string>;
   /** `mysql` or `mysql.user`, lower case: SELECT is granted on it. */
   select: Set<string>;
+  /** Upper case, of `evenkeel.*`. */
+  own: Set<string>;
 }
 
 export interface Inspection {
@@ -61,7 +63,7 @@ async function askPairs(connection: Connection, sql: string): Promise<Map<string
 
 /** Reads what `SHOW GRANTS` prints; exported for tests. */
 export function parseGrants(lines: readonly string[]): Grants {
-  const grants: Grants = { global: new Set(), select: new Set() };
+  const grants: Grants = { global: new Set(), select: new Set(), own: new Set() };
   for (const line of lines) {
     const match = /^GRANT (.+?) ON (\S+) TO /i.exec(line);
     if (!match) continue;
@@ -71,6 +73,7 @@ export function parseGrants(lines: readonly string[]): Grants {
       .split(',')
       .map((privilege) => privilege.trim().toUpperCase());
     if (on === '*.*') for (const privilege of privileges) grants.global.add(privilege);
+    else if (/^[`"]?evenkeel[`"]?\.\*$/i.test(on)) for (const privilege of privileges) grants.own.add(privilege);
     else if (privileges.includes('SELECT') || privileges.includes('ALL PRIVILEGES')) {
       grants.select.add(on.replace(/`/g, '').replace(/\.\*$/, '').toLowerCase());
     }

@@ -124,6 +124,20 @@ function privileges({ inspection }: Situation): Verdict[] {
   return missing.length === 0 ? [ok('privilege', `${account} has every privilege that is needed`)] : verdicts;
 }
 
+/** Tables that Evenkeel keeps on the nodes: the heartbeat's and, on MariaDB, the ledger. */
+function ownTables({ cluster, inspection }: Situation): Verdict[] {
+  const { account, flavor, grants } = inspection;
+  const beats = cluster.heartbeat.enabled && cluster.recovery === 'automatic';
+  if (grants === null || membershipOf(inspection) !== null || !beats) return [];
+  const wanted = ['CREATE', 'SELECT', 'INSERT', 'UPDATE', ...(flavor === 'mariadb' ? ['DELETE'] : [])];
+  const has = (name: string): boolean =>
+    ['ALL PRIVILEGES', name].some((one) => grants.global.has(one) || grants.own.has(one));
+  const missing = wanted.filter((name) => !has(name)).join(', ');
+  if (missing === '') return [];
+  const text = `${account} lacks ${missing} on evenkeel.*, for its heartbeat: without it a primary that answers and cannot commit is not found`;
+  return [{ level: 'warn', check: 'own tables', text, mend: [`GRANT ${missing} ON evenkeel.* TO ${account}`] }];
+}
+
 /** Whose stored form, or whose exchange, lets us log in to a server as the client. Not ed25519: it keeps a public key. */
 const SPOKEN_PLUGINS = ['mysql_native_password', 'caching_sha2_password', 'sha256_password'];
 /** These let nobody in over TCP, through a proxy or not. */
@@ -350,7 +364,9 @@ function session({ config, inspection }: Situation): Verdict[] {
 /** Every rule about one node, in the order in which they are printed. */
 export function judgeNode(situation: Situation): Verdict[] {
   const together = membershipOf(situation.inspection) === null ? [replication, semiSync] : [membership];
-  return [version, privileges, accounts, binaryLog, ...together, session, inFlight].flatMap((rule) => rule(situation));
+  return [version, privileges, ownTables, accounts, binaryLog, ...together, session, inFlight].flatMap((rule) =>
+    rule(situation),
+  );
 }
 
 /** The rules about all nodes of a cluster together. */
