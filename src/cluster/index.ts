@@ -6,7 +6,8 @@ export { couldWrite, galeraAddresses, galeraOf, isWithout, leftBehindBy } from '
 export { leftBehind } from './group.ts';
 export * from './gtid.ts';
 export { type CommitHealth, isActionable } from './heartbeat.ts';
-export { ClusterMonitor, type MonitorLog, type MonitorMemory, type MonitorOptions } from './monitor.ts';
+export { ClusterMonitor } from './monitor.ts';
+export type { MonitorLog, MonitorMemory, MonitorOptions } from './monitor-options.ts';
 export { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from './placement.ts';
 export type { CloneProgress, Credentials, ErrantReport, Newcomer, NodeRebuilder } from './rebuild.ts';
 export * from './types.ts';

@@ -15,37 +15,13 @@ import {
 import { digestOf } from './digest.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
+import type { MonitorLog, MonitorOptions } from './monitor-options.ts';
 import { isClusterEndpoint } from './platform.ts';
 import { Rebuilder } from './rebuild.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, unobserved } from './view.ts';
 import { type MonitorClock, NodeWatcher } from './watcher.ts';
-
-/** A pino logger satisfies this. */
-export interface MonitorLog {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
-
-/** What an earlier run knew. */
-export interface MonitorMemory {
-  primary: NodeAddress | null;
-  epoch: number;
-  nodes: readonly { node: NodeAddress; identity: string }[];
-  /** Former primaries: not followed where they come back, unless they were seen to be read-only. */
-  demoted?: readonly NodeAddress[];
-}
-
-export interface MonitorOptions {
-  config: ClusterConfig;
-  memory: MonitorMemory | null;
-  clock: MonitorClock;
-  log: MonitorLog;
-  /** Nodes that an operator removed. */
-  removed?: readonly NodeAddress[];
-}
 
 /** Beyond this, further nodes are not looked at: a bound, not an expectation. */
 const MAX_NODES = 64;
@@ -82,11 +58,15 @@ export class ClusterMonitor {
   readonly #identities = new Map<NodeAddress, string>();
   readonly #strangerSince = new Map<NodeAddress, number>();
   readonly #secondWriters = new Set<NodeAddress>();
+  readonly #demoted = new Set<NodeAddress>();
   readonly #subscribers = new Set<() => void>();
   readonly #poked = new Set<NodeAddress>();
   #errant: ReadonlyMap<NodeAddress, string> = new Map();
   #primary: NodeAddress | null = null;
   #primarySince = Number.NEGATIVE_INFINITY;
+  /** The primary as it was set, or remembered: one that was only seen to be it may go again. */
+  #remembered: NodeAddress | null = null;
+  #promised: NodeAddress | null = null;
   #detector: DetectorState;
   #view: ClusterView;
   #told = '';
@@ -113,13 +93,15 @@ export class ClusterMonitor {
     for (const { node, identity } of memory?.nodes ?? []) {
       if (identity !== '') this.#identities.set(normalized(node), identity);
     }
-    for (const node of memory?.demoted ?? []) this.#secondWriters.add(normalized(node));
+    for (const node of memory?.demoted ?? []) this.#demote(normalized(node));
     this.addNodes(config.seeds);
     this.addNodes((memory?.nodes ?? []).map(({ node }) => node));
     if (memory !== null && memory.primary !== null) {
       this.addNodes([memory.primary]);
       this.#primary = normalized(memory.primary);
+      this.#remembered = this.#primary;
     }
+    if (memory?.promised != null) this.#promised = normalized(memory.promised);
     this.#view = this.#compute();
   }
 
@@ -197,6 +179,8 @@ export class ClusterMonitor {
       if (facts !== undefined && facts !== null) this.#identities.set(name, facts.identity);
     }
     this.#primarySince = this.#clock.nowMs();
+    this.#remembered = name;
+    this.#promised = null;
     this.#adopt(name, 'set');
     this.#nodes.get(name ?? '')?.watcher.hurry();
     this.#refresh();
@@ -300,7 +284,7 @@ export class ClusterMonitor {
     this.#nodes.delete(node);
     this.#hands.forget(node);
     this.#identities.delete(node);
-    this.#secondWriters.delete(node);
+    this.#forgive(node);
   }
 
   #onClosed(node: NodeAddress, error: string): void {
@@ -427,15 +411,25 @@ export class ClusterMonitor {
   #adopt(node: NodeAddress | null, why: string): void {
     if (node === this.#primary) return;
     this.#log.info({ cluster: this.#config.name, from: this.#primary, to: node, why }, 'the primary changed');
-    if (this.#primary !== null && node !== null) this.#secondWriters.add(this.#primary);
+    if (this.#primary !== null && node !== null) this.#demote(this.#primary);
     this.#primary = node;
     this.#detector = newDetector(this.#clock.nowMs());
-    this.#secondWriters.delete(node ?? '');
+    this.#forgive(node ?? '');
     this.#errant = new Map();
     for (const { watcher } of this.#nodes.values()) {
       if (watcher.node !== node) this.#feedReplica(watcher.observation);
     }
     this.#setUrgency();
+  }
+
+  #demote(node: NodeAddress): void {
+    this.#secondWriters.add(node);
+    this.#demoted.add(node);
+  }
+
+  #forgive(node: NodeAddress): void {
+    this.#secondWriters.delete(node);
+    this.#demoted.delete(node);
   }
 
   #compute(): ClusterView {
@@ -449,9 +443,12 @@ export class ClusterMonitor {
         .map(({ watcher }) => watcher.observation),
       primary: this.#primary,
       primarySince: this.#primarySince,
+      remembered: this.#remembered,
+      promised: this.#promised,
       health: this.#detector.health,
       commit: this.#heartbeat.health,
       secondWriters: this.#secondWriters,
+      demoted: this.#demoted,
       identities: this.#identities,
       aliases: this.#aliases,
       errant: this.#errant,
@@ -480,8 +477,7 @@ export class ClusterMonitor {
     const now = this.#clock.nowMs();
     for (const { node, state, observation } of this.#view.nodes) {
       if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
-      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true)
-        this.#secondWriters.delete(node);
+      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
       if (state !== 'identity-changed') {
         if (state !== 'unreachable') this.#strangerSince.delete(node);
         continue;

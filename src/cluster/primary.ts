@@ -11,9 +11,15 @@ export interface PrimaryInput {
   known: NodeAddress | null;
   /** When a recovery made it the primary: what was seen before that says nothing of who is. */
   knownSince: number;
+  /** Who was made the primary, or is remembered as such; null where nobody. */
+  remembered: NodeAddress | null;
+  /** Whom a recovery was about to promote when its process ended. */
+  promised: NodeAddress | null;
   knownHealth: PrimaryHealth;
   /** Former primaries not seen read-only since, and nodes that were writable beside a writable primary: being left over does not make one of them the primary. */
   secondWriters: ReadonlySet<NodeAddress>;
+  /** Former primaries that were not seen to be read-only since. */
+  demoted: ReadonlySet<NodeAddress>;
   /** Whether the node at that address is still the one we knew. */
   sameIdentity: (observation: NodeObservation) => boolean;
   /** The name in our list of what a replica calls its source; null where it is none of ours. */
@@ -23,7 +29,15 @@ export interface PrimaryInput {
 export type PrimaryChoice =
   | {
       node: NodeAddress;
-      why: 'known' | 'only-writer' | 'followed-by-writers' | 'moved-by-hand' | 'elected' | 'first-writer';
+      why:
+        | 'known'
+        | 'promised'
+        | 'returned'
+        | 'only-writer'
+        | 'followed-by-writers'
+        | 'moved-by-hand'
+        | 'elected'
+        | 'first-writer';
     }
   | { node: null; why: 'discovering' | 'no-writer' | 'two-writers' | 'writer-without-followers' };
 
@@ -59,7 +73,8 @@ function movedTo(input: PrimaryInput, live: readonly Live[], known: NodeObservat
   if (knownLive !== undefined) {
     // It answers, and is read-only. Being followed is not enough: a former primary that wakes up may be followed still
     // by a replica that was out of reach, and lack all that was written since.
-    return leadsTo(live, knownLive, writer.node) || hasAllOf(writer.facts.flavor, writer.facts, knownLive.facts)
+    if (leadsTo(live, knownLive, writer.node)) return writer.node;
+    return !input.demoted.has(writer.node) && hasAllOf(writer.facts.flavor, writer.facts, knownLive.facts)
       ? writer.node
       : null;
   }
@@ -105,9 +120,19 @@ export function choosePrimary(input: PrimaryInput): PrimaryChoice {
     if (reach.state !== 'up' || facts === null || !input.sameIdentity(observation)) return [];
     return [{ node, facts, source: input.sourceOf(facts) }];
   });
+  const takesWrites = (node: NodeAddress) => live.some((one) => one.node === node && !one.facts.readOnly);
+  // It was promoted, and clients past us may have been let to it: to go back would lose what they were told.
+  const { promised, remembered } = input;
+  if (promised !== null && promised !== input.known && takesWrites(promised))
+    return { node: promised, why: 'promised' };
+  // Somebody seemed to have moved it there, and nobody takes writes there any more before it could be followed.
+  if (input.known !== null && remembered !== null && remembered !== input.known && !takesWrites(input.known)) {
+    const again = choosePrimary({ ...input, known: remembered, knownHealth: { state: 'alive' } });
+    return again.why === 'known' ? { node: remembered, why: 'returned' } : again;
+  }
   if (input.known !== null) {
     const known = input.observations.find(({ node }) => node === input.known);
-    const writable = live.some(({ node, facts }) => node === input.known && !facts.readOnly);
+    const writable = takesWrites(input.known);
     const since = live.filter(({ node }) => seenSince(input, node));
     const fresh = known !== undefined && known.at >= input.knownSince;
     const moved = writable || !fresh ? null : movedTo(input, since, known);

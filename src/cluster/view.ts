@@ -36,10 +36,16 @@ export interface ViewInput {
   primary: NodeAddress | null;
   /** When a recovery made it so; smaller than all where it was merely found. */
   primarySince: number;
+  /** Who was made or remembered as the primary; absent: `primary`, however that came about. */
+  remembered?: NodeAddress | null;
+  /** Whom a recovery that came to no end was about to promote. */
+  promised?: NodeAddress | null;
   health: PrimaryHealth;
   /** Whether it commits. */
   commit: CommitHealth;
   secondWriters: ReadonlySet<NodeAddress>;
+  /** Those of them that were primary; absent: none. */
+  demoted?: ReadonlySet<NodeAddress>;
   /** Identity by node, as it was first seen or is remembered. */
   identities: ReadonlyMap<NodeAddress, string>;
   /** Other names of nodes, as their replicas or their admins call them. */
@@ -261,6 +267,8 @@ function noPrimaryText(choice: PrimaryChoice): string {
     case 'two-writers':
       return 'no primary: several nodes take writes and none of them follows another; make all but one read-only';
     case 'known':
+    case 'promised':
+    case 'returned':
     case 'only-writer':
     case 'followed-by-writers':
     case 'moved-by-hand':
@@ -366,11 +374,19 @@ export function computeView(input: ViewInput): ViewResult {
     observations: input.observations,
     known: input.primary,
     knownSince: input.primarySince,
+    remembered: input.remembered ?? null,
+    promised: input.promised ?? null,
     sameIdentity: (observation: NodeObservation) => sameIdentity(input, observation),
   };
   const choice =
     topology === 'replication' || topology === 'rds'
-      ? choosePrimary({ ...seen, knownHealth: input.health, secondWriters: input.secondWriters, sourceOf })
+      ? choosePrimary({
+          ...seen,
+          knownHealth: input.health,
+          secondWriters: input.secondWriters,
+          demoted: input.demoted ?? new Set(),
+          sourceOf,
+        })
       : chooseAmongMembers(topology, seen);
   const primary = choice.node;
   const flavor = flavorOf(input, primary);

@@ -3,6 +3,7 @@
 // history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
 import type { NodeAddress } from '../messages/index.ts';
 import { NOT_FENCED, OBSERVED, type RecoveryRecord } from '../recovery/index.ts';
+import type { Clock } from './ports.ts';
 
 export interface BrakeSettings {
   minIntervalMs: number;
@@ -11,26 +12,28 @@ export interface BrakeSettings {
 
 export type Brake =
   | { state: 'free' }
-  | { state: 'waits'; untilMs: number; reason: string }
+  | { state: 'waits'; reason: string }
   /** Until an operator orders a failover or a switchover. */
   | { state: 'stopped'; reason: string };
 
 /** Failures older than this do not count. */
 export const brakeWindowMs = 600_000;
+/** More than are looked at. */
+const MAX_AGES = 200;
 
 /**
  * `history` newest first. `answers`: the primary is there, and a failover would be a judgement; one that is dead is
- * not made to wait for the time to pass.
+ * not made to wait for the time to pass. `ageMs`: how long ago a recovery ended.
  */
 export function brakeOf(
   history: readonly RecoveryRecord[],
   answers: boolean,
   settings: BrakeSettings,
-  wallMs: number,
+  ageMs: (record: RecoveryRecord) => number,
 ): Brake {
   const since = history.findIndex(isWord);
   const failovers = (since < 0 ? history : history.slice(0, since)).filter(isAutomatic);
-  const recent = failovers.filter((record) => wallMs - endOf(record) < brakeWindowMs);
+  const recent = failovers.filter((record) => ageMs(record) < brakeWindowMs);
   const unfenced = failovers[0]?.reason.startsWith(NOT_FENCED) === true ? failovers[0] : undefined;
   if (unfenced !== undefined) return { state: 'stopped', reason: unfenced.reason };
   const firstDone = recent.findIndex(({ outcome }) => outcome === 'done');
@@ -41,15 +44,54 @@ export function brakeOf(
   }
   const last = failovers.find(({ outcome }) => outcome === 'done');
   if (!answers || last === undefined) return { state: 'free' };
-  const untilMs = endOf(last) + settings.minIntervalMs;
-  if (wallMs >= untilMs) return { state: 'free' };
-  return { state: 'waits', untilMs, reason: `the last failover is less than ${settings.minIntervalMs / 1000} s ago` };
+  if (ageMs(last) >= settings.minIntervalMs) return { state: 'free' };
+  return { state: 'waits', reason: `the last failover is less than ${settings.minIntervalMs / 1000} s ago` };
+}
+
+/** How long ago recoveries ended, whatever is done to the machine's clock. */
+export class Ages {
+  readonly #clock: Pick<Clock, 'nowMs' | 'wallMs'>;
+  readonly #beganMs: number;
+  readonly #endedMs = new Map<string, number>();
+
+  constructor(clock: Pick<Clock, 'nowMs' | 'wallMs'>) {
+    this.#clock = clock;
+    this.#beganMs = clock.nowMs();
+  }
+
+  ended(record: RecoveryRecord): void {
+    this.#endedMs.set(record.id, this.#clock.nowMs());
+    const [oldest] = this.#endedMs.keys();
+    if (this.#endedMs.size > MAX_AGES && oldest !== undefined) this.#endedMs.delete(oldest);
+  }
+
+  /** Of one that ended before this process began the clock tells; but at least as long ago as that. */
+  of({ durationMs, id, startedAt }: RecoveryRecord): number {
+    const now = this.#clock.nowMs();
+    const endedMs = this.#endedMs.get(id);
+    if (endedMs !== undefined) return now - endedMs;
+    return Math.max(this.#clock.wallMs() - Date.parse(startedAt) - durationMs, now - this.#beganMs);
+  }
 }
 
 /** Whether the newest failover came to nothing, or to no end: what it stopped may be stopped still. */
 export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
   const last = history.find(({ kind, reason }) => kind === 'failover' && !reason.startsWith(OBSERVED));
   return last !== undefined && last.outcome !== 'done';
+}
+
+/** Nodes whose receivers failovers stopped and did not start again, as far as their records tell. */
+export function stoppedBy(history: readonly RecoveryRecord[]): NodeAddress[] {
+  const last = new Map<NodeAddress, boolean>();
+  for (const { steps } of history) {
+    for (const { detail, name } of steps.toReversed()) {
+      const [what, node] = name.split(' ');
+      if (node === undefined || last.has(node)) continue;
+      if (what === 'apply-received') last.set(node, true);
+      else if (what === 'follow' && detail.startsWith('follows')) last.set(node, false);
+    }
+  }
+  return [...last].filter(([, stopped]) => stopped).map(([node]) => node);
 }
 
 /** Nodes that were primary and are not, newest word first: they may come back as if nothing had happened. */
@@ -76,8 +118,4 @@ function isAutomatic({ analysis, kind }: RecoveryRecord): boolean {
 /** A refusal has touched nothing; it is repeated as long as it stands. */
 function isFailure({ outcome, reason }: RecoveryRecord): boolean {
   return outcome !== 'done' && !reason.startsWith('refused: ') && !reason.startsWith(OBSERVED);
-}
-
-function endOf({ durationMs, startedAt }: RecoveryRecord): number {
-  return Date.parse(startedAt) + durationMs;
 }

@@ -58,6 +58,8 @@ export interface ClusterControlOptions {
   ledger: boolean;
   memory: ClusterMemory;
   monitor: Monitor;
+  /** Whom a recovery was about to promote when the process before this one ended. */
+  promised: NodeAddress | null;
   store: Store;
   table: RouteTable;
   fleet: GateFleet & {
@@ -141,6 +143,7 @@ export class ClusterControl {
       commit: () => monitor.commitHealth(),
       claim: () => monitor.claim(),
       setPrimary,
+      promised: options.promised,
       maintenance: () => this.#maintenance(),
       clock,
       log,

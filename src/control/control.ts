@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { ErrantReport } from '../cluster/index.ts';
 import type { ClusterConfig, Config } from '../config/types.ts';
 import type { FromWorker, NodeAddress } from '../messages/index.ts';
-import type { RecoveryRecord } from '../recovery/types.ts';
+import { concludeUnfinished, type RecoveryRecord } from '../recovery/index.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { demotedBy } from './brake.ts';
 import { type AddOrder, ClusterControl, type RebuildOrder } from './cluster.ts';
@@ -27,7 +27,7 @@ import { Supervisor, type SupervisorTimeouts } from './supervisor.ts';
 export interface ControlParts {
   monitor: (options: {
     config: ClusterConfig;
-    memory: (ClusterMemory & { demoted: readonly NodeAddress[] }) | null;
+    memory: (ClusterMemory & { demoted: readonly NodeAddress[]; promised: NodeAddress | null }) | null;
     log: Log;
     removed: readonly NodeAddress[];
   }) => Monitor;
@@ -281,6 +281,7 @@ export class ControlProcess {
 
   #makeCluster(config: ClusterConfig, parts: ControlParts): ClusterControl {
     const remembered = this.#store.loadCluster(config.name);
+    const promised = remembered === null ? null : concludeUnfinished(this.#store, remembered);
     const demoted = demotedBy(this.#store.history({ cluster: config.name, limit: 200 }));
     const log = this.#log;
     const removed = this.#store.loadOrders(config.name)?.removed ?? [];
@@ -292,8 +293,9 @@ export class ControlProcess {
         config.recovery === 'automatic' &&
         this.#config.endpoints.some((each) => each.cluster === config.name && each.inFlight === 'exactly-once'),
       users: this.#config.users,
+      promised,
       memory: remembered ?? { cluster: config.name, epoch: 0, primary: null, nodes: [] },
-      monitor: parts.monitor({ config, memory: remembered && { ...remembered, demoted }, log, removed }),
+      monitor: parts.monitor({ config, memory: remembered && { ...remembered, demoted, promised }, log, removed }),
       store: this.#store,
       table: this.#table,
       fleet: this.#fleet,

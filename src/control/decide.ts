@@ -75,6 +75,8 @@ export interface Situation {
   standBack: boolean;
   /** The last failover came to nothing, or to no end: what it stopped may be stopped still. */
   leftStopped: boolean;
+  /** Nodes that an earlier failover stopped and did not start again, and that were not seen in order since. */
+  stopped: ReadonlySet<NodeAddress>;
   maintenance: Maintenance;
   /** When the last recovery ended. What was seen before that is no reason to mend a node: it may be mended. */
   quietSince: number;
@@ -207,7 +209,7 @@ function astrayReason(situation: Situation, { node, observation, state }: NodeVi
   const replication = observation.facts?.replication;
   if ((state !== 'replication-stopped' && state !== 'replication-broken') || !replication) return null;
   if (state === 'replication-stopped' && wasLeftStopped(situation, node)) {
-    return 'a failover that came to nothing left it stopped';
+    return 'a failover left it stopped';
   }
   const source = `${replication.sourceHost}:${replication.sourcePort}`;
   const elsewhere = source !== primary && view.nodes.some((each) => each.node === source && each.node !== node);
@@ -230,11 +232,15 @@ export function releases({ heldSince }: Situation, primary: NodeView): boolean {
   return heldSince !== null && (primary.observation.factsAt ?? 0) > heldSince;
 }
 
-/** Stopped since the last recovery ended, or since before we came; what was stopped later was stopped by somebody. */
-function wasLeftStopped({ leftStopped, quietSince, stories }: Situation, node: NodeAddress): boolean {
+/**
+ * Stopped since the last recovery ended, since before we came, or while it was away; what was stopped later was stopped
+ * by somebody.
+ */
+function wasLeftStopped({ leftStopped, quietSince, stopped, stories }: Situation, node: NodeAddress): boolean {
   const story = stories.get(node);
+  if (stopped.has(node)) return true;
   if (!leftStopped || story === undefined) return false;
-  return !story.wasOk || story.since <= quietSince + notReplicatingGraceMs;
+  return !story.wasOk || story.restarted || story.since <= quietSince + notReplicatingGraceMs;
 }
 
 /**

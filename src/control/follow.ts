@@ -3,11 +3,10 @@
 import { leftBehind } from '../cluster/index.ts';
 import type { NodeFacts, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import type { RecoveryContext, RecoveryRecord, RecoveryStep } from '../recovery/index.ts';
+import { makeReadOnly, type RecoveryContext, type RecoveryRecord, type RecoveryStep } from '../recovery/index.ts';
 import { errorText } from './ports.ts';
 
 const lookTimeoutMs = 1000;
-const readOnlyTimeoutMs = 2000;
 /** Writes to the old primary fail already: there is little to wait for. */
 const drainMs = 500;
 
@@ -118,7 +117,7 @@ async function fence(context: RecoveryContext, options: FollowOptions): Promise<
   if (facts.topology?.kind === 'rds')
     throw new Error(`${from} still takes writes, and its platform keeps us from changing it`);
   if (!options.mayFence) throw new Error(`${from} still takes writes, and observing we change nothing`);
-  await context.nodes.setReadOnly(from, readOnlyTimeoutMs);
+  await makeReadOnly(context, from);
   return `${from} made read-only`;
 }
 

@@ -5,6 +5,7 @@ import { type AnalysisName, type Claim, type CommitHealth, isActionable } from '
 import type { ClusterView, NodeFacts, PrimaryHealth, Problem } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import {
+  type FailoverOptions,
   type Floor,
   floorAfter,
   type RecoveryContext,
@@ -18,7 +19,7 @@ import {
   type runSwitchover,
   type runUpkeep,
 } from '../recovery/index.ts';
-import { type Brake, brakeOf, lastFailoverFailed } from './brake.ts';
+import { Ages, type Brake, brakeOf, lastFailoverFailed, stoppedBy } from './brake.ts';
 import {
   type Action,
   attempted,
@@ -68,6 +69,7 @@ export interface Running {
 
 export interface IncidentsOptions {
   routing: ClusterRouting;
+  promised: NodeAddress | null;
   recoveries: Recoveries;
   /** With `onProgress` left to us. */
   context: RecoveryContext;
@@ -100,15 +102,19 @@ export class Incidents {
   #follow: FollowStory | null = null;
   /** The newest records; null: to be read. */
   #history: RecoveryRecord[] | null = null;
+  readonly #ages: Ages;
   #upkeep: UpkeepStories = new Map();
   /** When the last recovery ended, or this process began: one before it may have left something behind. */
   #quietSince: number;
   #running: Running | null = null;
   #former: Set<NodeAddress>;
+  readonly #stoppedNodes: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
   #lastWritable: { node: NodeAddress; facts: NodeFacts } | null = null;
   /** When the processes of the nodes had started, as it was while the primary last took writes. */
   #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
+  /** Whom the process before this one was about to promote when it ended. */
+  #promised: NodeAddress | null = null;
   /** What a candidate must have under semi-sync. */
   #floor: Floor | null = null;
   /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
@@ -118,9 +124,13 @@ export class Incidents {
   constructor(options: IncidentsOptions) {
     this.#options = options;
     this.#quietSince = options.clock.nowMs();
+    this.#ages = new Ages(options.clock);
     const { cluster } = options.routing;
     this.#former = new Set();
-    for (const record of options.context.store.history({ cluster, limit: 200 })) this.#learn(record);
+    const history = options.context.store.history({ cluster, limit: 200 });
+    for (const record of history) this.#learn(record);
+    this.#stoppedNodes = new Set(stoppedBy(history));
+    this.#promised = options.promised;
   }
 
   get running(): Running | null {
@@ -144,9 +154,10 @@ export class Incidents {
 
   /** From the history, which is read anew only when something was added to it. */
   #brakes(): { dead: Brake; answers: Brake } {
-    const { config, clock, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
+    const { config, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
     this.#history ??= store.history({ cluster, limit: BRAKE_RECORDS });
-    const of = (answers: boolean) => brakeOf(this.#history ?? [], answers, config.failover, clock.wallMs());
+    const of = (answers: boolean) =>
+      brakeOf(this.#history ?? [], answers, config.failover, (record) => this.#ages.of(record));
     return { dead: of(false), answers: of(true) };
   }
 
@@ -158,6 +169,7 @@ export class Incidents {
     this.#calm(health());
     if (view().primary === routing.memory.primary) this.#follow = null;
     this.#rememberWritable();
+    for (const node of this.#stoppedNodes) if (this.#stories.get(node)?.state === 'ok') this.#stoppedNodes.delete(node);
     if (this.#running || this.#stopped) return;
     const { epoch, nodes, primary } = routing.memory;
     const members = new Set(nodes.map(({ node }) => node));
@@ -173,6 +185,7 @@ export class Incidents {
       primary,
       members,
       leftStopped: lastFailoverFailed(this.#history ?? []),
+      stopped: this.#stoppedNodes,
       standBack: this.#options.claim().owner === 'other',
       brakes,
       upkeep: wrong.filter(({ node }) => now >= (this.#upkeep.get(node)?.notBefore ?? now)),
@@ -352,8 +365,8 @@ export class Incidents {
     this.#startedAtMs = new Map(started);
   }
 
-  #past(): { startedAtMs: ReadonlyMap<NodeAddress, number>; floor: Floor | null } {
-    return { startedAtMs: this.#startedAtMs, floor: this.#floor };
+  #past(): Pick<FailoverOptions, 'startedAtMs' | 'floor' | 'promised'> {
+    return { startedAtMs: this.#startedAtMs, floor: this.#floor, promised: this.#promised };
   }
 
   #lastKnown(node: NodeAddress): NodeFacts | null {
@@ -396,7 +409,9 @@ export class Incidents {
     onChanged();
     try {
       const record = await done;
+      this.#ages.ended(record);
       this.#learn(record);
+      for (const node of stoppedBy([record])) this.#stoppedNodes.add(node);
       if (this.#judge(record) || begun) onEnded(record);
       return { begun, record };
     } finally {
@@ -411,6 +426,7 @@ export class Incidents {
     if (record.outcome !== 'done') return;
     if (record.kind !== 'switchover' && record.kind !== 'failover' && record.kind !== 'follow') return;
     for (const node of [record.from, record.to]) if (node !== null) this.#former.add(node);
+    this.#promised = null;
   }
 
   /** Whether its end is news: false where it repeats a refusal that stands. */

@@ -23,6 +23,8 @@ export interface FailoverInput {
   restarted?: ReadonlySet<NodeAddress>;
   /** Under semi-sync: a position of the primary's that a candidate must have; null where none is known. See floor.ts. */
   floor?: string | null;
+  /** Was perhaps promoted already, by a failover that came to no end. */
+  promised?: NodeAddress | null;
   /** Nodes that operators took out of service: promoted only where nobody else has received as much. */
   outOfService?: ReadonlySet<NodeAddress>;
   /** Monotonic, ms. */
@@ -106,7 +108,7 @@ function fitness(view: NodeView, input: FailoverInput, flavor: Flavor | null): F
   if (!facts.readOnly) return { fit: 'no', why: 'is writable already: a second writer, look at it first' };
   const errant = errantTransactions(view, facts, input.primaryFacts);
   if (errant !== null) return { fit: 'no', why: `has errant transactions (${errant})` };
-  const fault = replicaFault(facts);
+  const fault = view.node === input.promised && facts.replication === null ? null : replicaFault(facts);
   if (fault !== null) return { fit: 'no', why: fault };
   const { replication } = facts;
   const anythingToReceive = input.primaryFacts === null || !hasNothing(facts.flavor, input.primaryFacts.gtidPosition);

@@ -32,6 +32,8 @@ export interface FailoverOptions {
   force?: boolean;
   /** When the process of each node had started, as it was while the primary lived. */
   startedAtMs?: ReadonlyMap<NodeAddress, number>;
+  /** Whom a failover that came to no end had promoted perhaps: it need not replicate from anyone. */
+  promised?: NodeAddress | null;
   /** Under semi-sync: what a candidate must have. Null: nobody saw this primary take writes. */
   floor?: Floor | null;
 }
@@ -76,6 +78,7 @@ async function failOver(
     durability: semiSync ? 'semisync' : 'none',
     restarted: restartedSince(now, floor?.startedAtMs ?? options.startedAtMs),
     ...(floor === undefined ? {} : { floor: floor?.position ?? null }),
+    promised: options.promised ?? null,
     outOfService: ctx.outOfService?.() ?? new Set(),
     nowMs: ctx.clock.nowMs(),
     maxAgeMs: LOOK_MAX_AGE_MS,
@@ -126,7 +129,7 @@ async function promote(
 ): Promise<RecoveryRecord> {
   const { journal } = run;
   const to = election.candidate;
-  journal.record.to = to;
+  journal.elect(to);
   journal.note('elect', [`${to}: ${election.reason}`, ...election.warnings].join('; '));
   const { direct, kept } = tiersAfter(view, replicasOf(view, from), from, to);
   const { catchUpFrom } = election;

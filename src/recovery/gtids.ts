@@ -85,6 +85,23 @@ export function receivedFromOthers(node: NodeFacts, primary: NodeFacts): string 
     .join(',');
 }
 
+/** What `other` received of what `writer` itself wrote, and `writer` has not any more. */
+export function lostBy(writer: NodeFacts, other: NodeFacts): Missing {
+  const { flavor } = writer;
+  if (flavor === 'mysql') {
+    const beyond = subtract(parseGtidSet(flavor, receivedBy(other)), parseGtidSet(flavor, writer.gtidExecuted));
+    const own = [...beyond].filter(([key]) => isOwn(key, writer) || key.startsWith(CHOSEN_UUID_PREFIX));
+    const lost: GtidSet = new Map(own);
+    return { count: countGtids(lost), text: shorten(formatGtidSet(flavor, lost)) };
+  }
+  const written = (text: string) =>
+    text
+      .split(',')
+      .filter((gtid) => gtid.trim().split('-')[1] === String(writer.serverId))
+      .join(',');
+  return missingFrom(flavor, written(writer.gtidExecuted), written(`${other.gtidExecuted},${receivedBy(other)}`));
+}
+
 function isOwn(key: string, node: NodeFacts): boolean {
   if (node.flavor === 'mariadb') return key.split('-')[1] === String(node.serverId);
   // Under a number that a worker chose it was written here, unless it came from a source.

@@ -1,6 +1,7 @@
 // The record of one recovery while it runs: every step with its times, saved at the start and at the end. A step
 // has a deadline of its own, whatever the hands that carry it out promise. A store that fails stops no recovery.
 import type { NodeAddress } from '../messages/index.ts';
+import type { ClusterMemory, Store } from '../store/types.ts';
 import type {
   RecoveryClock,
   RecoveryContext,
@@ -13,11 +14,31 @@ import type {
 /** Beyond what a call was given itself, before it is abandoned: its own answer says more than ours. */
 const GRACE_MS = 250;
 const IMPACT_TIMEOUT_MS = 1_000;
+/** How far back a change of primary that came to no end is looked for: rejoins may have followed it. */
+const CONCLUDED_RECORDS = 100;
 /** Steps of one record; a plan has far fewer, retries are what is bounded here. */
 const MAX_STEPS = 500;
 
 /** What a record says until its end is known; found in the history, it means that the process ended first. */
 export const UNFINISHED = 'unfinished: Evenkeel ended, or runs still, in the middle of this recovery';
+
+/** The same of one whose primary was opened before the process ended. */
+const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was done';
+
+/**
+ * What a process that starts makes of a change of primary that the one before it did not end: where its new primary was
+ * saved, so that clients may have been let to it, it is done. Else whom it was about to promote, and perhaps has.
+ */
+export function concludeUnfinished(store: Store, memory: ClusterMemory): NodeAddress | null {
+  const moves = ({ kind }: RecoveryRecord) => kind === 'failover' || kind === 'switchover' || kind === 'follow';
+  const last = store.history({ cluster: memory.cluster, limit: CONCLUDED_RECORDS }).find(moves);
+  if (last?.reason !== UNFINISHED || last.to === null) return null;
+  if (last.to !== memory.primary) return last.to;
+  if (memory.epoch > last.epoch) {
+    store.saveRecovery({ ...last, outcome: 'done', epoch: memory.epoch, reason: ENDED_EARLY });
+  }
+  return null;
+}
 
 /** A step that did not succeed. */
 export class StepError extends Error {
@@ -104,6 +125,13 @@ export class Journal {
     this.save();
     this.ctx.log.info({ recovery: this.id, kind: this.record.kind, to: this.record.to }, 'recovery begins');
     this.ctx.onProgress?.(this.record, null);
+  }
+
+  /** The candidate, once it is elected: saved before it is promoted, so that a process that comes after knows whom to look for. */
+  elect(to: NodeAddress): void {
+    const known = this.record.to === to;
+    this.record.to = to;
+    if (!known) this.save();
   }
 
   /**

@@ -7,7 +7,7 @@ import type { ClusterView, NodeFacts } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { carryOut, newRun, settlePromotion } from './execute.ts';
 import { restartedSince } from './failover.ts';
-import { covers, missingFrom, receivedBy, receivedFromOthers } from './gtids.ts';
+import { covers, lostBy, missingFrom, receivedBy, receivedFromOthers } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable } from './look.ts';
 import { LIMITS, planReinstate, planRejoin } from './plan.ts';
@@ -59,7 +59,7 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
  * nothing to anyone; meanwhile the pending read-only keeps new writes out. Clients are left alone where read-only
  * comes at once, as on a replica that serves readers.
  */
-async function makeReadOnly({ clock, nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
+export async function makeReadOnly({ clock, nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
   const enough = new AbortController();
   const readOnly = nodes.setReadOnly(node, READ_ONLY_MS).finally(() => enough.abort());
   readOnly.catch(() => undefined);
@@ -181,8 +181,12 @@ export function notToReinstate(
     if (node === primary || other === null || observation.reach.state !== 'up' || other.flavor !== facts.flavor)
       continue;
     if (!other.readOnly) return `${node} is writable`;
-    // What it wrote itself is errant, as of a former primary: nothing that this one could have lost.
-    const ahead = missingFrom(facts.flavor, facts.gtidPosition, receivedFromOthers(other, facts));
+    // A primary writes alone. With all that it was last seen to have it can have lost what it wrote since; what others
+    // have of one another is errant. Where nobody saw it, only what such a node wrote itself is known to be that.
+    const ahead =
+      lastKnown !== null && !lastKnown.readOnly
+        ? lostBy(facts, other)
+        : missingFrom(facts.flavor, facts.gtidPosition, receivedFromOthers(other, facts));
     if (ahead.count > 0) return `${node} has transactions that ${primary} lost (${ahead.text}); failover --to ${node}`;
   }
   return null;

@@ -35,6 +35,17 @@ const MIGRATIONS: readonly string[] = [
      cluster TEXT PRIMARY KEY,
      orders TEXT NOT NULL
    ) STRICT;`,
+  // In the order in which they were begun, whatever the clock of the machine said.
+  `CREATE TABLE recovery_in_order (
+     place INTEGER PRIMARY KEY AUTOINCREMENT,
+     id TEXT NOT NULL UNIQUE,
+     cluster TEXT NOT NULL,
+     record TEXT NOT NULL
+   ) STRICT;
+   INSERT INTO recovery_in_order (id, cluster, record) SELECT id, cluster, record FROM recovery ORDER BY started_at, id;
+   DROP TABLE recovery;
+   ALTER TABLE recovery_in_order RENAME TO recovery;
+   CREATE INDEX recovery_by_place ON recovery (cluster, place);`,
 ];
 
 /** Why a store cannot be opened or read. */
@@ -154,18 +165,16 @@ export function openEmbeddedStore(path: string): Store {
      ON CONFLICT (cluster) DO UPDATE SET orders = excluded.orders`,
   );
   const upsertRecovery = db.prepare(
-    `INSERT INTO recovery (id, cluster, started_at, record) VALUES (?, ?, ?, ?)
+    `INSERT INTO recovery (id, cluster, record) VALUES (?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
   );
   const prune = db.prepare(
     `DELETE FROM recovery WHERE cluster = ?1 AND id IN
-       (SELECT id FROM recovery WHERE cluster = ?1 ORDER BY started_at DESC, id DESC LIMIT -1 OFFSET ?2)`,
+       (SELECT id FROM recovery WHERE cluster = ?1 ORDER BY place DESC LIMIT -1 OFFSET ?2)`,
   );
   const selectRecovery = db.prepare('SELECT record FROM recovery WHERE id = ?');
-  const selectHistory = db.prepare('SELECT record FROM recovery ORDER BY started_at DESC, id DESC LIMIT ?');
-  const selectClusterHistory = db.prepare(
-    'SELECT record FROM recovery WHERE cluster = ? ORDER BY started_at DESC, id DESC LIMIT ?',
-  );
+  const selectHistory = db.prepare('SELECT record FROM recovery ORDER BY place DESC LIMIT ?');
+  const selectClusterHistory = db.prepare('SELECT record FROM recovery WHERE cluster = ? ORDER BY place DESC LIMIT ?');
 
   function guarded<T>(work: () => T): T {
     try {
@@ -199,7 +208,7 @@ export function openEmbeddedStore(path: string): Store {
     },
     saveRecovery(record) {
       guarded(() => {
-        upsertRecovery.run(record.id, record.cluster, record.startedAt, JSON.stringify(record));
+        upsertRecovery.run(record.id, record.cluster, JSON.stringify(record));
         prune.run(record.cluster, MAX_RECOVERIES_PER_CLUSTER);
       });
     },

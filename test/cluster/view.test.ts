@@ -168,6 +168,32 @@ test('a former primary that wakes up is not followed, though a replica follows i
   assert.equal(view([dead, node(2, writable), node(3, { follows: 2 })], demoted).view.primary, 'db1:3306');
 });
 
+test('a node whose promotion came to no end is the primary where it takes writes, even beside the one known', () => {
+  const promised = { ...known, promised: 'db2:3306' };
+  assert.equal(view([node(1, writable), node(2, writable)], promised).choice.why, 'promised');
+  assert.equal(view([node(1, writable), node(2, { follows: 1 })], promised).view.primary, 'db1:3306');
+  assert.equal(view([node(1, { reach: refused }), node(2, { reach: refused })], promised).view.primary, 'db1:3306');
+});
+
+test('a primary that was merely seen to be it is so no more when it takes no writes', () => {
+  const seen = { primary: 'db2:3306', remembered: 'db1:3306' };
+  assert.equal(view([node(1, {}), node(2, writable)], seen).view.primary, 'db2:3306');
+  const gone = view([node(1, {}), node(2, {}), node(3, { follows: 2 })], seen);
+  assert.deepEqual([gone.view.primary, gone.choice.why], ['db1:3306', 'returned']);
+  assert.equal(
+    view([node(1, {}), node(2, {})], { primary: 'db2:3306', remembered: 'db2:3306' }).view.primary,
+    'db2:3306',
+  );
+});
+
+test('a former primary that was not seen read-only since is followed only where the known one follows it', () => {
+  const all = { ...writable, gtidExecuted: `${UUID(1)}:1-20` };
+  const demoted = { ...known, demoted: new Set(['db2:3306']), secondWriters: new Set(['db2:3306']) };
+  assert.equal(view([node(1, {}), node(2, all)], known).view.primary, 'db2:3306');
+  assert.equal(view([node(1, {}), node(2, all)], demoted).view.primary, 'db1:3306');
+  assert.equal(view([node(1, { follows: 2 }), node(2, all)], demoted).view.primary, 'db2:3306');
+});
+
 test('a second writer from before does not inherit from a primary that goes away', () => {
   const dead = node(1, { reach: refused });
   const result = view([dead, node(2, writable)], { ...known, secondWriters: new Set(['db2:3306']) });

@@ -1,7 +1,7 @@
 // Failovers that follow each other: what makes the next one wait, what stops them, and what lets them go on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { brakeOf, brakeWindowMs, demotedBy } from '../../src/control/brake.ts';
+import { Ages, brakeOf, brakeWindowMs, demotedBy, stoppedBy } from '../../src/control/brake.ts';
 import { NOT_FENCED, type RecoveryRecord } from '../../src/recovery/index.ts';
 
 const settings = { minIntervalMs: 60_000, maxFailures: 3 };
@@ -29,7 +29,10 @@ function failover(agoMs: number, over: Partial<RecoveryRecord> = {}): RecoveryRe
 
 const failed = (agoMs: number, reason = 'a step failed') => failover(agoMs, { outcome: 'failed', reason });
 const word = (agoMs: number) => failover(agoMs, { analysis: undefined, kind: 'switchover' });
-const state = (history: RecoveryRecord[], answers = false) => brakeOf(history, answers, settings, NOW).state;
+const state = (history: RecoveryRecord[], answers = false) => {
+  const ages = new Ages({ nowMs: () => 0, wallMs: () => NOW });
+  return brakeOf(history, answers, settings, (record) => ages.of(record)).state;
+};
 
 test('a dead primary is not made to wait, one that answers is, for the least time', () => {
   assert.equal(state([]), 'free');
@@ -45,11 +48,38 @@ test('after as many failures in a row as are allowed it stops, for dead primarie
   assert.equal(state([failed(1), failed(2), failed(brakeWindowMs + 1)]), 'free');
 });
 
+test('a clock that is set back or forward makes no recovery of this process younger or older', () => {
+  const clock = { now: 1_000, wall: NOW };
+  const ages = new Ages({ nowMs: () => clock.now, wallMs: () => clock.wall });
+  const before = failover(5_000, { id: 'before' });
+  const during = failover(0, { id: 'during' });
+  ages.ended(during);
+  assert.deepEqual([ages.of(before), ages.of(during)], [5_000, 0]);
+  clock.now += 2_000;
+  clock.wall -= 3_600_000;
+  assert.deepEqual([ages.of(before), ages.of(during)], [2_000, 2_000]);
+  clock.wall += 7_200_000;
+  assert.equal(ages.of(during), 2_000);
+});
+
 test('who was primary and is not is known by the history', () => {
   const back = failover(1, { from: 'b:1', to: 'a:1' });
   assert.deepEqual(demotedBy([failover(2)]), ['a:1']);
   assert.deepEqual(demotedBy([back, failover(2)]), ['b:1']);
   assert.deepEqual(demotedBy([failed(1)]), []);
+});
+
+test('whose receiver a failover stopped and did not start again is known by the steps of the history', () => {
+  const steps = (...names: [string, string][]) =>
+    names.map(([name, detail]) => ({ name, startedMs: 0, durationMs: 0, detail }));
+  const stop = (at: number, node: string) => failover(at, { steps: steps([`apply-received ${node}`, 'ok']) });
+  const start = (at: number, detail: string) => failover(at, { steps: steps(['follow b:1', detail]) });
+  assert.deepEqual(stoppedBy([stop(1, 'b:1')]), ['b:1']);
+  assert.deepEqual(stoppedBy([start(1, 'follows a:1'), stop(2, 'b:1')]), []);
+  assert.deepEqual(stoppedBy([start(1, 'failed: timeout'), stop(2, 'b:1')]), ['b:1']);
+  assert.deepEqual(stoppedBy([stop(1, 'b:1'), start(2, 'follows a:1')]), ['b:1']);
+  const both = failover(1, { steps: steps(['apply-received b:1', 'ok'], ['follow b:1', 'follows a:1']) });
+  assert.deepEqual(stoppedBy([both]), []);
 });
 
 test('refusals are no failures: they touched nothing, and stand until something changes', () => {

@@ -45,6 +45,7 @@ function decided(topology: Topology, nodes: NodeView[], { seenPrimary = 'a:1', .
     brakes: { dead: { state: 'free' }, answers: { state: 'free' } },
     standBack: false,
     leftStopped: false,
+    stopped: new Set<string>(),
     heldSince: null,
     quietSince: Number.NEGATIVE_INFINITY,
     maintenance: noMaintenance,

@@ -48,6 +48,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     upkeep: [],
     standBack: false,
     leftStopped: false,
+    stopped: new Set<string>(),
     brakes: { dead: { state: 'free' }, answers: { state: 'free' } },
     heldSince: null,
     quietSince: 0,
@@ -138,6 +139,18 @@ test('beside another Evenkeel that recovers this cluster nothing is done but fol
   const nodes = [readOnlyPrimary, nodeView('b:1', 'primary')];
   const view = { cluster: 'shop', flavor: 'mysql' as const, primary: 'b:1', nodes, problems: [] };
   assert.equal(decide(situation(nodes, { view, standBack: true })).do, 'follow');
+});
+
+test('a replica that a failover stopped, long ago or while it was away since, is started again', () => {
+  const replication = { sourceHost: 'a', sourcePort: 1, receiver: 'stopped', applier: 'running' } as ReplicationFacts;
+  const stopped = nodeView('b:1', 'replica', 'replication-stopped', { replication });
+  const long = seen([primary, replica], [primary, stopped]);
+  const now = long.now + 60_000;
+  assert.equal(decide(situation([primary, stopped], { ...long, now })).do, 'nothing');
+  assert.equal(decide(situation([primary, stopped], { ...long, now, stopped: new Set(['b:1']) })).do, 'rejoin');
+  const away = nodeView('b:1', 'replica', 'unreachable');
+  const back = seen([primary, replica], [primary, away], [primary, stopped]);
+  assert.equal(decide(situation([primary, stopped], { ...back, leftStopped: true, quietSince: 0, now })).do, 'rejoin');
 });
 
 test('a replica that a failover left stopped is started again; one that was stopped since is not', () => {

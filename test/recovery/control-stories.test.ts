@@ -109,4 +109,38 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     await pass(world, 1_000);
     await settle(world);
   });
+
+  test(`${flavor}: a promotion stands though the process died before anybody was let to it, and the old primary woke up`, async () => {
+    const world = await promotedAndDied(flavor);
+    world.restart(db(world, 1));
+    await pass(world, 500);
+    world.startControl();
+    await pass(world, 1_000);
+    await settle(world);
+    assert.equal(world.applied?.primary, writer);
+  });
+
+  test(`${flavor}: a node that was promoted when the process died, and died itself, keeps nobody waiting`, async () => {
+    const world = await promotedAndDied(flavor);
+    world.startControl();
+    await pass(world, 5);
+    world.crash(world.byName(writer));
+    await pass(world, 3_000);
+    await settle(world);
+  });
+}
+
+/** Whom it promoted. */
+let writer = '';
+
+/** The process dies between the promotion and the opening of the gate. */
+async function promotedAndDied(flavor: WorldOptions['flavor']): Promise<ControlWorld> {
+  const world = await begin({ flavor });
+  db(world, 1).state = 'frozen';
+  const promoted = () => world.nodes.find((node) => node.id !== 1 && !node.readOnly);
+  for (let ms = 0; promoted() === undefined && ms < 10_000; ms += 1) await pass(world, 1);
+  world.killControl();
+  writer = promoted()?.name ?? assert.fail('nobody was promoted');
+  assert.equal(world.applied?.primary, 'db1:3306');
+  return world;
 }

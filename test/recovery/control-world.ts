@@ -10,6 +10,7 @@ import { Incidents } from '../../src/control/incidents.ts';
 import { ClusterRouting, RouteTable } from '../../src/control/routing.ts';
 import type { ClusterRoute, NodeAddress } from '../../src/messages/index.ts';
 import {
+  concludeUnfinished,
   type RecoveryClock,
   reinstate,
   runFailover,
@@ -48,8 +49,12 @@ export class ControlWorld extends World {
   readonly #told: string[] = [];
   #generation = 0;
   #process: Process | null = null;
+  /** By the process that runs. */
+  #seenWritable = false;
   /** Those of `pending` whose client came past Evenkeel. */
   readonly #direct = new Set<Transaction>();
+  /** Nodes that were primary. */
+  readonly #wasOpen = new Set<NodeAddress>();
   readonly #primaryOfEpoch = new Map<number, NodeAddress>();
 
   constructor(options: WorldOptions) {
@@ -94,7 +99,9 @@ export class ControlWorld extends World {
   killControl(): void {
     if (this.#process === null) return;
     this.tell('the control process dies');
+    this.#arriveLate(this.#process.routing.route());
     this.#process = null;
+    this.#seenWritable = false;
     this.#generation += 1;
     this.deaths += 1;
   }
@@ -131,8 +138,13 @@ export class ControlWorld extends World {
    * are told there from then on.
    */
   protected override isPromised(transaction: Transaction, on: SimNode): boolean {
-    if (this.options.unfenced === 'wait' || !this.#direct.has(transaction)) return true;
-    return this.applied?.primary === on.name && this.applied.gate.state === 'open';
+    const direct = this.#direct.has(transaction);
+    const { applied } = this;
+    const opened = applied?.gate.state === 'open' && applied.primary !== on.name && this.#wasOpen.has(on.name);
+    if (opened && (!direct || this.options.unfenced === 'wait'))
+      this.violate(`${on.name} acknowledged a write after ${applied.primary} was opened`);
+    if (this.options.unfenced === 'wait' || !direct) return true;
+    return applied?.primary === on.name && applied.gate.state === 'open';
   }
 
   /** Ends connections: what they waited for is told to nobody. */
@@ -194,7 +206,8 @@ export class ControlWorld extends World {
           const free = () => !this.stuck.has(node) && !this.pending.some(({ on }) => on === node);
           // New writes wait behind the order from its beginning; it is done when the last commit has ended.
           if (!free() && !(await this.wait(node, free, ms))) throw new Error('timeout: commits hang');
-          node.readOnly = true;
+          if (bug === 'no-read-only') node.claimsReadOnly = true;
+          else node.readOnly = true;
         }),
       killClients: (name, ms) =>
         this.call(this.byName(name), ms, () => {
@@ -230,8 +243,9 @@ export class ControlWorld extends World {
       ...base,
       failover: { ...base.failover, maxFailures: 1000, unfenced: this.options.unfenced ?? 'promote' },
     };
+    const promised = concludeUnfinished(store, memory);
     const demoted = demotedBy(store.history({ cluster, limit: 200 }));
-    const monitor = new SimMonitor(this.#sights(), this.options, memory.primary, demoted);
+    const monitor = new SimMonitor(this.#sights(), this.options, { primary: memory.primary, demoted, promised });
     const view = () => monitor.view;
     const health = () => monitor.health;
     const clock: RecoveryClock = {
@@ -286,7 +300,8 @@ export class ControlWorld extends World {
       routing,
       recoveries: {
         switchover: runSwitchover,
-        failover: runFailover,
+        failover: (ctx, { floor, ...options } = {}) =>
+          runFailover(ctx, floor === undefined || this.options.bug === 'no-floor' ? options : { ...options, floor }),
         rejoin: runRejoin,
         reinstate,
         semisync: runUpkeep,
@@ -300,6 +315,7 @@ export class ControlWorld extends World {
       commit: () => monitor.commit(),
       claim: () => ({ owner: 'us' }),
       setPrimary,
+      promised,
       clock,
       log: QUIET_LOG,
       onStarted: () => undefined,
@@ -331,6 +347,8 @@ export class ControlWorld extends World {
   async #live(alive: () => boolean, state: Process): Promise<void> {
     while (alive()) {
       state.monitor.look();
+      const { primary } = state.routing.memory;
+      this.#seenWritable ||= primary !== null && state.monitor.writes(primary);
       state.table.refresh();
       state.incidents.evaluate();
       state.routing.rememberMembers();
@@ -355,7 +373,15 @@ export class ControlWorld extends World {
     };
   }
 
+  /** A message of a process that is dead by now, if another one has moved the primary since. */
+  #arriveLate(route: ClusterRoute): void {
+    void this.clock.sleep(500 + this.random() * 3_000).then(() => {
+      if (route.epoch < (this.applied?.epoch ?? 0)) this.#apply({ ...route, gate: { state: 'open' } });
+    });
+  }
+
   #drain(from: NodeAddress | null): number {
+    if (this.options.bug === 'clients-not-cut') return 0;
     this.#endClients(({ on, transaction }) => on.name === from && !this.#direct.has(transaction));
     return 0;
   }
@@ -363,7 +389,7 @@ export class ControlWorld extends World {
   /** Workers take a route over; one of an older epoch they refuse. */
   #apply(route: ClusterRoute): void {
     const before = this.applied;
-    if (before !== null && route.epoch < before.epoch) return;
+    if (before !== null && route.epoch < before.epoch && this.options.bug !== 'no-epoch-check') return;
     this.applied = structuredClone(route);
     const { epoch, gate, primary } = route;
     if (before?.primary !== primary || gate.state === 'closed') this.#drain(before?.primary ?? null);
@@ -373,6 +399,7 @@ export class ControlWorld extends World {
     if (known !== primary) this.violate(`epoch ${epoch} was open for ${known}, and then for ${primary}`);
     if (before?.epoch === epoch) return;
     this.promotions += 1;
+    this.#wasOpen.add(primary);
     if (this.options.durability === 'semisync') this.checkNothingLost(this.byName(primary));
   }
 
@@ -420,6 +447,18 @@ export class ControlWorld extends World {
       ]),
       ...this.unsettled(),
     ].join('\n');
+  }
+
+  /**
+   * Nobody who lives has seen the primary take writes, it came back read-only, and another node has what it may have
+   * lost: that is for a person to say, who is told so.
+   */
+  awaitsOrder(): boolean {
+    const problems = this.#process?.incidents.problems() ?? [];
+    const refused = problems.some(
+      ({ code, text }) => code === 'recovery-refused' && / has transactions that .* lost /.test(text),
+    );
+    return refused && !this.#seenWritable;
   }
 
   /** What is not in order; empty where all is. */

@@ -36,6 +36,8 @@ interface Scene {
   attached?: string[];
   /** Their processes started anew since. */
   restarted?: string[];
+  /** A failover that came to no end was about to promote it. */
+  promised?: string;
   /** The number that a candidate must have; null where nobody wrote one down. */
   floor?: number | null;
   replicas: Replica[];
@@ -174,6 +176,7 @@ function inputOf(scene: Scene): FailoverInput {
     durability: scene.durability ?? 'none',
     nowMs: NOW,
     maxAgeMs: 5_000,
+    ...(scene.promised === undefined ? {} : { promised: scene.promised }),
     ...(scene.floor === undefined ? {} : { floor: scene.floor === null ? null : gtid(flavor, scene.floor) }),
     ...(scene.restarted === undefined ? {} : { restarted: new Set(scene.restarted) }),
     ...(scene.to === undefined ? {} : { to: scene.to }),
@@ -265,6 +268,16 @@ const table: [name: string, scene: Scene, expected: RegExp][] = [
   [
     'in a cluster without a transaction nobody received anything, and that is fine',
     { primaryAt: 0, replicas: [{ received: 0 }] },
+    /^r1:/,
+  ],
+  [
+    'one that replicates from nobody is passed over',
+    { replicas: [{ received: 100, alone: true }, { received: 90 }] },
+    /^r2:/,
+  ],
+  [
+    'one that replicates from nobody because a failover that came to no end had detached it is not',
+    { replicas: [{ received: 100, alone: true }, { received: 90 }], promised: 'r1:3306' },
     /^r1:/,
   ],
   [

@@ -52,7 +52,10 @@ export type Bug =
   | 'receivers-go-on' // the fence leaves replicas that acknowledge to the old primary, which say that they stopped
   | 'epoch-not-saved' // a restart gives out an epoch a second time
   | 'no-rejoin' // a promoted last replica waits for acknowledgements for ever (vitess #13284)
-  | 'recover-for-ever'; // a recovery that changes nothing is begun again and again (vitess #19921)
+  | 'clients-not-cut' // the new primary is opened while clients still wait for answers of the old one (proxysql #789, #2179)
+  | 'no-epoch-check' // a worker takes an older route over that arrives late
+  | 'wrong-one' // whoever comes first is promoted, whatever it received (vitess #13284)
+  | 'no-floor'; // what an earlier primary had acknowledged counts for nothing
 
 export type Fault =
   | { at: number; kind: 'error-before' | 'error-after' | 'slow' | 'lost' }

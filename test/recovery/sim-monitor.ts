@@ -26,24 +26,44 @@ export class SimMonitor {
   readonly #sights: Sights;
   readonly #options: WorldOptions;
   readonly #secondWriters: Set<NodeAddress>;
+  readonly #demoted: Set<NodeAddress>;
   readonly #seen: Map<NodeAddress, NodeObservation>;
   #detector: DetectorState;
   #primary: NodeAddress | null;
   #primarySince = Number.NEGATIVE_INFINITY;
+  #remembered: NodeAddress | null;
+  #promised: NodeAddress | null;
   #errant: ReadonlyMap<NodeAddress, string> = new Map();
   #stuckSince: number | null = null;
 
-  constructor(sights: Sights, options: WorldOptions, primary: NodeAddress | null, demoted: readonly NodeAddress[]) {
+  constructor(
+    sights: Sights,
+    options: WorldOptions,
+    {
+      demoted,
+      primary,
+      promised,
+    }: { primary: NodeAddress | null; demoted: readonly NodeAddress[]; promised: NodeAddress | null },
+  ) {
     this.#sights = sights;
     this.#options = options;
     this.#primary = primary;
+    this.#remembered = primary;
+    this.#promised = promised;
     this.#secondWriters = new Set(demoted);
+    this.#demoted = new Set(demoted);
     this.#seen = new Map(sights.nodes.map(({ name }) => [name, unobserved(name)]));
     this.#detector = newDetector(sights.nowMs());
   }
 
   get health(): PrimaryHealth {
     return this.#detector.health;
+  }
+
+  /** Whether it was seen to take writes by the last look. */
+  writes(node: NodeAddress): boolean {
+    const seen = this.#seen.get(node);
+    return seen?.reach.state === 'up' && seen.facts?.readOnly === false;
   }
 
   look(): void {
@@ -72,6 +92,8 @@ export class SimMonitor {
 
   setPrimary(node: NodeAddress): void {
     this.#primarySince = this.#sights.nowMs();
+    this.#remembered = node;
+    this.#promised = null;
     if (node === this.#primary) return;
     this.#adopt(node);
     this.#refresh();
@@ -92,11 +114,21 @@ export class SimMonitor {
   }
 
   #adopt(node: NodeAddress): void {
-    if (this.#primary !== null) this.#secondWriters.add(this.#primary);
+    if (this.#primary !== null) this.#demote(this.#primary);
     this.#primary = node;
     this.#detector = newDetector(this.#sights.nowMs());
-    this.#secondWriters.delete(node);
+    this.#forgive(node);
     this.#errant = new Map();
+  }
+
+  #demote(node: NodeAddress): void {
+    this.#secondWriters.add(node);
+    this.#demoted.add(node);
+  }
+
+  #forgive(node: NodeAddress): void {
+    this.#secondWriters.delete(node);
+    this.#demoted.delete(node);
   }
 
   #compute() {
@@ -108,9 +140,12 @@ export class SimMonitor {
       observations: [...this.#seen.values()],
       primary: this.#primary,
       primarySince: this.#primarySince,
+      remembered: this.#remembered,
+      promised: this.#promised,
       health: this.#detector.health,
       commit: this.commit(),
       secondWriters: this.#secondWriters,
+      demoted: this.#demoted,
       identities: new Map(this.#sights.nodes.map(({ id, name }) => [name, uuidOf(id)])),
       aliases: new Map(),
       errant: this.#errant,
@@ -128,8 +163,7 @@ export class SimMonitor {
     const primaryWrites = result.view.nodes.some((one) => one.role === 'primary' && one.state === 'ok');
     for (const { node, observation, state } of result.view.nodes) {
       if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
-      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true)
-        this.#secondWriters.delete(node);
+      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
     }
   }
 }

@@ -244,7 +244,9 @@ export class World {
   facts(node: SimNode): NodeFacts {
     const replicas = this.nodes.filter((one) => one.source === node && this.linked(one, node) && one.receiving);
     const hears = node.source !== null && this.linked(node, node.source);
-    const received = this.options.bug === 'elect-by-applied' ? node.executedTo : node.receivedTo;
+    const { bug } = this.options;
+    const all = bug === 'wrong-one' ? (node.source?.executedTo ?? node.receivedTo) : node.receivedTo;
+    const received = bug === 'elect-by-applied' ? node.executedTo : all;
     const readOnly = node.readOnly || node.claimsReadOnly;
     return {
       flavor: this.options.flavor,

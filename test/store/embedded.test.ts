@@ -72,18 +72,44 @@ test('an epoch never goes back, whoever writes last', () => {
   store.close();
 });
 
-test('history is newest first, by cluster or over all, and a second save replaces the first', () => {
+test('history is newest first, whatever the clock said, by cluster or over all, and a second save replaces the first', () => {
   const store = openEmbeddedStore(':memory:');
   for (const number of [2, 1, 3]) store.saveRecovery(record(number));
   store.saveRecovery(record(4, 'blog'));
   store.saveRecovery({ ...record(2), outcome: 'failed' });
   assert.deepEqual(
     store.history().map((one) => one.id),
-    ['blog-000004', 'shop-000003', 'shop-000002', 'shop-000001'],
+    ['blog-000004', 'shop-000003', 'shop-000001', 'shop-000002'],
   );
   assert.deepEqual(
     store.history({ cluster: 'shop', limit: 2 }).map((one) => `${one.id} ${one.outcome}`),
-    ['shop-000003 done', 'shop-000002 failed'],
+    ['shop-000003 done', 'shop-000001 done'],
+  );
+  assert.equal(store.recovery('shop-000002')?.outcome, 'failed');
+  store.close();
+});
+
+test('a history of an older version keeps its order', () => {
+  const path = join(dir, 'state.db');
+  const old = new DatabaseSync(path);
+  old.exec(
+    `CREATE TABLE cluster (cluster TEXT PRIMARY KEY, epoch INTEGER NOT NULL, memory TEXT NOT NULL) STRICT;
+     CREATE TABLE recovery (id TEXT PRIMARY KEY, cluster TEXT NOT NULL, started_at TEXT NOT NULL, record TEXT NOT NULL) STRICT;
+     CREATE TABLE standing_orders (cluster TEXT PRIMARY KEY, orders TEXT NOT NULL) STRICT;
+     CREATE INDEX recovery_by_time ON recovery (cluster, started_at, id);
+     PRAGMA application_id = ${0x45564b4c}; PRAGMA user_version = 2`,
+  );
+  const insert = old.prepare('INSERT INTO recovery VALUES (?, ?, ?, ?)');
+  for (const number of [2, 1]) {
+    const one = record(number);
+    insert.run(one.id, one.cluster, one.startedAt, JSON.stringify(one));
+  }
+  old.close();
+  const store = openEmbeddedStore(path);
+  store.saveRecovery(record(0));
+  assert.deepEqual(
+    store.history().map((one) => one.id),
+    ['shop-000000', 'shop-000002', 'shop-000001'],
   );
   store.close();
 });
