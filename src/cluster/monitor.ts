@@ -476,6 +476,9 @@ export class ClusterMonitor {
     const primaryWrites = this.#view.nodes.some(({ role, state }) => role === 'primary' && state === 'ok');
     const now = this.#clock.nowMs();
     for (const { node, state, observation } of this.#view.nodes) {
+      // A replica still: it was not promoted, and what happens to it from now on is somebody's doing.
+      if (node === this.#promised && observation.reach.state === 'up' && observation.facts?.replication)
+        this.#promised = null;
       if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
       else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
       if (state !== 'identity-changed') {

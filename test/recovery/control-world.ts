@@ -300,8 +300,10 @@ export class ControlWorld extends World {
       routing,
       recoveries: {
         switchover: runSwitchover,
-        failover: (ctx, { floor, ...options } = {}) =>
-          runFailover(ctx, floor === undefined || this.options.bug === 'no-floor' ? options : { ...options, floor }),
+        failover: (ctx, options) => {
+          const { floor: _, ...without } = options ?? {};
+          return runFailover(ctx, this.options.bug === 'no-floor' ? without : options);
+        },
         rejoin: runRejoin,
         reinstate,
         semisync: runUpkeep,

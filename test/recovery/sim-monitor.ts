@@ -162,6 +162,9 @@ export class SimMonitor {
     this.view = result.view;
     const primaryWrites = result.view.nodes.some((one) => one.role === 'primary' && one.state === 'ok');
     for (const { node, observation, state } of result.view.nodes) {
+      // A replica still: it was not promoted, and what happens to it from now on is somebody's doing.
+      if (node === this.#promised && observation.reach.state === 'up' && observation.facts?.replication)
+        this.#promised = null;
       if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
       else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
     }

@@ -97,7 +97,7 @@ test('a history of an older version keeps its order', () => {
      CREATE TABLE recovery (id TEXT PRIMARY KEY, cluster TEXT NOT NULL, started_at TEXT NOT NULL, record TEXT NOT NULL) STRICT;
      CREATE TABLE standing_orders (cluster TEXT PRIMARY KEY, orders TEXT NOT NULL) STRICT;
      CREATE INDEX recovery_by_time ON recovery (cluster, started_at, id);
-     PRAGMA application_id = ${0x45564b4c}; PRAGMA user_version = 2`,
+     PRAGMA application_id = 0x45564b4c; PRAGMA user_version = 2`,
   );
   const insert = old.prepare('INSERT INTO recovery VALUES (?, ?, ?, ?)');
   for (const number of [2, 1]) {
