@@ -18,7 +18,9 @@ interface DrillFlags {
   json?: true;
 }
 
-const KINDS: readonly FaultKind[] = ['switchover', 'kill', 'freeze', 'cut', 'worker'];
+const KINDS: readonly FaultKind[] = ['switchover', 'kill', 'kill-in-commit', 'freeze', 'cut', 'worker'];
+/** Those that take the primary down. */
+const DOWN: readonly FaultKind[] = ['kill', 'kill-in-commit', 'freeze'];
 const DAY_MS = 86_400_000;
 const MAX_ROUNDS = 10_000;
 const MAX_TOGETHER = 3;
@@ -33,8 +35,8 @@ function faultList(text: string): FaultKind[][] {
     if (kinds.length > MAX_TOGETHER || new Set(kinds).size < kinds.length) {
       throw new InvalidArgumentError(`'${words}': at most ${MAX_TOGETHER} strike together, each once.`);
     }
-    if (kinds.includes('kill') && kinds.includes('freeze')) {
-      throw new InvalidArgumentError(`'${words}': a primary that is killed cannot be frozen.`);
+    if (kinds.filter((kind) => DOWN.includes(kind)).length > 1) {
+      throw new InvalidArgumentError(`'${words}': a primary goes down once.`);
     }
     return kinds;
   });
@@ -87,12 +89,13 @@ async function drill({ json, rounds, seed = Date.now() % 1_000_000, ...flags }: 
 }
 
 const HELP = `
-Faults: switchover   the command, under load
-        kill         kill -9 of the primary, which is started again
-        freeze       SIGSTOP of the primary until another is promoted
-        cut          all clients' connections to the primary are ended, and it lives on
-        worker       kill -9 of one of Evenkeel's processes: its clients lose their connections, and nothing else
-        kill+worker  together
+Faults: switchover      the command, under load
+        kill            kill -9 of the primary, which is started again
+        kill-in-commit  the same while commits wait for an acknowledgement that is on its way
+        freeze          SIGSTOP of the primary until another is promoted
+        cut             all clients' connections to the primary are ended, and it lives on
+        worker          kill -9 of one of Evenkeel's processes: its clients lose their connections, and nothing else
+        kill+worker     together
 
 It runs against its own sandbox with semi-synchronous replication alone.
 
@@ -101,7 +104,7 @@ Examples:
   evenkeel drill --for 10m --faults switchover,kill,freeze,cut,worker,kill+worker,switchover+kill --seed 7`;
 
 export function drillCommand(): Command {
-  const standard: FaultKind[][] = [['switchover'], ['kill'], ['freeze'], ['cut'], ['worker']];
+  const standard = KINDS.map((kind) => [kind]);
   return new Command('drill')
     .description('faults in a loop against a sandbox of its own, under a checked load, with a verdict')
     .addOption(new Option('--flavor <flavor>', 'of the servers').choices(['mariadb', 'mysql']).default('mariadb'))

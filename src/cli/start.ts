@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import type { Logger } from 'pino';
 import type { Config } from '../config/types.ts';
 import type { ControlApi, HttpServer } from '../http/index.ts';
+import { BREAKS_PROMISES, broken } from '../messages/index.ts';
 import { DEFAULT_CONFIG_FILE } from './api-client.ts';
 import { CommandFailure, UsageError } from './failure.ts';
 import { type Output, terminal } from './output.ts';
@@ -67,6 +68,12 @@ function announceReadiness(control: Control, output: Output): () => void {
 /** Runs until a signal (resolves) or until it cannot go on (rejects with CommandFailure). */
 export async function serve(config: Config, world: ServeWorld): Promise<void> {
   const { log, output } = world;
+  if (broken !== null) {
+    output.out(
+      `THIS EVENKEEL IS BROKEN ON PURPOSE (${BREAKS_PROMISES}=${broken}): it loses writes or applies them twice`,
+    );
+    log.error({ broken }, 'broken on purpose, for a test: writes are lost or applied twice');
+  }
   const token = provideToken(config.stateDir, config.http.token);
   let control: Control;
   try {

@@ -3,14 +3,24 @@
 // crash of this process, and come back over the same socket path to whoever runs next.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { FromWorker, GatewaySettings, ToWorker } from '../messages/index.ts';
+import { BREAKS_PROMISES, type FromWorker, type GatewaySettings, type ToWorker } from '../messages/index.ts';
 import { type ChannelServer, type Link, listenChannel } from './channel.ts';
 import type { Member } from './fleet.ts';
 import type { Clock, Log } from './ports.ts';
 import { assertAddressesFree, isOurWorker, processLives, readWorkersFile, writeWorkersFile } from './processes.ts';
 
 /** Passed on to workers; everything else, secrets among it, is not. */
-const passedEnvironment = ['PATH', 'HOME', 'TZ', 'LANG', 'LC_ALL', 'TMPDIR', 'NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS'];
+const passedEnvironment = [
+  'PATH',
+  'HOME',
+  'TZ',
+  'LANG',
+  'LC_ALL',
+  'TMPDIR',
+  'NODE_OPTIONS',
+  'NODE_EXTRA_CA_CERTS',
+  BREAKS_PROMISES,
+];
 
 export interface SupervisorOptions {
   stateDir: string;

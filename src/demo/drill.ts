@@ -1,10 +1,18 @@
 // The drill: the demo's stage under the drill's load, without the demo's story. Faults strike in a loop; after each, the
 // cluster must be whole again before the next. The verdict counts what clients were told against what is there.
 import { setTimeout as delay } from 'node:timers/promises';
-import { CheckedLoad, Dice, type DrillFault, type DrillReport, drillReport, type FaultKind } from '../drill/index.ts';
+import {
+  CheckedLoad,
+  Dice,
+  type DrillFault,
+  type DrillReport,
+  drillReport,
+  type FaultKind,
+  wrongErrors,
+} from '../drill/index.ts';
 import type { Flavor } from '../messages/index.ts';
 import type { SandboxNode } from '../sandbox/index.ts';
-import { strike } from './faults.ts';
+import { strike, within } from './faults.ts';
 import { becomesWhole } from './repair.ts';
 import { type Stage, withStage } from './stage.ts';
 
@@ -44,6 +52,8 @@ export interface DrillResult extends DrillReport {
 const PAUSE_MS = 20;
 /** A little longer than Evenkeel holds a statement. */
 const STUCK_AFTER_MS = 32_000;
+/** The verdict is clear by then. */
+const STUCK_AFTER_FAILURE_MS = 2000;
 /** Between the first and the last of those that strike together. */
 const TOGETHER_MS = 400;
 
@@ -65,25 +75,25 @@ class Drill {
   }
 
   async play(): Promise<DrillResult> {
-    const { connections, faults, rounds, forMs, seconds, seed, progress, flavor } = this.#options;
-    const load = this.#load;
+    const { connections, faults, rounds, forMs, seed, progress, flavor } = this.#options;
+    const [stage, load] = [this.#stage, this.#load];
     const { drivers } = load;
     progress(
       `seed ${seed}; ${connections} clients over ${drivers.join(' and ')} write, transfer, append, read and compare`,
     );
-    for (let round = 0; round < rounds && this.#missing.length === 0; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       for (const kinds of round === 0 ? faults : this.#dice.shuffled(faults)) {
-        if (forMs !== null && load.nowMs() > forMs) break;
+        if (this.#hasFailed || (forMs !== null && load.nowMs() > forMs)) break;
         await this.#next(kinds);
-        if (this.#missing.length > 0) break;
       }
     }
-    if (this.#missing.length === 0) await this.#whole();
-    await delay(seconds * 1000);
-    await load.stop();
+    await this.#calm();
+    await load.stop(this.#hasFailed ? STUCK_AFTER_FAILURE_MS : STUCK_AFTER_MS);
     progress('the clients have stopped; all that is there is compared with what they were told');
     const { errors, furtherErrors, timeline, histograms, readsChecked, transactions, connectionsLost } = load;
-    const audit = await load.audit();
+    // A cluster that has failed may let nobody through any more: then the node that is called its primary is asked itself.
+    const node = this.#hasFailed ? stage.node((await stage.status())?.clusters[0]?.primary ?? null) : null;
+    const audit = await load.audit(node);
     const report = drillReport({
       audit,
       errors,
@@ -97,20 +107,30 @@ class Drill {
     return { ...report, ...counts, drivers, seed, flavor };
   }
 
-  async #whole(): Promise<boolean> {
-    const { nodes, progress } = this.#options;
-    const wrong = await becomesWhole(this.#stage, nodes, progress, () => {
-      this.#rebuilt += 1;
+  /** Then more faults would prove nothing more. */
+  get #hasFailed(): boolean {
+    return this.#missing.length > 0 || wrongErrors(this.#load.errors, this.#faults) > 0;
+  }
+
+  /** The cluster becomes whole, and the clients run undisturbed for a while; less where the drill has failed. */
+  async #calm(): Promise<void> {
+    const { nodes, seconds, progress } = this.#options;
+    const wrong = await becomesWhole(this.#stage, nodes, {
+      progress,
+      rebuilt: () => {
+        this.#rebuilt += 1;
+      },
+      enough: () => this.#hasFailed,
     });
     if (wrong !== null) this.#missing.push(wrong);
-    return wrong === null;
+    await within(seconds * 1000, () => Promise.resolve(this.#hasFailed));
   }
 
   async #next(kinds: readonly FaultKind[]): Promise<void> {
-    const { seconds, progress } = this.#options;
+    const { progress } = this.#options;
     const [stage, load, dice] = [this.#stage, this.#load, this.#dice];
-    if (!(await this.#whole())) return;
-    await delay(seconds * 1000);
+    await this.#calm();
+    if (this.#hasFailed) return;
     const victim = stage.node((await stage.status())?.clusters[0]?.primary ?? null);
     if (victim === null) {
       this.#missing.push('Evenkeel named no primary');
@@ -135,7 +155,7 @@ class Drill {
 
   async #strike(kind: FaultKind, victim: SandboxNode, waitMs: number, alone: boolean): Promise<string | null> {
     await delay(waitMs);
-    return strike(this.#stage, kind, victim, alone);
+    return strike(this.#stage, { kind, victim, alone, enough: () => this.#hasFailed });
   }
 }
 

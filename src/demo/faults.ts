@@ -7,11 +7,13 @@ import type { SandboxNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
 
 const FAILOVER_TIMEOUT_MS = 30_000;
+/** Long enough that most clients have come to a commit, and too short for the replicas to be missed. */
+const IN_COMMIT_MS = 300;
 const WORKER_TIMEOUT_MS = 15_000;
 const TICK_MS = 50;
 
 /** Waits for `met`; false where it is not met in time. */
-async function within(ms: number, met: () => Promise<boolean>): Promise<boolean> {
+export async function within(ms: number, met: () => Promise<boolean>): Promise<boolean> {
   const end = performance.now() + ms;
   while (!(await met())) {
     if (performance.now() > end) return false;
@@ -20,17 +22,23 @@ async function within(ms: number, met: () => Promise<boolean>): Promise<boolean>
   return true;
 }
 
-/** Strikes once. `alone`: nothing else strikes at the same time that it might fail by. */
-export async function strike(
-  stage: Stage,
-  kind: FaultKind,
-  victim: SandboxNode,
-  alone: boolean,
-): Promise<string | null> {
+export interface Strike {
+  kind: FaultKind;
+  /** The primary now. */
+  victim: SandboxNode;
+  /** Nothing else strikes at the same time that it might fail by. */
+  alone: boolean;
+  /** The drill has failed: its end need not be waited for. */
+  enough: () => boolean;
+}
+
+/** Strikes once. */
+export async function strike(stage: Stage, { kind, victim, alone, enough }: Strike): Promise<string | null> {
   switch (kind) {
     case 'switchover':
-      return switchover(stage, alone);
+      return switchover(stage, alone, enough);
     case 'kill':
+    case 'kill-in-commit':
     case 'freeze':
       return bringDown(stage, kind, victim, alone);
     case 'cut':
@@ -41,26 +49,32 @@ export async function strike(
   }
 }
 
-async function switchover(stage: Stage, alone: boolean): Promise<string | null> {
-  try {
-    await stage.order('switchover');
-    return null;
-  } catch (error) {
+async function switchover(stage: Stage, alone: boolean, enough: () => boolean): Promise<string | null> {
+  const ended = stage.order('switchover').then(
+    () => null,
     // A primary that is killed meanwhile makes it a failover, which the clients must survive all the same.
-    if (!alone) return null;
-    return error instanceof Error ? error.message : String(error);
-  }
+    (error: unknown) => (alone ? (error instanceof Error ? error.message : String(error)) : null),
+  );
+  const over = new AbortController();
+  const failed = (async () => {
+    while (!over.signal.aborted && !enough()) await delay(TICK_MS);
+    return null;
+  })();
+  const wrong = await Promise.race([ended, failed]);
+  over.abort();
+  return wrong;
 }
 
 async function bringDown(
   stage: Stage,
-  kind: 'kill' | 'freeze',
+  kind: 'kill' | 'kill-in-commit' | 'freeze',
   victim: SandboxNode,
   alone: boolean,
 ): Promise<string | null> {
   try {
-    if (kind === 'kill') await stage.kill(victim);
-    else await stage.freeze(victim, true);
+    if (kind === 'freeze') await stage.freeze(victim, true);
+    else if (kind === 'kill') await stage.kill(victim);
+    else await killInCommit(stage, victim);
     const moved = await within(FAILOVER_TIMEOUT_MS, async () => {
       const cluster = (await stage.status())?.clusters[0];
       if (cluster === undefined || cluster.primary === null) return false;
@@ -70,8 +84,23 @@ async function bringDown(
     if (moved || !alone) return null;
     return `no replica was promoted within ${FAILOVER_TIMEOUT_MS / 1000} s of the ${kind}`;
   } finally {
-    if (kind === 'kill') await stage.restart(victim);
-    else await stage.freeze(victim, false);
+    if (kind === 'freeze') await stage.freeze(victim, false);
+    else await stage.restart(victim);
+  }
+}
+
+/**
+ * While the replicas are frozen, every commit is on its way to them and waits for its acknowledgement: then the primary
+ * dies, and the replicas execute what nobody was told of.
+ */
+async function killInCommit(stage: Stage, victim: SandboxNode): Promise<void> {
+  const replicas = stage.sandbox.nodes.filter((node) => node !== victim);
+  try {
+    await Promise.all(replicas.map((node) => stage.freeze(node, true)));
+    await delay(IN_COMMIT_MS);
+    await stage.kill(victim);
+  } finally {
+    await Promise.all(replicas.map((node) => stage.freeze(node, false)));
   }
 }
 

@@ -16,18 +16,25 @@ const ERRANT_FOR_MS = 1500;
 const STOPPED_TIMEOUT_MS = 30_000;
 const TICK_MS = 100;
 
-/** Waits until the cluster is as it was; what is wrong in the end, or null. `rebuilt`: a node was built anew. */
+export interface Waiting {
+  progress: (line: string) => void;
+  /** A node was built anew. */
+  rebuilt: () => void;
+  /** There is no need to wait any longer. */
+  enough: () => boolean;
+}
+
+/** Waits until the cluster is as it was; what is wrong in the end, or null. */
 export async function becomesWhole(
   stage: Stage,
   nodes: number,
-  progress: (line: string) => void,
-  rebuilt: () => void,
+  { progress, rebuilt, enough }: Waiting,
 ): Promise<string | null> {
   let end = performance.now() + HEALTHY_TIMEOUT_MS;
   let errantSinceMs: number | null = null;
   for (;;) {
     const wrong = await ailment(stage, nodes);
-    if (wrong === null) return null;
+    if (wrong === null || enough()) return null;
     if (performance.now() > end) return `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}`;
     const out = await keptOut(stage);
     errantSinceMs = out === null ? null : (errantSinceMs ?? performance.now());

@@ -12,6 +12,7 @@ export {
   type DrillReport,
   drillReport,
   type FaultKind,
+  wrongErrors,
 } from './report.ts';
 export type { Holdings } from './tables.ts';
 export { type Slice, Timeline } from './timeline.ts';

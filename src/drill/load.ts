@@ -129,10 +129,11 @@ export class CheckedLoad {
     return this.#periods;
   }
 
-  /** Lets every client have its last answer and closes the connections. */
-  async stop(): Promise<void> {
+  /** Lets every client have its last answer and closes the connections; once. */
+  async stop(stuckAfterMs = this.#options.stuckAfterMs): Promise<void> {
+    if (!this.#running) return;
     this.#running = false;
-    await within(this.#options.stuckAfterMs, Promise.all(this.#loops));
+    await within(stuckAfterMs, Promise.all(this.#loops));
     for (const client of this.#clients) {
       if (client.state !== 'open') continue;
       if (client.sentMs !== null) this.#note(client, 'stuck', client.sentMs, { message: 'no answer came' });
@@ -145,9 +146,10 @@ export class CheckedLoad {
     for (const { connection } of this.#clients) connection.destroy();
   }
 
-  /** Compares what clients were told with what is there now. Call it after `stop`. */
-  async audit(): Promise<Audit & Conserved> {
-    const holdings = await this.#alone((one) => readHoldings((sql, values = []) => one.query(sql, values)));
+  /** Compares what clients were told with what is there now, at `node` itself where it is given. Call it after `stop`. */
+  async audit(node: { host: string; port: number } | null = null): Promise<Audit & Conserved> {
+    const read = (one: DriverConnection) => readHoldings((sql, values = []) => one.query(sql, values));
+    const holdings = await this.#alone(read, node);
     const books = this.#clients.map(({ book }) => book);
     const told = audit(books, holdings.book);
     const kept = conserved(holdings, OPENING_BALANCE);
@@ -159,8 +161,13 @@ export class CheckedLoad {
     await this.#alone((connection) => dropTables((sql, values = []) => connection.query(sql, values)));
   }
 
-  async #alone<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
-    const connection = await connectWith('mysql2', this.#options.login);
+  async #alone<T>(
+    work: (connection: DriverConnection) => Promise<T>,
+    node: { host: string; port: number } | null = null,
+  ): Promise<T> {
+    const { login } = this.#options;
+    const at = node === null ? login : { ...login, host: node.host, port: node.port };
+    const connection = await connectWith('mysql2', at);
     try {
       return await work(connection);
     } finally {

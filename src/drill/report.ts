@@ -8,10 +8,11 @@ import type { LoadError } from './load.ts';
 import type { Timeline } from './timeline.ts';
 
 /**
- * `switchover`: by the command. `kill`: `kill -9` of the primary. `freeze`: SIGSTOP until another is promoted. `cut`: all
+ * `switchover`: by the command. `kill`: `kill -9` of the primary. `kill-in-commit`: the same when commits
+ * wait for an acknowledgement that is on its way. `freeze`: SIGSTOP until another is promoted. `cut`: all
  * clients' connections to the primary are ended, and it lives on. `worker`: `kill -9` of a process of Evenkeel's.
  */
-export type FaultKind = 'switchover' | 'kill' | 'freeze' | 'cut' | 'worker';
+export type FaultKind = 'switchover' | 'kill' | 'kill-in-commit' | 'freeze' | 'cut' | 'worker';
 
 export interface DrillFault {
   /** More than one where they struck together. */
@@ -100,6 +101,11 @@ function judgeError(error: LoadError, faults: readonly DrillFault[]): Judged {
       kinds.includes('worker') && error.answeredMs >= atMs && error.answeredMs <= doneMs + GRACE_MS,
   );
   return excused ? 'lost-with-worker' : 'wrong';
+}
+
+/** How many errors there are already that no client should have seen. */
+export function wrongErrors(errors: readonly LoadError[], faults: readonly DrillFault[]): number {
+  return errors.filter((error) => judgeError(error, faults) === 'wrong').length;
 }
 
 export function drillReport(evidence: DrillEvidence): DrillReport {

@@ -3,6 +3,7 @@
 // neither imports the other. Everything here must survive JSON, so: plain data only.
 
 export { joinAddress, splitAddress } from './address.ts';
+export { BREAKS_PROMISES, type BrokenMode, broken, brokenModeOf } from './broken.ts';
 export { LineDecoder, maxLineBytes } from './lines.ts';
 export {
   CLOSE_REASONS,

@@ -1,6 +1,6 @@
 // Plans as data: who is touched, in which order, what may run side by side, how long each step may take, and what
 // undoes it. A plan decides nothing more and touches nothing; execute.ts carries it out.
-import type { NodeAddress } from '../messages/index.ts';
+import { broken, type NodeAddress } from '../messages/index.ts';
 
 /** One thing that is done to a node or to the clients. */
 export type Action =
@@ -111,10 +111,18 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
       one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
       one(step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs)),
       one(step({ do: 'drain', drainMs: input.drainMs }, input.drainMs + LIMITS.gateMs)),
-      one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
-      one(step({ do: 'note-position', node: from }, LIMITS.positionMs)),
-      one(step({ do: 'wait-for-position', node: to }, input.positionWaitMs)),
-      ...promote(to, input.semiSync),
+      ...(broken === 'release-before-fence'
+        ? [
+            one(step({ do: 'reopen-gate' }, LIMITS.gateMs)),
+            ...promote(to, input.semiSync),
+            one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
+          ]
+        : [
+            one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
+            one(step({ do: 'note-position', node: from }, LIMITS.positionMs)),
+            one(step({ do: 'wait-for-position', node: to }, input.positionWaitMs)),
+            ...promote(to, input.semiSync),
+          ]),
     ],
     after: [
       ...acknowledgers(input),

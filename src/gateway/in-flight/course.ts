@@ -10,6 +10,7 @@
 // | its COMMIT                         | if it wrote | OK             | replayed, then COMMIT; 1213 as above  |
 //
 // "Found not executed" counts only where every table is covered by transactions; else the outcome is unknown.
+import { broken } from '../../messages/index.ts';
 
 /** What was sent last. */
 export type Sent =
@@ -48,7 +49,7 @@ const fail = (verdict: 'transaction-lost' | 'outcome-unknown' | 'answer-lost'): 
 
 export function whenLost(was: Interrupted): Next {
   if (was.sent === 'statement' && (was.shown || !was.replayable)) return fail('transaction-lost');
-  if (was.wrote) return { do: 'ask' };
+  if (was.wrote) return broken === 'resend-on-loss' ? whenTold(was, 'not-executed', true) : { do: 'ask' };
   // A commit of nothing: whether it came to it or not is the same.
   return was.sent === 'commit' ? { do: 'answer' } : { do: 'replay' };
 }
