@@ -76,6 +76,16 @@ describe('the rules about members of a group', () => {
     assert.deepEqual(found(replica(galera, onMariadb)), []);
   });
 
+  test('that its writes in flight stay in doubt is said of its primary, unless the endpoint says so itself', () => {
+    const primary = replica(member, { replication: [] });
+    const about = (endpoints: typeof config.endpoints) =>
+      judgeNode({ config: { ...config, endpoints }, cluster: none, inspection: primary, primary: true })
+        .filter(({ check }) => check === 'writes in flight')
+        .map(({ level, text }) => `${level} ${text}`);
+    assert.match(about(config.endpoints).join(), /^warn in Group Replication .* unknown after a crash$/);
+    assert.deepEqual(about(config.endpoints.map((each) => ({ ...each, inFlight: 'report' as const }))), []);
+  });
+
   test('what a group lacks for a switchover, and for reads after an election, is told with what mends it', () => {
     const grants = { global: new Set(['REPLICATION SLAVE']), select: new Set<string>(), own: new Set<string>() };
     const settings = {
