@@ -173,6 +173,17 @@ program.addCommand(
 );
 
 program.addCommand(
+  command(
+    'recording',
+    'what it costs to record a transaction, a statement: processor time, without a server',
+    5,
+  ).action(async (options: Common) => {
+    const { benchRecording } = await import('./recording.ts');
+    finish(await benchRecording(common(options)), options.json);
+  }),
+);
+
+program.addCommand(
   profiled(
     sideBySide('connect', 'connect, one query, disconnect, the same side by side', {
       clients: [1, 16],

@@ -15,18 +15,22 @@ export interface Aftermath {
 /** max_error_count bounds how many there are: 64 by default, 1024 on MySQL. */
 const MAX_WARNINGS_BYTES = 64 * 1024;
 
-/** Calls back once; null where the connection was lost. `capabilities`: the client's. */
-export function readAftermath(
+/**
+ * Asks for what the session's last statement left behind. The session is taken to have none of it on the link any more:
+ * `take` is called with what was read, and not at all where the connection is lost. `capabilities`: the client's.
+ */
+export function askAftermath(
   link: ServerConnection,
   session: SessionState,
   capabilities: number,
-  callback: (aftermath: Aftermath | null) => void,
-): void {
-  let warnings: Buffer | null = null;
-  const take = (answer: Buffer | null): void => {
-    warnings = answer;
+  take: (aftermath: Aftermath) => void,
+): QuietCommand[] {
+  const whole = {
+    capabilities,
+    status: session.status,
+    maxBytes: MAX_WARNINGS_BYTES,
+    take: (warnings: Buffer | null): void => take({ warnings }),
   };
-  const whole = { capabilities, status: session.status, maxBytes: MAX_WARNINGS_BYTES, take };
   // In this order: asking for warnings changes none of this, while asking for counts may clear the warnings.
   const commands: QuietCommand[] = [{ packet: link.query('SHOW WARNINGS'), what: 'warnings', whole, failed: () => {} }];
   if (session.calcFoundRows) {
@@ -36,7 +40,21 @@ export function readAftermath(
     commands.push({ packet: link.query('SELECT FOUND_ROWS()'), what: 'FOUND_ROWS()', row, failed: () => {} });
   }
   link.lastSession = null; // ROW_COUNT() and the like are of what was read
-  runQuietly(link, commands, (result) => callback(result.kind === 'lost' ? null : { warnings }));
+  return commands;
+}
+
+/** Calls back once; null where the connection was lost. */
+export function readAftermath(
+  link: ServerConnection,
+  session: SessionState,
+  capabilities: number,
+  callback: (aftermath: Aftermath | null) => void,
+): void {
+  let read: Aftermath = { warnings: null };
+  const commands = askAftermath(link, session, capabilities, (aftermath) => {
+    read = aftermath;
+  });
+  runQuietly(link, commands, (result) => callback(result.kind === 'lost' ? null : read));
 }
 
 /**

@@ -63,8 +63,7 @@ export function defers(client: Client, request: ServerRequest): boolean {
     session.begun = false; // nothing was begun on any server
   } else {
     if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
-    if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || beginsReadOnly(session.state))
-      return false;
+    if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || areReadOnly(session.state)) return false;
     session.begun = true;
   }
   session.rowCount = 0n;
@@ -74,8 +73,8 @@ export function defers(client: Client, request: ServerRequest): boolean {
   return true;
 }
 
-/** Then a status flag tells of it, too. */
-function beginsReadOnly({ variables }: LinkState): boolean {
+/** Transactions of the session are read-only, and then a status flag tells of it, too. */
+export function areReadOnly({ variables }: LinkState): boolean {
   return READ_ONLY.some((name) => /^(on|1)$/i.test(variables.get(name) ?? ''));
 }
 

@@ -99,6 +99,7 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
   const { kind, flags, userVariables } = request.sql;
   if (!shared) session.diagnostics = true;
   session.rowCount = -1n;
+  if (!session.autocommit && !session.inTransaction) session.halfBegun = mayBegin(request.sql, errno);
   if (request.plain) return;
   if (mayHide(request)) session.hide();
   if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
@@ -117,6 +118,25 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
 }
 
 const PARSE_ERROR = 1064;
+const DEADLOCK = 1213;
+
+/** With autocommit off. */
+function mayBegin({ kind, flags }: Classification, errno: number): boolean {
+  if (errno === PARSE_ERROR || errno === DEADLOCK || flags.implicitCommit) return false;
+  switch (kind) {
+    case 'read':
+    case 'locking-read':
+    case 'write':
+    case 'call':
+    case 'prepare':
+    case 'multi':
+    case 'unknown':
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** The error may be of a text within, when others have run. */
 const RUNS_TEXT = /\b(begin|call|execute|prepare|load)\b/i;
 

@@ -104,6 +104,8 @@ export class SessionState extends InsertId {
   begun = false;
   /** With autocommit off a savepoint stands before the transaction's first table, and no status flag tells. */
   savepoint = false;
+  /** With autocommit off a statement failed that would have begun a transaction: it may have, and an error tells no status. */
+  halfBegun = false;
   /** The last statement was answered without a server: no connection knows of it. */
   lastAnsweredHere = false;
   /** The server connection that had its last statement that may have changed anything. */
@@ -205,6 +207,7 @@ export class SessionState extends InsertId {
   /** Takes in what an OK packet says. `ok` is good for the call only. */
   learn(ok: OkPacket, changes: readonly SessionChange[]): void {
     this.status = ok.status;
+    this.halfBegun = false;
     const autocommit = (ok.status & ServerStatus.AUTOCOMMIT) !== 0;
     if (autocommit !== this.state.autocommit) this.state = changed(this.state, { autocommit });
     if (changes.length > 0) this.#learnChanges(changes);
@@ -348,6 +351,7 @@ export class SessionState extends InsertId {
     this.oneShotDoubtful = false;
     this.begun = false;
     this.savepoint = false;
+    this.halfBegun = false;
     this.clearPins();
     this.diagnostics = false;
     this.calcFoundRows = false;
@@ -366,6 +370,7 @@ export class SessionState extends InsertId {
   /** The transaction is gone with its server connection. */
   transactionEnded(): void {
     this.begun = false;
+    this.halfBegun = false;
     this.status &= ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
   }
 }

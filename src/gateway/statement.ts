@@ -687,7 +687,6 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     session.rowCount = 0n;
     session.lastAnsweredHere = true;
     session.savepoint = false;
-    session.oneShot = null;
     if (!keepsWarningsOf(this.client, this.request)) tether.rememberWarned(null);
     this.client.answerOk();
     this.#finish();

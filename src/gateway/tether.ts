@@ -191,10 +191,9 @@ export class Tether implements LinkOwner {
       this.#idleSinceMs = this.worker.nowMs();
       return;
     }
-    const { guard } = this;
-    if (guard?.owes(link) === true) {
+    if (session.halfBegun || this.guard?.owes(link) === true) {
       this.#readingBack = true;
-      return guard.clean(link, () => {
+      return this.#clean(link, () => {
         if (this.link !== link) return;
         this.#readingBack = false;
         if (this.#client.statement === null) this.settle();
@@ -202,6 +201,17 @@ export class Tether implements LinkOwner {
     }
     this.link = null;
     this.worker.pool(this.#client.cluster, link.node).release(link, true);
+  }
+
+  /** Nothing that anybody knows of is open on the link: then nothing shall be. */
+  #clean(link: ServerConnection, callback: () => void): void {
+    this.session.halfBegun = false;
+    if (this.guard !== null) return this.guard.clean(link, callback);
+    link.lastSession = null;
+    runQuietly(link, [{ packet: link.query('ROLLBACK'), what: 'rollback' }], (result) => {
+      if (result.kind === 'error') link.lose({ kind: 'closed', detail: `rollback: ${result.err.message}` });
+      callback();
+    });
   }
 
   /**
@@ -272,7 +282,7 @@ export class Tether implements LinkOwner {
   #giveBack(link: ServerConnection, between: boolean): void {
     const pool = this.worker.pool(this.#client.cluster, link.node);
     const { hold } = this.session;
-    const owes = this.guard?.owes(link) === true;
+    const owes = this.session.halfBegun || this.guard?.owes(link) === true;
     const clean = !owes && (hold === null || hold === 'diagnostics' || hold === 'counts');
     if (between && !link.busy && clean && !this.session.unread) {
       return pool.release(link, true);

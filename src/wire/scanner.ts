@@ -422,7 +422,7 @@ export class ResponseScanner {
       throw asScanError(error);
     }
     if (this.#hidesTransaction) {
-      ok.status &= ~ServerStatus.IN_TRANS;
+      ok.status &= ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
       data.writeUInt16LE(ok.status, ok.statusAt);
     }
     this.#status = ok.status;

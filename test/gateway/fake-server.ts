@@ -1,13 +1,23 @@
 // A server that lets everyone in and answers every command with OK: enough to see what the data plane does with its
-// connections. A test may hold logins back, refuse them, and break connections.
+// connections. A test may hold logins back, refuse them, break connections, and say what an answer tells.
 import net from 'node:net';
 import type { LoginProfile } from '../../src/gateway/server-connection.ts';
-import { Capability, encodeErr, encodeGreeting, frame, PacketReader, plainOk } from '../../src/wire/index.ts';
+import {
+  Capability,
+  type ErrPacket,
+  encodeErr,
+  encodeGreeting,
+  frame,
+  PacketReader,
+  plainOk,
+} from '../../src/wire/index.ts';
 
 export interface FakeConnection {
   id: number;
   /** Command packets, as they came. */
   commands: Buffer[];
+  /** How often commands came: all that were on their way at a time are one flight. */
+  flights: number;
   open: boolean;
   /** Ends a login that is held back, or would be when it comes. */
   letIn(): void;
@@ -20,8 +30,11 @@ const CAPABILITIES =
     Capability.SECURE_CONNECTION |
     Capability.PLUGIN_AUTH |
     Capability.SESSION_TRACK |
+    Capability.QUERY_ATTRIBUTES |
     Capability.DEPRECATE_EOF) >>>
   0;
+
+const AUTOCOMMIT = 2;
 
 export class FakeServer {
   node = '';
@@ -29,6 +42,9 @@ export class FakeServer {
   /** Logins wait for `letIn`. */
   holdsLogins = false;
   refuses = false;
+  mariadbCapabilities = 0;
+  /** The status flags of an answer's OK, or an error. */
+  answer: (command: Buffer, connection: FakeConnection) => number | ErrPacket = () => AUTOCOMMIT;
   #server: net.Server;
 
   constructor() {
@@ -51,12 +67,14 @@ export class FakeServer {
 
   #serve(socket: net.Socket): void {
     const id = this.connections.length + 1;
-    const ok = (sequence: number): boolean => socket.write(frame(plainOk(2, CAPABILITIES), sequence));
+    const ok = (sequence: number, status = AUTOCOMMIT): boolean =>
+      socket.write(frame(plainOk(status, CAPABILITIES), sequence));
     let waits = false;
     let mayEnter = false;
     const connection: FakeConnection = {
       id,
       commands: [],
+      flights: 0,
       open: true,
       letIn: () => {
         if (waits) ok(2);
@@ -75,7 +93,7 @@ export class FakeServer {
       connectionId: id,
       nonce: Buffer.from('abcdefghijklmnopqrst'),
       capabilities: CAPABILITIES,
-      mariadbCapabilities: 0,
+      mariadbCapabilities: this.mariadbCapabilities,
       collation: 45,
       status: 2,
       authPlugin: 'mysql_native_password',
@@ -84,12 +102,17 @@ export class FakeServer {
     const reader = new PacketReader(1 << 24);
     let loggedIn = false;
     socket.on('data', (chunk: Buffer) => {
+      if (loggedIn) connection.flights++;
       reader.push(chunk);
       for (let packet = reader.next(); packet !== null; packet = reader.next()) {
         if (loggedIn) {
           connection.commands.push(Buffer.from(packet.raw));
           if (packet.payload[0] === 0x01) socket.end();
-          else ok(1);
+          else {
+            const told = this.answer(packet.payload, connection);
+            if (typeof told === 'number') ok(1, told);
+            else socket.write(frame(encodeErr(told), 1));
+          }
           continue;
         }
         loggedIn = true;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { type Interrupted, type Told, whenLost, whenTold } from '../../src/gateway/in-flight/course.ts';
-import { mayWrite, opens } from '../../src/gateway/in-flight/opens.ts';
+import { beginsReadOnly, mayWrite, opens } from '../../src/gateway/in-flight/opens.ts';
 import { type AnswerMark, Recording, RecordingBudget, sameAnswer } from '../../src/gateway/in-flight/recording.ts';
 import { claim, commitWithLedger, Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
@@ -82,6 +82,35 @@ describe('what opens a transaction that can be kept', () => {
       how('INSERT INTO t VALUES (1)', (session) => (session.status |= ServerStatus.IN_TRANS)),
       null,
     );
+  });
+
+  test('what would not begin, or end, as the server alone would do it is left to the server', () => {
+    const shot = (text: string) => (session: SessionState) => (session.oneShot = text);
+    const readOnly = (session: SessionState) => session.setVariable('transaction_read_only', 'ON');
+    const halfBegun = (session: SessionState): void => {
+      off(session);
+      session.halfBegun = true;
+    };
+    assert.equal(how('INSERT INTO t VALUES (1)', shot('SET TRANSACTION READ ONLY')), null);
+    assert.equal(how('START TRANSACTION', shot('SET TRANSACTION READ ONLY')), 'begin');
+    assert.equal(how('START TRANSACTION READ WRITE', shot('SET TRANSACTION READ ONLY')), null);
+    assert.equal(how('START TRANSACTION READ WRITE', readOnly), null);
+    assert.equal(how('START TRANSACTION READ WRITE'), 'begin');
+    assert.equal(how('INSERT INTO t VALUES (1)', halfBegun), null);
+  });
+
+  test('a transaction is read-only by its own words, by those of SET TRANSACTION, or as all of its session are', () => {
+    const is = (sql: string, oneShot: string | null, all: boolean): boolean => {
+      const session = new SessionState(45);
+      session.oneShot = oneShot;
+      if (all) session.setVariable('tx_read_only', '1');
+      return beginsReadOnly(request(sql, session), session);
+    };
+    assert.equal(is('START TRANSACTION READ ONLY', null, false), true);
+    assert.equal(is('START TRANSACTION', 'SET TRANSACTION READ ONLY', false), true);
+    assert.equal(is('START TRANSACTION', 'SET TRANSACTION READ WRITE', true), false);
+    assert.equal(is('START TRANSACTION', 'SET TRANSACTION ISOLATION LEVEL SERIALIZABLE', true), true);
+    assert.equal(is('START TRANSACTION', null, false), false);
   });
 
   test('a stored function may write, wherever it is called', () => {

@@ -1,6 +1,6 @@
 // Many clients over one server connection, all at once, each with a random life of its own: every answer is the one
-// that the client would have had alone. Whatever leaked from one to another would be seen here. Played without transactions
-// that are kept (`inFlight: report`): what those do otherwise is in docs/sessions.md, and is no leak.
+// that the client would have had alone. Whatever leaked from one to another would be seen here, and whatever is not as the
+// server alone would do it in transactions that are kept.
 import { test } from 'node:test';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { inFrontOf } from './harness/index.ts';
@@ -12,7 +12,6 @@ const OPTIONS = {
   nodes: 1,
   workers: 1,
   config: 'pool: { maxPerNode: 1 }',
-  inFlight: 'report',
 } as const;
 const CLIENTS = 5;
 const LIMIT_MS = 40_000;

@@ -84,6 +84,34 @@ stories(
       }
     },
 
+    'what fails before it would commit implicitly commits nothing': async (evenkeel) => {
+      await through(evenkeel, 'CREATE TABLE undone (n INT PRIMARY KEY)');
+      const one = await application(evenkeel);
+      try {
+        for (const [n, sql] of [
+          'CREATE TABLE broken (n INTT)',
+          'ALTER TABLE',
+          'DROP TABLE a,',
+          'LOCK TABLES a',
+        ].entries()) {
+          await one.query('BEGIN');
+          await one.query('INSERT INTO undone VALUES (?)', [n]);
+          assert.match(await fate(one.query(sql)), /^(1064|4161) /, sql);
+          await one.query('ROLLBACK');
+        }
+        const [rows] = await one.query<RowDataPacket[]>('SELECT COUNT(*) AS many FROM undone');
+        assert.equal(rows[0]?.['many'], 0);
+        await one.query('BEGIN');
+        await one.query('INSERT INTO undone VALUES (9)');
+        assert.match(await fate(one.query('DROP TABLE there_is_none')), /^1051 /);
+        await one.query('ROLLBACK');
+        const [kept] = await one.query<RowDataPacket[]>('SELECT COUNT(*) AS many FROM undone');
+        assert.equal(kept[0]?.['many'], 1, 'it was read, so it committed');
+      } finally {
+        one.destroy();
+      }
+    },
+
     'what only reads leaves nothing in the log, and a write that its text hides is kept': async (evenkeel) => {
       await through(evenkeel, 'CREATE TABLE notes (n INT AUTO_INCREMENT PRIMARY KEY)');
       const primary = await evenkeel.primary();

@@ -5,7 +5,7 @@
 //
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
 import { Command, type ErrPacket } from '../../wire/index.ts';
-import { readAftermath } from '../aftermath.ts';
+import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
 import { gatewayError } from '../errors.ts';
@@ -17,7 +17,8 @@ import { ask } from './ask.ts';
 import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
 import { whatNow } from './commit.ts';
 import { type Next, whenLost, whenTold } from './course.ts';
-import { mayWrite, type Opening, opens } from './opens.ts';
+import { beginsReadOnly, mayWrite, type Opening, opens } from './opens.ts';
+import { parses } from './parses.ts';
 import { Recording, repeatable } from './recording.ts';
 import { type Replayed, replay } from './replay.ts';
 import { type Guarded, interrupted, type Transaction } from './types.ts';
@@ -107,7 +108,7 @@ export class Guard {
   #open(link: ServerConnection, statement: Guarded, how: Opening): void {
     const { session, worker } = this.#client;
     const own = how === 'own';
-    const writes = !statement.request.sql.flags.readOnly;
+    const writes = !beginsReadOnly(statement.request, session);
     const witness = this.#flavor === 'mysql' && writes ? worker.witnesses.take('mysql') : null;
     let recording: Recording | null = null;
     if (!own) {
@@ -124,6 +125,7 @@ export class Guard {
       readOnly: !writes,
       sent: own ? 'own-write' : 'statement',
       wrote: own || mayWrite(statement.request),
+      unwitnessed: false,
       held: [],
       after: () => statement.succeed(),
     };
@@ -156,21 +158,60 @@ export class Guard {
     const setsOn = !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1'));
     // UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts).
     const commits = kind === 'set' ? setsOn : flags.implicitCommit && kind !== 'unlock';
-    if (commits) {
-      return this.#commit(link, statement, transaction, (at) => {
-        if (statement.way === 'replica') statement.again(null);
-        else this.linked(at, statement);
-      });
-    }
+    if (commits) return this.#commitAhead(link, statement, transaction);
     transaction.wrote ||= mayWrite(statement.request);
     return statement.proceed(link);
+  }
+
+  /** The statement would commit what is open. */
+  #commitAhead(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+    const { sql, command, text } = statement.request;
+    const goOn = (at: ServerConnection): void => {
+      if (statement.way === 'replica') statement.again(null);
+      else this.linked(at, statement);
+    };
+    if (sql.kind === 'begin') {
+      // Read-only or not, servers begin it as the one before, and it may be that there is nothing to be asked about.
+      if (transaction.readOnly) {
+        this.#end();
+        return statement.proceed(link);
+      }
+      const oneShot = transaction.recording?.oneShot ?? null;
+      return this.#commit(link, statement, transaction, (at) => {
+        this.#asBefore(oneShot);
+        goOn(at);
+      });
+    }
+    const then = (): void => this.#commit(link, statement, transaction, goOn);
+    if (command !== Command.QUERY || text === null || sql.kind === 'multi') return then();
+    statement.busy();
+    parses(link, text, sql.kind === 'set', (parsed) => {
+      if (statement.over) return;
+      switch (parsed.kind) {
+        case 'reads':
+          return then();
+        case 'fails':
+          return statement.proceed(link);
+        case 'rolled-back':
+          return this.#rollback(link, statement, () => statement.fail(parsed.err));
+        case 'lost':
+          return statement.again(parsed.loss);
+      }
+    });
   }
 
   /** A transaction that is chained to the one before is of the same isolation. */
   #chain(chain: boolean, oneShot: string | null): void {
     const { session } = this.#client;
     session.begun = chain;
-    if (!chain || oneShot === null) return;
+    session.oneShot = null;
+    if (chain) this.#asBefore(oneShot);
+  }
+
+  /** The next transaction is of the isolation that was asked for the one before alone. */
+  #asBefore(oneShot: string | null): void {
+    if (oneShot === null) return;
+    const { session } = this.#client;
     session.oneShot = oneShot;
     session.oneShotOn = null;
   }
@@ -201,28 +242,35 @@ export class Guard {
   /** An autocommit write has answered: what it has done is made permanent, or taken back. */
   #closeOwn(flight: Flight, statement: Guarded, transaction: Transaction): void {
     const { link } = flight;
-    const { session, tether } = this.#client;
+    const { tether } = this.#client;
     statement.busy();
-    const close = (): void => {
-      const then = (): void => statement.answer(flight.held);
-      if (flight.failed) this.#rollback(link, statement, then);
-      else this.#commit(link, statement, transaction, then);
-    };
-    if (!session.diagnostics) return close();
-    // What follows clears them.
-    readAftermath(link, session, this.#client.capabilities, (aftermath) => {
-      if (statement.over) return;
-      session.diagnostics = false;
-      session.calcFoundRows = false;
-      tether.aftermath = aftermath ?? { warnings: null };
-      if (aftermath !== null) return close();
-      statement.again(null);
-    });
+    tether.aftermath = null;
+    const then = (): void => statement.answer(flight.held);
+    if (flight.failed) this.#rollback(link, statement, then, this.#aftermath(link));
+    else this.#commit(link, statement, transaction, then);
   }
 
-  #rollback(link: ServerConnection, statement: Guarded, then: (link: ServerConnection) => void): void {
+  /** What the last statement left behind is asked for ahead of what would clear it. */
+  #aftermath(link: ServerConnection): QuietCommand[] {
+    const { session, tether, capabilities } = this.#client;
+    if (!session.diagnostics) return [];
+    tether.aftermath = { warnings: null };
+    const commands = askAftermath(link, session, capabilities, (aftermath) => {
+      tether.aftermath = aftermath;
+    });
+    session.diagnostics = false;
+    session.calcFoundRows = false;
+    return commands;
+  }
+
+  #rollback(
+    link: ServerConnection,
+    statement: Guarded,
+    then: (link: ServerConnection) => void,
+    ahead: QuietCommand[] = [],
+  ): void {
     const { session } = this.#client;
-    const commands = this.#chosen.rollback(link, (answer, changes) => session.learn(answer, changes));
+    const commands = [...ahead, ...this.#chosen.rollback(link, (answer, changes) => session.learn(answer, changes))];
     statement.busy();
     link.lastSession = null;
     runQuietly(link, commands, (result) => {
@@ -246,26 +294,36 @@ export class Guard {
     transaction.sent = 'commit';
     transaction.opener = null;
     let sql = 'COMMIT';
-    if (this.#flavor === 'mariadb' && transaction.wrote) {
+    const ledger = this.#flavor === 'mariadb' && transaction.wrote && !transaction.readOnly;
+    if (ledger) {
       transaction.witness = worker.witnesses.take('mariadb');
       sql = commitWithLedger(transaction.witness, link.node);
     }
+    // A COMMIT of the client's own leaves on MariaDB what the statement before it left.
+    const ahead = transaction.own || ledger ? this.#aftermath(link) : [];
     // MySQL would log an empty transaction under the number.
     if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = 'ROLLBACK';
     const ok: QuietCommand['ok'] = (answer, changes) => {
       session.learn(answer, changes);
       session.transactionEnded();
     };
-    const commands: QuietCommand[] = [{ packet: link.query(sql), what: 'commit', ok }];
+    const commands: QuietCommand[] = [...ahead, { packet: link.query(sql), what: 'commit', ok }];
     commands.push(...this.#chosen.away(link));
     statement.busy();
     link.lastSession = null;
     runQuietly(link, commands, (result) => {
-      if (!statement.over) this.#committed(link, statement, transaction, result);
+      if (!statement.over) this.#committed(link, statement, transaction, result, ahead.length);
     });
   }
 
-  #committed(link: ServerConnection, statement: Guarded, transaction: Transaction, result: QuietResult): void {
+  /** `commitAt`: which of the commands was the commit. */
+  #committed(
+    link: ServerConnection,
+    statement: Guarded,
+    transaction: Transaction,
+    result: QuietResult,
+    commitAt: number,
+  ): void {
     const { worker } = this.#client;
     const { witness, wrote } = transaction;
     if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
@@ -276,7 +334,8 @@ export class Guard {
       return transaction.after(link);
     }
     const { err, at } = result;
-    switch (at > 0 ? 'ask' : whatNow(err, this.#flavor)) {
+    link.hasDiagnostics = true;
+    switch (at > commitAt ? 'ask' : whatNow(err, this.#flavor)) {
       case 'ask':
         if (isReadOnlyNode(err)) this.#client.suspect(link.node, 'read-only', err.message);
         if (witness?.kind === 'ledger') witness.row.node = null;
@@ -297,6 +356,7 @@ export class Guard {
   /** The transaction is still open: it is committed as it would be without us. */
   #commitPlainly(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
     transaction.witness = null;
+    transaction.unwitnessed = true;
     runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit' }], (result) => {
       if (statement.over) return;
       if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
@@ -312,7 +372,8 @@ export class Guard {
     const transaction = this.#transaction;
     this.#chosen.opening = NOTHING;
     if (transaction === null || (transaction.link === null && this.#client.session.inTransaction)) return;
-    if (!this.#client.session.inTransaction) this.#end();
+    const { inTransaction, halfBegun } = this.#client.session;
+    if (!inTransaction && !halfBegun) this.#end();
   }
 
   #end(): void {
@@ -392,7 +453,8 @@ export class Guard {
     ask(link, this.#flavor, transaction.witness, leftMs, (answer) => {
       if (statement.over) return;
       if (answer.kind === 'lost') return statement.again(answer.loss);
-      const { told, covered } = answer;
+      const { covered } = answer;
+      const told = transaction.unwitnessed ? 'untold' : answer.told;
       worker.count('outcomes', told);
       const { witness } = transaction;
       if (witness?.kind === 'ledger' && told !== 'untold') {

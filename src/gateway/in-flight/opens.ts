@@ -1,5 +1,6 @@
 // Which statements open a transaction that can be kept through the loss of its server, and which may write.
 import { Command } from '../../wire/index.ts';
+import { areReadOnly } from '../answered-here.ts';
 import { executes, type ServerRequest } from '../command.ts';
 import type { Pin, SessionState } from '../session.ts';
 import { repeatable } from './recording.ts';
@@ -8,6 +9,8 @@ import { repeatable } from './recording.ts';
 const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
 /** A local file comes once; rows of an answer that is kept back could be any number. */
 const NOT_WRAPPED = /^\s*load\b|\breturning\b/i;
+
+const READ_WRITE = /\bread\s+write\b/i;
 
 /** Without a table a read begins no transaction. */
 const NAMES_TABLE = /\b(from|table)\b/i;
@@ -24,21 +27,35 @@ export type Opening =
 
 /** Null where it opens none, or one that cannot be kept. */
 export function opens({ sql, command, text }: ServerRequest, session: SessionState): Opening | null {
-  if (session.inTransaction || session.savepoint) return null;
+  if (session.inTransaction || session.savepoint || session.halfBegun) return null;
   for (const pin of session.pins) if (STANDS_ASIDE.includes(pin)) return null;
   // Then COMMIT does not end the matter.
   if (/^(chain|release|1|2)$/i.test(session.state.variables.get('completion_type') ?? '')) return null;
   if (command !== Command.QUERY && !executes(command)) return null;
   const { flags, kind } = sql;
-  if (kind === 'begin') return session.begun || !session.autocommit ? null : 'begin';
+  if (kind === 'begin') return session.begun || !session.autocommit || begunOtherwise(text, session) ? null : 'begin';
   if (flags.implicitCommit || flags.temporaryTable || flags.namedLock || flags.asksDiagnostics) return null;
   if (session.begun) return repeatable(sql) ? 'begun' : null;
   if (!session.autocommit) {
     if (kind === 'read' && text !== null && !NAMES_TABLE.test(text.toString('latin1'))) return null;
     return kind === 'read' || kind === 'locking-read' || kind === 'write' ? 'implicit' : null;
   }
-  if (kind !== 'write' || flags.handler || text === null) return null;
+  // What SET TRANSACTION said for the next one would be used up where the write fails.
+  if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
   return NOT_WRAPPED.test(text.toString('latin1')) ? null : 'own';
+}
+
+/** What is chained to it, or begun in it, would be as this one is, and no SET TRANSACTION has said how. */
+function begunOtherwise(text: Buffer | null, { oneShot, state }: SessionState): boolean {
+  if (oneShot === null && !areReadOnly(state)) return false;
+  return text === null || READ_WRITE.test(text.toString('latin1'));
+}
+
+/** The transaction that it opens is read-only: by its own words, those of SET TRANSACTION before it, or all are. */
+export function beginsReadOnly({ sql }: ServerRequest, { oneShot, state }: SessionState): boolean {
+  if (sql.flags.readOnly) return true;
+  if (oneShot === null || !/\bread\s+(only|write)\b/i.test(oneShot)) return areReadOnly(state);
+  return !READ_WRITE.test(oneShot);
 }
 
 export function mayWrite({ sql, command }: ServerRequest): boolean {

@@ -42,6 +42,8 @@ export interface Transaction {
   readonly readOnly: boolean;
   sent: Interrupted['sent'];
   wrote: boolean;
+  /** Its commit was sent without a witness: nobody can be asked about it. */
+  unwitnessed: boolean;
   /** What an autocommit write answered. */
   held: readonly Buffer[];
   /** What follows its commit. */
