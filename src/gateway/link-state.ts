@@ -78,6 +78,11 @@ export function withHidden(state: LinkState): LinkState {
   return changed(state, { variables: new Map(state.variables).set(HIDDEN, String(++hiddenCount)) });
 }
 
+/** Something may be hidden on the connection that the session had last, and only there. */
+export function hides(state: LinkState): boolean {
+  return state.variables.has(HIDDEN);
+}
+
 /** The state as the session would have it on `there`: what is hidden on another connection is not to be had. */
 export function onLink(state: LinkState, there: LinkState): LinkState {
   const hidden = state.variables.get(HIDDEN);

@@ -106,6 +106,9 @@ const STARVED_MS = 50;
 const OVERDUE_MS = 1000;
 /** After the server said that it takes no more connections. */
 const BACK_OFF_MS = 1000;
+/** After reads of an account were not taken that may go elsewhere; of how many accounts that is remembered. */
+const REFUSED_MS = 5000;
+const MAX_REFUSED = 1000;
 /** A session's wait_timeout up to this: `trim` could come too late for its connection. */
 const SHORT_WAIT_MS = 4000;
 /** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED. */
@@ -169,6 +172,8 @@ export class NodePool {
   incarnation = 0;
   /** Reads that would have to wait for what it has not executed yet go elsewhere until then. */
   behindUntilMs = 0;
+  /** Accounts, as `profileKey`, whose reads it did not take: not tried again before this time. */
+  #refused = new Map<string, number>();
 
   constructor(node: NodeAddress, limits: PoolLimits, hooks: PoolHooks) {
     this.node = node;
@@ -204,6 +209,16 @@ export class NodePool {
 
   get waiting(): number {
     return this.#queue.size;
+  }
+
+  /** Reads of this account that may be had elsewhere: are they to be sent here? */
+  takes(profileKey: string, nowMs: number): boolean {
+    return this.#refused.size === 0 || (this.#refused.get(profileKey) ?? 0) <= nowMs;
+  }
+
+  refuses(profileKey: string, nowMs: number): void {
+    if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
+    this.#refused.set(profileKey, nowMs + REFUSED_MS);
   }
 
   /** Statements that are under way on the node, or wait to be. */

@@ -4,7 +4,7 @@ import { Command } from '../wire/index.ts';
 import type { Client } from './client.ts';
 import type { ServerRequest } from './command.ts';
 import { opens } from './in-flight/index.ts';
-import type { LinkState } from './link-state.ts';
+import { hides, type LinkState } from './link-state.ts';
 import type { SessionState } from './session.ts';
 
 /** Where a statement of `route: auto` runs. Of other endpoints all is `primary`: where their route leads. */
@@ -41,8 +41,10 @@ export function leaves(request: ServerRequest, session: SessionState, replays: b
   return follows && !flags.unknownFunction && !flags.setsUserVariable && !flags.namedLock ? 'follow' : null;
 }
 
-/** Not where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */
-function carries({ schema, variables }: LinkState): boolean {
+/** Not where a routine may have left something on the primary that is nowhere else, where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */
+function carries(state: LinkState): boolean {
+  const { schema, variables } = state;
+  if (hides(state)) return false;
   if (schema !== null && SYSTEM_SCHEMAS.test(schema)) return false;
   if (/^(off|0)$/i.test(variables.get('sql_log_bin') ?? '')) return false;
   return !/^(serializable|read-uncommitted)$/i.test(

@@ -52,6 +52,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #aside = 0;
   /** The replica that it is on has not come as far as its session. */
   #behind = false;
+  /** The replica's that has. What others write meanwhile is no concern of this statement. */
+  #awaited: NodePool | null = null;
+  /** Nobody is to stand behind it on its connection: it waits there. */
+  #alone = false;
   #step: Step = 'new';
   #tries = 0;
   #sheds = 0;
@@ -117,8 +121,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   get expectedUs(): number {
     const { costSlot } = this.request;
-    // Nobody is to stand behind one that waits.
-    if (this.#missing(this.client.tether.pool) !== null) return -1;
+    if (this.#alone) return -1;
     return costSlot < 0 ? -1 : this.client.worker.costs.expectedUs(costSlot);
   }
 
@@ -228,10 +231,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       return gate.pickAside((node) => node === last.node);
     }
     const now = this.client.worker.nowMs();
+    // Its warnings are there.
+    const there = link !== null && session.hold !== null ? link.node : null;
     return gate.pickAside((node) => {
-      if (causality === null) return true;
+      if (there !== null && node !== there) return false;
       const pool = this.#poolOf(node);
-      return pool.behindUntilMs <= now || causality.missing(pool) === null;
+      if (!pool.takes(this.client.profileKey, now)) return false;
+      return causality === null || pool.behindUntilMs <= now || causality.missing(pool) === null;
     });
   }
 
@@ -243,7 +249,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #missing(pool: NodePool | null): string | null {
     const { causality, inTransaction } = this.client.session;
     if (this.way === 'primary' || causality === null || pool === null || inTransaction) return null;
-    return causality.missing(pool);
+    return pool === this.#awaited ? null : causality.missing(pool);
   }
 
   // ---- hold -----------------------------------------------------------------------------------------------------
@@ -307,6 +313,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const pool = this.client.tether.poolOf(node);
     this.lane = this.client.tether.lane as Lane;
     this.shareable = this.#mayShare();
+    this.#alone = this.#missing(pool) !== null;
     const link = pool.take(this);
     if (link !== null) return this.#taken(link);
     this.#step = 'linking';
@@ -353,6 +360,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   /** The replica does not take it, for a reason that need not be the primary's. True: it is on its way there. */
   #leavesAside(): boolean {
     if (this.way === 'primary' || this.client.session.inTransaction) return false;
+    this.client.tether.refusedBy(this.client.tether.poolNode);
     this.#aside = MAX_ASIDE;
     this.#goesOn();
     return true;
@@ -469,8 +477,12 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       command(sql, (value) => {
         this.#behind = value !== '0';
         worker.count('causal_waits', this.#behind ? 'behind' : 'reached');
-        if (!this.#behind) causality.reached(pool, incarnation, missing);
-        else pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
+        if (this.#behind) {
+          pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
+          return;
+        }
+        this.#awaited = pool;
+        causality.reached(pool, incarnation, missing);
       }),
     );
   }
@@ -487,6 +499,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#aside++;
     this.#tries++;
     this.#link = null;
+    this.#awaited = null;
     // It is nobody's transaction yet, and what it has is not needed elsewhere.
     if (this.client.link !== null) this.client.tether.dropLink('elsewhere', true);
     this.#route();

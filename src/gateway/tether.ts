@@ -96,6 +96,11 @@ export class Tether implements LinkOwner {
     return this.#pool?.node ?? '';
   }
 
+  /** A replica does not take the account, or what its session has built up. */
+  refusedBy(node: NodeAddress): void {
+    this.worker.pool(this.#client.cluster, node).refuses(this.#client.profileKey, this.worker.nowMs());
+  }
+
   cancel(request: LinkRequest): void {
     this.#pool?.cancel(request);
   }

@@ -143,6 +143,24 @@ stories('reads leave the primary', OPTIONS, {
     await stranger.end();
   },
 
+  'what a replica does not have, or whom it does not let in, the primary does': async (evenkeel) => {
+    const primary = await evenkeel.primary();
+    const client = await clientOf(evenkeel);
+    assert.ok(await leavesPrimary(evenkeel, 50, () => client.query('SELECT 1')));
+    await directly(evenkeel, primary, 'SET sql_log_bin = 0', 'CREATE TABLE app.alone (id INT PRIMARY KEY)');
+    for (let round = 0; round < 4; round++) assert.deepEqual(await rowsOf(client, 'SELECT id FROM alone'), []);
+    await directly(evenkeel, primary, 'SET sql_log_bin = 0', 'DROP TABLE app.alone');
+    await assert.rejects(client.query('SELECT id FROM alone'), { errno: 1146 });
+    await client.end();
+    const create = "CREATE USER nobody@'%' IDENTIFIED BY 'one'";
+    await directly(evenkeel, primary, 'SET sql_log_bin = 0', create, "GRANT SELECT ON app.* TO nobody@'%'");
+    const login = { ...evenkeel.login(), port, user: 'nobody', password: 'one' };
+    const lonely = await mysql.createConnection(login);
+    for (let round = 0; round < 4; round++) assert.deepEqual(await rowsOf(lonely, 'SELECT 1 AS one'), [{ one: 1 }]);
+    await lonely.end();
+    await directly(evenkeel, primary, 'SET sql_log_bin = 0', "DROP USER nobody@'%'");
+  },
+
   'a replica that dies under reads is left for another, unseen': async (evenkeel) => {
     await through(evenkeel, 'CREATE TABLE read_on (id INT PRIMARY KEY)', 'INSERT INTO read_on VALUES (1)');
     const [victim] = await evenkeel.replicas();
