@@ -4,7 +4,15 @@
 import type { NodeState } from './types.ts';
 
 /** What is done about it, where `recovery` is `automatic`. */
-export type AnalysisAction = 'failover' | 'reinstate' | 'rejoin' | 'follow' | 'semisync' | 'hold' | 'tell';
+export type AnalysisAction =
+  | 'failover'
+  | 'switchover'
+  | 'reinstate'
+  | 'rejoin'
+  | 'follow'
+  | 'semisync'
+  | 'hold'
+  | 'tell';
 
 export interface Analysis {
   name: string;
@@ -157,6 +165,14 @@ export const ANALYSES = [
     confidence: '`heartbeat.deadline`, and counters that move',
     action: 'tell',
     does: "most often somebody's large transaction is being written, which another primary would not do faster",
+  },
+  {
+    name: 'primary-degraded',
+    about: 'primary',
+    condition: 'its commits take ten times as long as they used to, and 250 ms or more',
+    confidence: 'our own writes (`heartbeat`): four of five within 30 s, after two minutes of them to compare with',
+    action: 'switchover',
+    does: 'with `switchover.degraded: move` a planned switchover, at most every ten minutes, to a replica that keeps up: it does the same writes; else it is told',
   },
   {
     name: 'primary-connections-used-up',

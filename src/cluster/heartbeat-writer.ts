@@ -193,7 +193,9 @@ export class HeartbeatWriter {
     const before = this.#state.health;
     this.#state = beat(this.#state, event, this.#options.config.heartbeat, this.#options.clock.nowMs());
     const { health } = this.#state;
-    if (before.state !== health.state || (health.state === 'stuck' && before !== health)) this.#options.onChange();
+    const pace = (one: CommitHealth) => (one.state === 'ok' ? one.degraded?.since : undefined);
+    const changed = before.state !== health.state || pace(before) !== pace(health);
+    if (changed || (health.state === 'stuck' && before !== health)) this.#options.onChange();
   }
 
   #drop(): void {

@@ -3,6 +3,7 @@
 // disk is full or stalled, or it waits for a replica that will never answer), but one slow commit may also be the
 // shadow of somebody's large transaction or of a backup's lock. So an overdue write alone is no verdict: its cause is.
 import type { AnalysisName } from './analyses.ts';
+import { type CommitPace, type Degraded, newPace, paceAfter } from './degraded.ts';
 
 /** Begins our write, so that a fence ends it where it ends everybody's. */
 export const HEARTBEAT_MARK = '/* evenkeel heartbeat */';
@@ -41,7 +42,8 @@ export type StuckAnalysis = Extract<
 export type CommitHealth =
   /** Nothing is written, or nothing is known yet. */
   | { state: 'unknown'; why: string }
-  | { state: 'ok'; latencyMs: number }
+  /** `degraded`: far slower than it used to be, for long. */
+  | { state: 'ok'; latencyMs: number; degraded?: Degraded }
   | { state: 'stuck'; analysis: StuckAnalysis; since: number; reason: string };
 
 export interface HeartbeatState {
@@ -50,6 +52,7 @@ export interface HeartbeatState {
   readonly looks: readonly { at: number; wait: WaitFacts }[];
   /** Errors in a row that say that the disk is full. */
   readonly fullErrors: { count: number; since: number; text: string } | null;
+  readonly pace: CommitPace;
   readonly health: CommitHealth;
 }
 
@@ -57,6 +60,7 @@ export const newHeartbeat: HeartbeatState = {
   sentAt: null,
   looks: [],
   fullErrors: null,
+  pace: newPace,
   health: { state: 'unknown', why: 'nothing was written yet' },
 };
 
@@ -82,7 +86,7 @@ export function beat(
     case 'sent':
       return { ...state, sentAt: now, looks: [] };
     case 'committed':
-      return { ...newHeartbeat, health: { state: 'ok', latencyMs: event.latencyMs } };
+      return committed(state, event.latencyMs, now);
     case 'refused':
       return refused(state, event, now);
     case 'lost':
@@ -98,6 +102,12 @@ export function beat(
   }
 }
 
+function committed({ pace: before }: HeartbeatState, latencyMs: number, now: number): HeartbeatState {
+  const pace = paceAfter(before, latencyMs, now);
+  const { degraded } = pace;
+  return { ...newHeartbeat, pace, health: { state: 'ok', latencyMs, ...(degraded === null ? {} : { degraded }) } };
+}
+
 function unlessStuck(health: CommitHealth, why: string): CommitHealth {
   return health.state === 'stuck' ? health : { state: 'unknown', why };
 }
@@ -108,7 +118,8 @@ function refused(
   now: number,
 ): HeartbeatState {
   const full = FULL_ERRNOS.has(errno) || NO_SPACE.test(error);
-  if (!full) return { ...newHeartbeat, health: { state: 'unknown', why: error } };
+  const { pace } = state;
+  if (!full) return { ...newHeartbeat, pace, health: { state: 'unknown', why: error } };
   const { count, since } = state.fullErrors ?? { count: 0, since: now };
   const fullErrors = { count: count + 1, since, text: error };
   // One refused write may be a limit of one file; the second one is the disk.
@@ -116,7 +127,7 @@ function refused(
     fullErrors.count >= 2
       ? { state: 'stuck', analysis: 'primary-disk-full', since, reason: `writes are refused: ${error}` }
       : unlessStuck(state.health, error);
-  return { ...newHeartbeat, fullErrors, health };
+  return { ...newHeartbeat, pace, fullErrors, health };
 }
 
 function judged(state: HeartbeatState, settings: HeartbeatSettings, now: number): HeartbeatState {

@@ -299,6 +299,11 @@ function primaryProblems(context: Context, choice: PrimaryChoice): Problem[] {
     const { analysis, reason } = input.commit;
     problems.push({ code: analysis, node: primary, text: `the primary answers, but ${reason}` });
   }
+  if (input.commit.state === 'ok' && input.commit.degraded !== undefined) {
+    const { latencyMs, usualMs } = input.commit.degraded;
+    const text = `commits on the primary take ${Math.round(latencyMs)} ms, usually ${usualMs.toFixed(1)} ms`;
+    problems.push({ code: 'primary-degraded', node: primary, text });
+  }
   const activity = facts?.activity;
   if (activity !== undefined && activity.connected >= activity.maxConnections) {
     const text = `all of the primary's max_connections = ${activity.maxConnections} are used`;

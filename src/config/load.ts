@@ -321,6 +321,7 @@ class Loader {
         drainTimeoutMs: switchover.drainTimeout,
         catchUpTimeoutMs: switchover.catchUpTimeout,
         maxLagMs: switchover.maxLag,
+        degraded: switchover.degraded,
       },
     };
   }

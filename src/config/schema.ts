@@ -125,6 +125,7 @@ export const clusterSchema = z.strictObject({
       drainTimeout: duration(0, 10 * MINUTE).default(5 * SECOND),
       catchUpTimeout: duration(1 * SECOND, HOUR).default(MINUTE),
       maxLag: duration(0, HOUR).default(10 * SECOND),
+      degraded: word('tell', 'move').default('tell'),
     })
     .prefault({}),
 });

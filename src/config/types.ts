@@ -17,7 +17,8 @@ export interface ClusterConfig {
   /** Our own small write on the primary. */
   heartbeat: { enabled: boolean; intervalMs: number; deadlineMs: number };
   failover: { unfenced: 'promote' | 'wait' | 'refuse'; minIntervalMs: number; maxFailures: number };
-  switchover: { drainTimeoutMs: number; catchUpTimeoutMs: number; maxLagMs: number };
+  /** `degraded`: what is done about a primary that commits far slower than it used to. */
+  switchover: { drainTimeoutMs: number; catchUpTimeoutMs: number; maxLagMs: number; degraded: 'tell' | 'move' };
 }
 
 export interface Config {

@@ -74,6 +74,16 @@ export class Ages {
   }
 }
 
+/** Between a planned switchover away from a degraded primary and anything that moved, or tried to move, the primary. */
+const degradedPauseMs = 600_000;
+
+/** Whether a degraded primary may be left: a judgement, so not soon after anything else. `history` newest first. */
+export function degradedBrake(history: readonly RecoveryRecord[], ageMs: (record: RecoveryRecord) => number): Brake {
+  const last = history.find(({ kind }) => kind === 'failover' || kind === 'switchover' || kind === 'follow');
+  if (last === undefined || ageMs(last) >= degradedPauseMs) return { state: 'free' };
+  return { state: 'waits', reason: 'the primary moved, or was to move, less than ten minutes ago' };
+}
+
 /** Whether the newest failover came to nothing, or to no end: what it stopped may be stopped still. */
 export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
   const last = history.find(({ kind, reason }) => kind === 'failover' && !reason.startsWith(OBSERVED));

@@ -70,7 +70,9 @@ export interface Situation {
   /** What semi-sync's upkeep has found and may mend now. */
   upkeep: readonly Upkeep[];
   /** What keeps a failover back, where the primary is dead, and where it answers. */
-  brakes: { dead: Brake; answers: Brake };
+  brakes: { dead: Brake; answers: Brake; degraded: Brake };
+  /** A primary that commits far slower than it used to is left. */
+  leavesDegraded: boolean;
   /** Another Evenkeel recovers this cluster: what it does is followed. */
   standBack: boolean;
   /** The last failover came to nothing, or to no end: what it stopped may be stopped still. */
@@ -89,6 +91,8 @@ export type Action =
   | { do: 'follow'; analysis: AnalysisName; primary: NodeAddress; reason: string }
   /** `answers`: the primary is there and of no use. */
   | { do: 'failover'; analysis: AnalysisName; answers: boolean; reason: string }
+  /** Planned: the primary works, and will be of no use soon. */
+  | { do: 'switchover'; analysis: AnalysisName; reason: string }
   | { do: 'reinstate'; analysis: AnalysisName; node: NodeAddress; reason: string }
   | { do: 'rejoin'; analysis: AnalysisName; node: NodeAddress; reason: string }
   | { do: 'semisync'; analysis: AnalysisName; node: NodeAddress; role: 'source' | 'replica'; reason: string }
@@ -277,6 +281,16 @@ function decideStuck(situation: Situation): Action | null {
   return free ? { do: 'failover', analysis, answers: true, reason } : null;
 }
 
+/** A primary that works and is about to be of no use, beside a replica that does the same writes and keeps up. */
+function decideDegraded({ brakes, commit, leavesDegraded, maintenance, primary, view }: Situation): Action | null {
+  if (!leavesDegraded || commit.state !== 'ok' || commit.degraded === undefined || primary === null) return null;
+  if (brakes.degraded.state !== 'free' || maintenance.cluster || maintenance.nodes.has(primary)) return null;
+  if (!view.nodes.some(({ role, state }) => role === 'replica' && state === 'ok')) return null;
+  const { latencyMs, usualMs } = commit.degraded;
+  const reason = `commits take ${Math.round(latencyMs)} ms, usually ${usualMs.toFixed(1)} ms`;
+  return { do: 'switchover', analysis: 'primary-degraded', reason };
+}
+
 function mayAcknowledgeAgain(situation: Situation, { node, observation, state }: NodeView): boolean {
   const story = situation.stories.get(node);
   if (!story || situation.now < story.notBefore || story.attempts > 0) return false;
@@ -319,6 +333,8 @@ export function decide(situation: Situation): Action {
     const analysis = isWritable(node) ? 'two-writers' : (ANALYSIS_OF_STATE[node.state] ?? 'replica-wrong-source');
     return { do: 'rejoin', analysis, node: node.node, reason };
   }
+  const degraded = decideDegraded(situation);
+  if (degraded !== null) return degraded;
   const [wrong] = situation.upkeep.filter(({ node }) => !inMaintenance(situation, node));
   return wrong === undefined ? { do: 'nothing' } : { do: 'semisync', analysis: upkeepAnalysis, ...wrong };
 }

@@ -19,7 +19,7 @@ import {
   type runSwitchover,
   type runUpkeep,
 } from '../recovery/index.ts';
-import { Ages, type Brake, brakeOf, lastFailoverFailed, stoppedBy } from './brake.ts';
+import { Ages, type Brake, brakeOf, degradedBrake, lastFailoverFailed, stoppedBy } from './brake.ts';
 import {
   type Action,
   attempted,
@@ -153,12 +153,12 @@ export class Incidents {
   }
 
   /** From the history, which is read anew only when something was added to it. */
-  #brakes(): { dead: Brake; answers: Brake } {
+  #brakes(): { dead: Brake; answers: Brake; degraded: Brake } {
     const { config, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
     this.#history ??= store.history({ cluster, limit: BRAKE_RECORDS });
-    const of = (answers: boolean) =>
-      brakeOf(this.#history ?? [], answers, config.failover, (record) => this.#ages.of(record));
-    return { dead: of(false), answers: of(true) };
+    const age = (record: RecoveryRecord) => this.#ages.of(record);
+    const of = (answers: boolean) => brakeOf(this.#history ?? [], answers, config.failover, age);
+    return { dead: of(false), answers: of(true), degraded: degradedBrake(this.#history, age) };
   }
 
   /** Looks at what is seen now and starts what follows from it. Call it after every change, and every while. */
@@ -186,6 +186,7 @@ export class Incidents {
       members,
       leftStopped: lastFailoverFailed(this.#history ?? []),
       stopped: this.#stoppedNodes,
+      leavesDegraded: this.#options.context.config.switchover.degraded === 'move',
       standBack: this.#options.claim().owner === 'other',
       brakes,
       upkeep: wrong.filter(({ node }) => now >= (this.#upkeep.get(node)?.notBefore ?? now)),
@@ -295,6 +296,12 @@ export class Incidents {
             ...this.#past(),
             cannotCommit: action.answers,
           }),
+        );
+        return;
+      case 'switchover':
+        if (!automatic) return this.#wouldHave(action);
+        this.#start('switchover', action.analysis, (context) =>
+          recoveries.switchover(context, { reason: action.reason }),
         );
         return;
       case 'reinstate':

@@ -6,13 +6,13 @@ import { failOverGalera, keepOneWriter, reinstateGalera, switchGalera } from './
 import { joinGroup, refuseGroupFailover, switchGroup } from './group.ts';
 import { Journal } from './journal.ts';
 import { type ReinstateOptions, reinstate as reinstateReplication, runRejoin as rejoinReplication } from './rejoin.ts';
-import { runSwitchover as switchReplication } from './switchover.ts';
+import { type SwitchoverOptions, runSwitchover as switchReplication } from './switchover.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 const topologyOf = (ctx: RecoveryContext) => ctx.view().topology ?? 'replication';
 
 /** Moves the primary to `to`, or to the best node. Never rejects; see the record's outcome. */
-export function runSwitchover(ctx: RecoveryContext, options: { to?: NodeAddress } = {}): Promise<RecoveryRecord> {
+export function runSwitchover(ctx: RecoveryContext, options: SwitchoverOptions = {}): Promise<RecoveryRecord> {
   switch (topologyOf(ctx)) {
     case 'replication':
       return switchReplication(ctx, options);

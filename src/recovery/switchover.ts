@@ -144,14 +144,21 @@ export function wantsSemiSync(ctx: RecoveryContext, primary: NodeFacts | null): 
   return asksForSemiSync(ctx.config);
 }
 
+export interface SwitchoverOptions {
+  to?: NodeAddress;
+  /** Why, where nobody ordered it. */
+  reason?: string;
+}
+
 /**
  * Moves the primary to `to`, or to the best replica. Never rejects: a refusal is outcome `failed` with a reason that
  * starts with `refused: `, and nothing was held; a failure on the way is `rolled-back`.
  */
-export async function runSwitchover(ctx: RecoveryContext, options: { to?: NodeAddress } = {}): Promise<RecoveryRecord> {
+export async function runSwitchover(ctx: RecoveryContext, options: SwitchoverOptions = {}): Promise<RecoveryRecord> {
   const from = ctx.view().primary;
   const journal = new Journal(ctx, 'switchover', from, options.to ?? null);
   if (from === null) return journal.refuse('refused: no primary is known, so there is nothing to move', false);
+  if (options.reason !== undefined) journal.note('why', options.reason);
   return guarded(journal, () => switchOver(ctx, journal, from, options.to));
 }
 

@@ -87,6 +87,15 @@ test('a connection that broke neither heals what was stuck nor makes it stuck', 
   assert.equal(after(sent, [100, lost]).state, 'unknown');
 });
 
+test('commits that become far slower are told as such, also after one that did not end', () => {
+  const events: [number, HeartbeatEvent][] = [];
+  for (let i = 0; i < 200; i++) events.push([i * 500, { type: 'committed', latencyMs: 4 }]);
+  events.push([100_000, { type: 'sent' }], [100_100, { type: 'lost', error: 'reset' }]);
+  for (let i = 0; i < 100; i++) events.push([101_000 + i * 500, { type: 'committed', latencyMs: 300 }]);
+  const health = after(...events);
+  assert.equal(health.state === 'ok' && Math.round(health.degraded?.usualMs ?? 0), 4);
+});
+
 test("somebody's lock and somebody's large transaction are no reason to promote anybody", () => {
   const stuck = (analysis: 'primary-locked' | 'primary-commits-late' | 'primary-stalled') =>
     isActionable({ state: 'stuck', analysis, since: 0, reason: '' });

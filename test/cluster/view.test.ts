@@ -194,6 +194,15 @@ test('a former primary that was not seen read-only since is followed only where 
   assert.equal(view([node(1, { follows: 2 }), node(2, all)], demoted).view.primary, 'db2:3306');
 });
 
+test('a primary whose commits take far longer than they used to is told with both times', () => {
+  const commit = { state: 'ok', latencyMs: 300, degraded: { since: 0, usualMs: 4, latencyMs: 300 } } as const;
+  const { view: found } = view([node(1, writable), node(2, { follows: 1 })], { ...known, commit });
+  assert.deepEqual(
+    found.problems.map(({ code, text }) => `${code}: ${text}`),
+    ['primary-degraded: commits on the primary take 300 ms, usually 4.0 ms'],
+  );
+});
+
 test('a second writer from before does not inherit from a primary that goes away', () => {
   const dead = node(1, { reach: refused });
   const result = view([dead, node(2, writable)], { ...known, secondWriters: new Set(['db2:3306']) });

@@ -1,7 +1,7 @@
 // Failovers that follow each other: what makes the next one wait, what stops them, and what lets them go on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Ages, brakeOf, brakeWindowMs, demotedBy, stoppedBy } from '../../src/control/brake.ts';
+import { Ages, brakeOf, brakeWindowMs, degradedBrake, demotedBy, stoppedBy } from '../../src/control/brake.ts';
 import { NOT_FENCED, type RecoveryRecord } from '../../src/recovery/index.ts';
 
 const settings = { minIntervalMs: 60_000, maxFailures: 3 };
@@ -60,6 +60,17 @@ test('a clock that is set back or forward makes no recovery of this process youn
   assert.deepEqual([ages.of(before), ages.of(during)], [2_000, 2_000]);
   clock.wall += 7_200_000;
   assert.equal(ages.of(during), 2_000);
+});
+
+test('a degraded primary is not left soon after the primary moved, or was to move', () => {
+  const of = (...history: RecoveryRecord[]) => {
+    const ages = new Ages({ nowMs: () => 0, wallMs: () => NOW });
+    return degradedBrake(history, (record) => ages.of(record)).state;
+  };
+  assert.equal(of(), 'free');
+  assert.equal(of(failed(60_000)), 'waits');
+  assert.equal(of(failover(60_000, { kind: 'rejoin' }), failover(599_000, { kind: 'follow' })), 'waits');
+  assert.equal(of(failover(600_000, { kind: 'switchover' })), 'free');
 });
 
 test('who was primary and is not is known by the history', () => {

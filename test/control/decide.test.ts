@@ -47,9 +47,10 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     follow: null,
     upkeep: [],
     standBack: false,
+    leavesDegraded: false,
     leftStopped: false,
     stopped: new Set<string>(),
-    brakes: { dead: { state: 'free' }, answers: { state: 'free' } },
+    brakes: { dead: { state: 'free' }, answers: { state: 'free' }, degraded: { state: 'free' } },
     heldSince: null,
     quietSince: 0,
     maintenance: noMaintenance,
@@ -169,9 +170,24 @@ test('a brake keeps back what it is for', () => {
   const free = { state: 'free' } as const;
   const commit = { state: 'stuck', analysis: 'primary-stalled', since: 0, reason: 'why' } as const;
   const of = (over: Partial<Situation>) => decide(situation([primary, replica], over)).do;
-  assert.equal(of({ health: dead, brakes: { dead: stopped, answers: stopped } }), 'nothing');
-  assert.equal(of({ health: dead, brakes: { dead: free, answers: stopped } }), 'failover');
-  assert.equal(of({ commit, brakes: { dead: free, answers: stopped } }), 'nothing');
+  assert.equal(of({ health: dead, brakes: { dead: stopped, answers: stopped, degraded: free } }), 'nothing');
+  assert.equal(of({ health: dead, brakes: { dead: free, answers: stopped, degraded: free } }), 'failover');
+  assert.equal(of({ commit, brakes: { dead: free, answers: stopped, degraded: free } }), 'nothing');
+});
+
+test('a degraded primary is left by a planned switchover where that is asked for, and a replica keeps up', () => {
+  const commit = { state: 'ok', latencyMs: 300, degraded: { since: 0, usualMs: 4, latencyMs: 300 } } as const;
+  const of = (over: Partial<Situation>, nodes = [primary, replica]) =>
+    decide(situation(nodes, { commit, leavesDegraded: true, ...over })).do;
+  assert.equal(of({}), 'switchover');
+  assert.equal(of({ leavesDegraded: false }), 'nothing');
+  assert.equal(of({ commit: { state: 'ok', latencyMs: 300 } }), 'nothing');
+  assert.equal(of({}, [primary, nodeView('b:1', 'replica', 'lagging')]), 'nothing');
+  const free = { state: 'free' } as const;
+  const waits = { state: 'waits', reason: 'why' } as const;
+  assert.equal(of({ brakes: { dead: free, answers: free, degraded: waits } }), 'nothing');
+  assert.equal(of({ maintenance: { cluster: false, nodes: new Set(['a:1']) } }), 'nothing');
+  assert.equal(of({ health: dead }), 'failover');
 });
 
 test('a primary that waits for replicas gets those back that only stopped, before another takes its place', () => {

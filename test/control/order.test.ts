@@ -2,6 +2,7 @@
 // is touched, and no worker sends a statement to the new one before the old one cannot acknowledge another write.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import type { CommitHealth } from '../../src/cluster/index.ts';
 import type { NodeControl } from '../../src/cluster/types.ts';
 import { runFailover, runSwitchover } from '../../src/recovery/index.ts';
 import {
@@ -46,6 +47,7 @@ interface Deed {
 /** Nodes that do what they are told, each deed written down with what the workers followed then. */
 class Nodes extends FakeMonitor {
   readonly deeds: Deed[] = [];
+  commit: CommitHealth = { state: 'ok', latencyMs: 1 };
   readonly #dir: string;
 
   constructor(dir: string) {
@@ -58,6 +60,10 @@ class Nodes extends FakeMonitor {
       setWritable: (node) => this.#does(`writable ${node}`, node, { readOnly: false }),
       detachFromSource: (node) => this.#does(`detach ${node}`, node, { replication: null }),
     } satisfies NodeControl;
+  }
+
+  override commitHealth(): CommitHealth {
+    return this.commit;
   }
 
   async #does(what: string, node: string, facts: object): Promise<void> {
@@ -73,11 +79,12 @@ class Nodes extends FakeMonitor {
   }
 }
 
-async function started(): Promise<TestControl & { dir: string; nodes: Nodes }> {
+async function started(degraded: 'tell' | 'move' = 'tell'): Promise<TestControl & { dir: string; nodes: Nodes }> {
   const { dir, remove } = temporaryDir();
   cleanups.push(remove);
   const nodes = new Nodes(dir);
   const config = testConfig(dir, await freePort());
+  for (const { switchover } of config.clusters) switchover.degraded = degraded;
   const recoveries = { switchover: runSwitchover, failover: runFailover };
   const begun = await startTestControl(config, { monitor: nodes, recoveries });
   cleanups.push(() => begun.control.stop(500));
@@ -143,4 +150,17 @@ test('where the old primary cannot be made read-only nobody is promoted, and sta
     [],
   );
   await allAt(dir, 'a:1');
+});
+
+test('a primary that commits far slower than it used to is left in the same order, once, and the history says why', async () => {
+  const { control, dir, nodes } = await started('move');
+  nodes.commit = { state: 'ok', latencyMs: 300, degraded: { since: 0, usualMs: 4, latencyMs: 300 } };
+  nodes.show(nodes.shown.nodes);
+  await allAt(dir, 'b:1');
+  inOrder(nodes, ['read-only a:1', 'detach b:1', 'writable b:1']);
+  await until('its record to be closed', () =>
+    Promise.resolve(control.history({ cluster: 'shop', limit: 10 })[0]?.outcome === 'done'),
+  );
+  const [done, ...others] = control.history({ cluster: 'shop', limit: 10 });
+  assert.deepEqual([done?.kind, done?.analysis, others.length], ['switchover', 'primary-degraded', 0]);
 });
