@@ -130,7 +130,7 @@ program.addCommand(
   }),
 );
 
-const everybody: PeerName[] = PEER_NAMES.filter((name) => name !== 'report');
+const everybody: PeerName[] = PEER_NAMES.filter((name) => !['report', 'auto', 'uncausal'].includes(name));
 const both: Protocol[] = ['text', 'prepared'];
 
 program.addCommand(
@@ -180,6 +180,19 @@ program.addCommand(
   ).action(async (options: Common) => {
     const { benchRecording } = await import('./recording.ts');
     finish(await benchRecording(common(options)), options.json);
+  }),
+);
+
+program.addCommand(
+  profiled(
+    sideBySide('auto', 'what `route: auto` gains with two replicas, and what reading own writes costs', {
+      clients: [1, 16, 256],
+      peers: ['evenkeel', 'auto', 'uncausal'],
+      modes: ['text'],
+    }).option('--own-writes', 'each client writes a row and reads it, in place of point selects'),
+  ).action(async (options: SideBySide & { ownWrites?: boolean }) => {
+    const { benchAuto } = await import('./auto.ts');
+    finish(await benchAuto(matrixOptions(options), options.ownWrites === true), options.json);
   }),
 );
 

@@ -48,6 +48,10 @@ export interface MatrixWork {
   /** A query's share or a transaction's: what rates and processor time are told by. */
   per: 'query' | 'transaction';
   tls?: boolean;
+  /** Servers of the cluster; one where nothing is said. */
+  nodes?: number;
+  /** The test is a script of ours that needs sysbench's table. */
+  needsTable?: boolean;
   figures: (samples: Samples) => Figure[];
   remarks?: string[];
 }
@@ -71,9 +75,10 @@ async function measureFlavor(
   options: MatrixOptions,
 ): Promise<FlavorResult> {
   const { peers: names, routerThreads, profileDir } = options;
-  const setUp: PeersOptions = { names, routerThreads, profileDir, tls: work.tls === true };
+  const setUp: PeersOptions = { names, routerThreads, profileDir, tls: work.tls === true, nodes: work.nodes ?? 1 };
   const { samples, failed, version } = await withPeers(flavor, setUp, async (peers) => {
-    if (!work.run.test.endsWith('.lua')) await sysbench.prepare(peers.direct, work.run.tableRows);
+    if (!work.run.test.endsWith('.lua') || work.needsTable === true)
+      await sysbench.prepare(peers.direct, work.run.tableRows);
     return { ...(await measureCells(sysbench, flavor, work, options, peers)), version: peers.version };
   });
   const of = new Samples(samples, work.per);

@@ -1,5 +1,5 @@
 // What stands side by side: the server itself, HAProxy passing TCP through, MySQL Router with connection sharing, and
-// Evenkeel with one worker, all on the same server, which is a sandbox of one node. All of them run all the time, and
+// Evenkeel with one worker, all on the same server, which is a sandbox of one node, or the primary of one of several. All of them run all the time, and
 // are measured in turn.
 import mysql, { type RowDataPacket } from 'mysql2/promise';
 import { freePorts, type SandboxInfo, withSandbox } from '../../src/sandbox/index.ts';
@@ -9,8 +9,11 @@ import { withProfiles } from './profile.ts';
 import { type Flavor, progress } from './report.ts';
 import type { Target } from './sysbench.ts';
 
-/** `report`: another endpoint of the same Evenkeel, with `inFlight: report`. */
-export const PEER_NAMES = ['direct', 'haproxy', 'router', 'evenkeel', 'report'] as const;
+/**
+ * `report`: another endpoint of the same Evenkeel, with `inFlight: report`; `auto` and `uncausal`: with `route: auto`, and with
+ * `causal: none`, too.
+ */
+export const PEER_NAMES = ['direct', 'haproxy', 'router', 'evenkeel', 'report', 'auto', 'uncausal'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
 export interface Peer {
@@ -22,9 +25,17 @@ export interface Peer {
   controlPid: number | null;
 }
 
+const OTHER_ENDPOINTS: readonly { name: PeerName; route: string }[] = [
+  { name: 'report', route: 'route: primary, inFlight: report' },
+  { name: 'auto', route: 'route: auto' },
+  { name: 'uncausal', route: 'route: auto, causal: none' },
+];
+
 export interface PeersOptions {
   /** MySQL Router is left out in front of MariaDB, which it does not support. */
   names: readonly PeerName[];
+  /** Servers of the cluster; one where nothing is said. */
+  nodes?: number;
   routerThreads?: number;
   /** From clients to proxies and from proxies to the server. MySQL only. */
   tls?: boolean;
@@ -50,15 +61,15 @@ export async function withPeers<T>(
   options: PeersOptions,
   work: (peers: Peers) => Promise<T>,
 ): Promise<T> {
-  const { names, tls = false, config = '', profileDir, routerThreads: threads = 1 } = options;
-  return withSandbox({ flavor, nodes: 1, replication: 'async', progress }, async (sandbox) => {
+  const { names, nodes = 1, tls = false, config = '', profileDir, routerThreads: threads = 1 } = options;
+  return withSandbox({ flavor, nodes, replication: 'async', progress }, async (sandbox) => {
     const node = sandbox.nodes[0];
     if (node === undefined) throw new Error('the sandbox has no node');
     const { user, password, database } = sandbox.app;
     const direct: Target = { host: node.host, port: node.port, user, password, database, tlsFrom: null };
     const dataDir = `${sandbox.dir}/${node.name}/data`;
     if (tls) direct.tlsFrom = dataDir;
-    const version = await makeRoom(sandbox, node);
+    const [version = ''] = await Promise.all(sandbox.nodes.map((each) => makeRoom(sandbox, each)));
     const has = (name: PeerName): boolean => names.includes(name) && (name !== 'router' || flavor === 'mysql');
     const all: Peer[] = [];
     const finish = (): Promise<T> => work({ all, direct, sandbox, dataDir, version });
@@ -69,18 +80,20 @@ export async function withPeers<T>(
       const cluster = tls ? '    serverTls: { mode: required }' : '';
       // The certificate that Router shows, too: sysbench knows whose signature to expect.
       const shown = tls ? `\ntls: { cert: ${dataDir}/server-cert.pem, key: ${dataDir}/server-key.pem }` : '';
-      const [port = 0] = has('report') ? await freePorts(1) : [];
-      const report = `  - { name: report, cluster: shop, listen: "127.0.0.1:${port}", route: primary, inFlight: report }`;
-      const endpoints = has('report') ? report : '';
-      const setUp = { nodes: 1, replication: 'async', workers: 1, cluster, endpoints, config: config + shown } as const;
+      const others = OTHER_ENDPOINTS.filter(({ name }) => has(name));
+      const ports = await freePorts(others.length);
+      const endpoints = others
+        .map(({ name, route }, at) => `  - { name: ${name}, listen: "127.0.0.1:${ports[at]}", ${route} }`)
+        .join('\n');
+      const setUp = { nodes, replication: 'async', workers: 1, cluster, endpoints, config: config + shown } as const;
       return withProfiles(profileDir, (profiles) =>
         inFrontOf(sandbox, setUp, async (evenkeel: Evenkeel) => {
           const pids = await evenkeel.workerPids();
           profiles.started(pids);
           const target = { ...direct, ...evenkeel.login() };
           all.push({ name: 'evenkeel', target, pids, controlPid: evenkeel.pid });
-          if (has('report')) {
-            all.push({ name: 'report', target: { ...target, port }, pids, controlPid: evenkeel.pid });
+          for (const [at, { name }] of others.entries()) {
+            all.push({ name, target: { ...target, port: ports[at] ?? 0 }, pids, controlPid: evenkeel.pid });
           }
           const value = await finish();
           await profiles.end(() => evenkeel.stop());
