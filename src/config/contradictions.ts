@@ -27,6 +27,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...endpointAddresses(draft),
     ...httpAddress(draft),
     ...routeOptions(draft),
+    ...endpointZones(draft),
     ...globalCausality(draft),
     ...inFlightModes(draft),
     ...ownAddress(draft),
@@ -137,9 +138,19 @@ function routeOptions(draft: Draft): Contradiction[] {
 const ROUTE_OPTIONS: readonly { key: keyof EndpointInput; of: readonly string[] }[] = [
   { key: 'maxLag', of: ['replica', 'auto'] },
   { key: 'fallbackToPrimary', of: ['replica'] },
+  { key: 'zone', of: ['replica', 'auto'] },
   { key: 'causal', of: ['auto'] },
   { key: 'causalTimeout', of: ['auto'] },
 ];
+
+function endpointZones(draft: Draft): Contradiction[] {
+  return known(draft).flatMap(({ index, input: { zone, cluster } }) => {
+    const its = draft.clusters.find(({ name }) => cluster === undefined || name === cluster);
+    if (zone === undefined || its === undefined || its.input.nodes.some((node) => node.zone === zone)) return [];
+    const text = `no node of ${its.name} is in this zone; name them under \`nodes:\`, such as { node: db2:3306, zone: ${zone} }`;
+    return [{ path: ['endpoints', index, 'zone'], text }];
+  });
+}
 
 /** No worker knows what the others have answered. */
 function globalCausality(draft: Draft): Contradiction[] {

@@ -397,7 +397,11 @@ function endpointsOf(draft: Draft): EndpointSettings[] {
     if (input === undefined) return [];
     const { host, port } = input.listen;
     const inFlight = input.inFlight ?? IN_FLIGHT;
-    return [{ name: input.name, cluster: input.cluster ?? only, host, port, route: routeOf(input), inFlight }];
+    const cluster = input.cluster ?? only;
+    const members = draft.clusters.find(({ name }) => name === cluster)?.input.nodes ?? [];
+    const near = members.filter(({ zone }) => zone === input.zone).map(({ node }) => node);
+    const zone = input.zone === undefined ? {} : { near };
+    return [{ name: input.name, cluster, host, port, route: routeOf(input), inFlight, ...zone }];
   });
 }
 

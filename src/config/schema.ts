@@ -139,6 +139,7 @@ export const endpointSchema = z.strictObject({
   route: z.union([z.array(node).min(1).max(64), word('primary', 'replica', 'auto')]),
   maxLag: duration(0, HOUR).optional(),
   fallbackToPrimary: flag.optional(),
+  zone: name.optional(),
   causal: word('session', 'global', 'none').optional(),
   causalTimeout: duration(1, MINUTE).optional(),
   inFlight: word('exactly-once', 'report').optional(),

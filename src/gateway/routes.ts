@@ -26,16 +26,20 @@ interface Suspicion {
 
 export type Pick = { node: NodeAddress } | { closed: HoldReason };
 
+const NOBODY: ReadonlySet<NodeAddress> = new Set();
+
 /** The way for an endpoint's statements. */
 export class Gate {
   readonly hold: Hold;
   readonly cluster: ClusterRouting;
   #route: EndpointRoute;
+  #near: ReadonlySet<NodeAddress>;
   #pausedUntilMs: number | null = null;
 
-  constructor(cluster: ClusterRouting, route: EndpointRoute, hold: Hold) {
+  constructor(cluster: ClusterRouting, { route, near }: EndpointSettings, hold: Hold) {
     this.cluster = cluster;
     this.#route = route;
+    this.#near = new Set(near);
     this.hold = hold;
   }
 
@@ -57,7 +61,10 @@ export class Gate {
   pickAside(fit: (node: NodeAddress) => boolean): NodeAddress | null {
     const route = this.#route;
     if (route.kind !== 'auto' || this.#pausedUntilMs !== null) return null;
-    return this.cluster.leastLoaded((each) => this.cluster.able(each, false, route.maxLagMs) && fit(each.node));
+    return this.cluster.leastLoaded(
+      (each) => this.cluster.able(each, false, route.maxLagMs) && fit(each.node),
+      this.#near,
+    );
   }
 
   pick(): Pick {
@@ -68,7 +75,7 @@ export class Gate {
       case 'auto':
         return this.cluster.pickPrimary();
       case 'replica':
-        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary);
+        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary, this.#near);
       case 'fixed':
         return this.cluster.pickAmong(route.nodes);
     }
@@ -160,14 +167,14 @@ export class ClusterRouting {
     return suspicion === undefined ? { node: route.primary } : { closed: suspicion.kind };
   }
 
-  pickReplica(maxLagMs: number | null, fallbackToPrimary: boolean): Pick {
-    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs));
+  pickReplica(maxLagMs: number | null, fallbackToPrimary: boolean, near: ReadonlySet<NodeAddress>): Pick {
+    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs), near);
     if (node !== null) return { node };
     return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
   }
 
   pickAmong(nodes: readonly NodeAddress[]): Pick {
-    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null));
+    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null), NOBODY);
     return node === null ? { closed: 'no-replica' } : { node };
   }
 
@@ -232,17 +239,21 @@ export class ClusterRouting {
     return maxLagMs === null || (node.lagMs !== null && node.lagMs <= maxLagMs);
   }
 
-  /** Of those that `fit`, where fewest statements are under way. Equals take turns. */
-  leastLoaded(fit: (node: RouteNode) => boolean): NodeAddress | null {
+  /** Of those that `fit`, and of these the near ones first, where fewest statements are under way. Equals take turns. */
+  leastLoaded(fit: (node: RouteNode) => boolean, near: ReadonlySet<NodeAddress>): NodeAddress | null {
     const nodes = this.route?.nodes ?? [];
     let best: NodeAddress | null = null;
+    let isNear = false;
     let least = Number.POSITIVE_INFINITY;
     this.#turn = (this.#turn + 1) % Math.max(1, nodes.length);
     for (let step = 0; step < nodes.length; step++) {
       const each = nodes[(this.#turn + step) % nodes.length] as RouteNode;
       if (!fit(each)) continue;
+      const nearer = near.has(each.node);
+      if (isNear && !nearer) continue;
       const load = this.#sink.load(each.node);
-      if (load >= least) continue;
+      if (load >= least && nearer === isNear) continue;
+      isNear = nearer;
       best = each.node;
       least = load;
     }
@@ -264,7 +275,7 @@ export class RoutingTable {
         this.clusters.set(endpoint.cluster, cluster);
       }
       // One for each, though several may want the primary: each can be paused by itself.
-      const gate = new Gate(cluster, endpoint.route, new Hold(limits, budget));
+      const gate = new Gate(cluster, endpoint, new Hold(limits, budget));
       cluster.gates.push(gate);
       this.gates.set(endpoint.name, gate);
     }

@@ -116,6 +116,8 @@ export interface EndpointSettings {
   port: number;
   route: EndpointRoute;
   inFlight: InFlightMode;
+  /** The members of its own zone: of replicas these come first. */
+  near?: NodeAddress[];
 }
 
 export interface TlsSettings {

@@ -39,7 +39,10 @@ interface Stage {
   load: Map<string, number>;
 }
 
-function stage(readerRoute: EndpointRoute = { kind: 'replica', maxLagMs: null, fallbackToPrimary: false }): Stage {
+function stage(
+  readerRoute: EndpointRoute = { kind: 'replica', maxLagMs: null, fallbackToPrimary: false },
+  near?: string[],
+): Stage {
   const endpoint = (name: string, kind: EndpointRoute): EndpointSettings => ({
     name,
     cluster: 'shop',
@@ -47,6 +50,7 @@ function stage(readerRoute: EndpointRoute = { kind: 'replica', maxLagMs: null, f
     port: 1,
     route: kind,
     inFlight: 'report',
+    ...(near === undefined ? {} : { near }),
   });
   const told: string[] = [];
   const load = new Map<string, number>();
@@ -273,6 +277,68 @@ describe('replicas', () => {
     cluster.suspect('db1:1', 'connection-lost', '', 2);
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });
   });
+});
+
+describe('auto', () => {
+  const auto = { kind: 'auto', maxLagMs: 1000, causal: 'session', causalTimeoutMs: 50 } as const;
+  const anyone = (): boolean => true;
+
+  test('its own way is the primary; aside it has the replicas, in turns, by their load and lag', () => {
+    const { cluster, reader: gate, load } = stage(auto);
+    assert.deepEqual(gate.pick(), { node: 'db1:1' });
+    assert.deepEqual(new Set([1, 2, 3].map(() => gate.pickAside(anyone))), new Set(['db2:2', 'db3:3']));
+    load.set('db3:3', 1);
+    assert.equal(gate.pickAside(anyone), 'db2:2');
+    assert.equal(
+      gate.pickAside((node) => node !== 'db2:2'),
+      'db3:3',
+    );
+    assert.equal(
+      gate.pickAside(() => false),
+      null,
+    );
+    cluster.apply(route({ nodes: [primary, replica('db2:2', { lagMs: 1001 }), replica('db3:3')] }), 1, () => {});
+    assert.equal(gate.pickAside(anyone), 'db3:3');
+    cluster.apply(route({ nodes: [primary] }), 2, () => {});
+    assert.equal(gate.pickAside(anyone), null);
+  });
+
+  test('aside is open while the primary is being replaced, and closed in a pause', () => {
+    const { table, cluster, reader: gate } = stage(auto);
+    cluster.suspect('db1:1', 'connection-lost', '', 10);
+    assert.ok(!gate.hold.passes);
+    assert.notEqual(gate.pickAside(anyone), null);
+    table.applyPauses([{ endpoint: 'reader', leftMs: 100 }], 20);
+    assert.equal(gate.pickAside(anyone), null);
+  });
+
+  test('what is on a replica may end there though it lags, and nothing of the primary may go on on a replica', () => {
+    const { cluster, reader: gate } = stage(auto);
+    const nodes = [{ ...primary, role: 'replica' as const }, replica('db2:2', { lagMs: 5000 }), replica('db3:3')];
+    assert.ok(gate.admits('db2:2', 'replica') && !gate.admits('db2:2', 'primary'));
+    cluster.apply(route({ epoch: 2, primary: 'db3:3', nodes }), 1, () => {});
+    assert.ok(gate.admits('db2:2', 'replica') && !gate.admits('db1:1', 'primary'));
+    cluster.suspect('db2:2', 'connection-lost', '', 2);
+    assert.ok(!gate.admits('db2:2', 'replica'));
+  });
+});
+
+test('replicas of the own zone come first, whatever their load; others only where none of them is fit', () => {
+  const far = { kind: 'replica', maxLagMs: 1000, fallbackToPrimary: false } as const;
+  const { cluster, reader, load } = stage(far, ['db1:1', 'db3:3', 'db4:4']);
+  const nodes = [primary, replica('db2:2'), replica('db3:3'), replica('db4:4'), replica('db5:5')];
+  cluster.apply(route({ nodes }), 1, () => {});
+  load.set('db3:3', 9).set('db4:4', 8);
+  for (let turn = 0; turn < nodes.length; turn++) assert.deepEqual(reader.pick(), { node: 'db4:4' });
+  cluster.suspect('db4:4', 'connection-lost', '', 2);
+  for (let turn = 0; turn < nodes.length; turn++) assert.deepEqual(reader.pick(), { node: 'db3:3' });
+  cluster.apply(
+    route({ nodes: nodes.map((node) => (node.node === 'db3:3' ? { ...node, lagMs: 2000 } : node)) }),
+    3,
+    () => {},
+  );
+  load.set('db2:2', 1);
+  for (let turn = 0; turn < nodes.length; turn++) assert.deepEqual(reader.pick(), { node: 'db5:5' });
 });
 
 test('what waits at a gate times out by the tick', () => {
