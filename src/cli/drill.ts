@@ -2,15 +2,18 @@
 // standard error, the verdict to standard output. Exit status 0 only where it passed.
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { DrillResult } from '../demo/index.ts';
+import type { DrillResult, LoopOptions } from '../demo/index.ts';
 import type { FaultKind } from '../drill/index.ts';
+import { type ApiOptions, addApiOptions } from './api-client.ts';
+import { type ClusterFlags, drillCluster } from './drill-cluster.ts';
+import { UsageError } from './failure.ts';
 import { durationMs, wholeNumber } from './values.ts';
 
-interface DrillFlags {
-  flavor: 'mariadb' | 'mysql';
-  nodes: number;
+interface DrillFlags extends ApiOptions, ClusterFlags {
+  flavor?: 'mariadb' | 'mysql';
+  nodes?: number;
   connections: number;
-  faults: FaultKind[][];
+  faults?: FaultKind[][];
   rounds?: number;
   for?: string;
   seconds: number;
@@ -75,17 +78,32 @@ function text(result: DrillResult): string {
 
 async function drill({ json, rounds, seed = Date.now() % 1_000_000, ...flags }: DrillFlags): Promise<void> {
   const forMs = flags.for === undefined ? null : await durationMs('--for', flags.for, { min: 1000, max: DAY_MS });
-  const { runDrill } = await import('../demo/index.ts');
-  const result = await runDrill({
-    ...flags,
+  const loop = {
+    connections: flags.connections,
     rounds: rounds ?? (forMs === null ? 1 : MAX_ROUNDS),
     forMs,
+    seconds: flags.seconds,
     seed,
-    main: resolve(process.argv[1] ?? ''),
-    progress: (line) => void process.stderr.write(`${line}\n`),
-  });
+    progress: (line: string) => void process.stderr.write(`${line}\n`),
+  };
+  const result =
+    flags.cluster === undefined
+      ? await drillSandbox(flags, loop)
+      : await drillCluster(flags.cluster, flags, { ...loop, faults: flags.faults ?? [['switchover']] });
   process.stdout.write(`${json ? JSON.stringify(result, null, 2) : text(result)}\n`);
   process.exitCode = result.verdict === 'pass' ? 0 : 1;
+}
+
+async function drillSandbox(flags: DrillFlags, loop: Omit<LoopOptions, 'faults'>): Promise<DrillResult> {
+  const ofClusters = ['endpoint', 'user', 'schema', 'iMeanIt', 'api', 'config', 'tokenFile'] as const;
+  if (ofClusters.some((name) => flags[name] !== undefined)) {
+    throw new UsageError(
+      'these options are for a cluster of yours, which --cluster names; without it, a sandbox is made',
+    );
+  }
+  const { runDrill } = await import('../demo/index.ts');
+  const { flavor = 'mariadb', nodes = 3, faults = KINDS.map((kind) => [kind]) } = flags;
+  return runDrill({ ...loop, flavor, nodes, faults, main: resolve(process.argv[1] ?? '') });
 }
 
 const HELP = `
@@ -97,23 +115,26 @@ Faults: switchover      the command, under load
         worker          kill -9 of one of Evenkeel's processes: its clients lose their connections, and nothing else
         kill+worker     together
 
-It runs against its own sandbox with semi-synchronous replication alone.
+It runs against its own sandbox with semi-synchronous replication, or, with --cluster and --i-mean-it, against a cluster of
+yours behind a running Evenkeel: in a schema that it makes and drops, and with switchovers alone. The account needs all
+privileges on that schema; its password is in EVENKEEL_DRILL_PASSWORD.
 
 Examples:
   evenkeel drill --flavor mysql --faults kill,switchover --rounds 5 --json
-  evenkeel drill --for 10m --faults switchover,kill,freeze,cut,worker,kill+worker,switchover+kill --seed 7`;
+  evenkeel drill --for 10m --faults switchover,kill,freeze,cut,worker,kill+worker,switchover+kill --seed 7
+  EVENKEEL_DRILL_PASSWORD=secret evenkeel drill --cluster shop --user drill --rounds 3 --i-mean-it`;
 
 export function drillCommand(): Command {
-  const standard = KINDS.map((kind) => [kind]);
-  return new Command('drill')
+  const command = new Command('drill')
     .description('faults in a loop against a sandbox of its own, under a checked load, with a verdict')
-    .addOption(new Option('--flavor <flavor>', 'of the servers').choices(['mariadb', 'mysql']).default('mariadb'))
-    .addOption(new Option('--nodes <count>', 'servers').argParser(wholeNumber(2, 5)).default(3))
+    .addOption(new Option('--flavor <flavor>', 'of the servers (default: mariadb)').choices(['mariadb', 'mysql']))
+    .addOption(new Option('--nodes <count>', 'servers (default: 3)').argParser(wholeNumber(2, 5)))
     .addOption(new Option('--connections <count>', 'clients').argParser(wholeNumber(1, 256)).default(16))
     .addOption(
-      new Option('--faults <list>', 'what strikes: the first round in this order, later ones in any')
-        .argParser(faultList)
-        .default(standard, KINDS.join(',')),
+      new Option(
+        '--faults <list>',
+        `what strikes: the first round in this order, later ones in any (default: ${KINDS.join(',')})`,
+      ).argParser(faultList),
     )
     .addOption(
       new Option('--rounds <count>', 'times the list of faults (default: 1; with --for, no limit)').argParser(
@@ -125,7 +146,16 @@ export function drillCommand(): Command {
     .addOption(
       new Option('--seed <number>', 'of the dice (default: another each time)').argParser(wholeNumber(0, 2 ** 31)),
     )
-    .option('--json', 'the verdict as JSON, at the end')
-    .addHelpText('after', HELP)
-    .action(drill);
+    .addOption(
+      new Option('--cluster <name>', 'a cluster of yours, instead of a sandbox').conflicts(['flavor', 'nodes']),
+    )
+    .option('--i-mean-it', 'that the cluster is switched over under load')
+    .option(
+      '--endpoint <name>',
+      "where the clients connect to (default: the cluster's first that routes to the primary)",
+    )
+    .option('--user <name>', "the clients' account")
+    .option('--schema <name>', 'made for the drill, and dropped at its end (default: evenkeel_drill)')
+    .option('--json', 'the verdict as JSON, at the end');
+  return addApiOptions(command).addHelpText('after', HELP).action(drill);
 }

@@ -7,18 +7,20 @@ import {
   type DrillFault,
   type DrillReport,
   drillReport,
+  dropSchema,
   type FaultKind,
+  makeSchema,
+  type WorkloadLogin,
   wrongErrors,
 } from '../drill/index.ts';
 import type { Flavor } from '../messages/index.ts';
-import type { SandboxNode } from '../sandbox/index.ts';
-import { strike, within } from './faults.ts';
-import { becomesWhole } from './repair.ts';
-import { type Stage, withStage } from './stage.ts';
+import { within } from './faults.ts';
+import { type Ground, type RealCluster, realGround, sandboxGround } from './ground.ts';
+import { ailmentOf } from './repair.ts';
+import { withStage } from './stage.ts';
 
-export interface DrillOptions {
-  flavor: Flavor;
-  nodes: number;
+/** What is the same on any ground. */
+export interface LoopOptions {
   connections: number;
   /** In this order; kinds that stand together strike together. */
   faults: readonly (readonly FaultKind[])[];
@@ -29,9 +31,14 @@ export interface DrillOptions {
   /** How long the clients run undisturbed before each fault and after the last. */
   seconds: number;
   seed: number;
+  progress: (line: string) => void;
+}
+
+export interface DrillOptions extends LoopOptions {
+  flavor: Flavor;
+  nodes: number;
   /** The script that this command runs as: Evenkeel is started with it. */
   main: string;
-  progress: (line: string) => void;
 }
 
 /** What `drill --json` prints (design.md section 3); keys may be added, never renamed. */
@@ -58,8 +65,8 @@ const STUCK_AFTER_FAILURE_MS = 2000;
 const TOGETHER_MS = 400;
 
 class Drill {
-  readonly #stage: Stage;
-  readonly #options: DrillOptions;
+  readonly #ground: Ground;
+  readonly #options: LoopOptions;
   readonly #load: CheckedLoad;
   readonly #dice: Dice;
   readonly #faults: DrillFault[] = [];
@@ -67,16 +74,16 @@ class Drill {
   readonly #missing: string[] = [];
   #rebuilt = 0;
 
-  constructor(stage: Stage, options: DrillOptions, load: CheckedLoad) {
-    this.#stage = stage;
+  constructor(ground: Ground, options: LoopOptions, load: CheckedLoad) {
+    this.#ground = ground;
     this.#options = options;
     this.#load = load;
     this.#dice = new Dice(options.seed);
   }
 
   async play(): Promise<DrillResult> {
-    const { connections, faults, rounds, forMs, seed, progress, flavor } = this.#options;
-    const [stage, load] = [this.#stage, this.#load];
+    const { connections, faults, rounds, forMs, seed, progress } = this.#options;
+    const [ground, load] = [this.#ground, this.#load];
     const { drivers } = load;
     progress(
       `seed ${seed}; ${connections} clients over ${drivers.join(' and ')} write, transfer, append, read and compare`,
@@ -92,8 +99,7 @@ class Drill {
     progress('the clients have stopped; all that is there is compared with what they were told');
     const { errors, furtherErrors, timeline, histograms, readsChecked, transactions, connectionsLost } = load;
     // A cluster that has failed may let nobody through any more: then the node that is called its primary is asked itself.
-    const node = this.#hasFailed ? stage.node((await stage.status())?.clusters[0]?.primary ?? null) : null;
-    const audit = await load.audit(node);
+    const audit = await load.audit(this.#hasFailed ? await ground.past() : null);
     const report = drillReport({
       audit,
       errors,
@@ -104,7 +110,7 @@ class Drill {
       missing: this.#missing,
     });
     const counts = { readsChecked, transactions, connections, connectionsLost, rebuilt: this.#rebuilt };
-    return { ...report, ...counts, drivers, seed, flavor };
+    return { ...report, ...counts, drivers, seed, flavor: ground.flavor };
   }
 
   /** Then more faults would prove nothing more. */
@@ -114,8 +120,8 @@ class Drill {
 
   /** The cluster becomes whole, and the clients run undisturbed for a while; less where the drill has failed. */
   async #calm(): Promise<void> {
-    const { nodes, seconds, progress } = this.#options;
-    const wrong = await becomesWhole(this.#stage, nodes, {
+    const { seconds, progress } = this.#options;
+    const wrong = await this.#ground.whole({
       progress,
       rebuilt: () => {
         this.#rebuilt += 1;
@@ -128,16 +134,16 @@ class Drill {
 
   async #next(kinds: readonly FaultKind[]): Promise<void> {
     const { progress } = this.#options;
-    const [stage, load, dice] = [this.#stage, this.#load, this.#dice];
+    const [load, dice] = [this.#load, this.#dice];
     await this.#calm();
     if (this.#hasFailed) return;
-    const victim = stage.node((await stage.status())?.clusters[0]?.primary ?? null);
+    const victim = await this.#ground.primary();
     if (victim === null) {
       this.#missing.push('Evenkeel named no primary');
       return;
     }
     load.newPeriod();
-    const fault = { kinds, node: victim.name, atMs: load.nowMs(), doneMs: Number.POSITIVE_INFINITY };
+    const fault = { kinds, node: victim, atMs: load.nowMs(), doneMs: Number.POSITIVE_INFINITY };
     this.#faults.push(fault);
     const waits = kinds.map((_, at) => (at === 0 ? 0 : dice.below(TOGETHER_MS)));
     const strikes = kinds.map((kind, at) => this.#strike(kind, victim, waits[at] ?? 0, kinds.length === 1));
@@ -149,27 +155,49 @@ class Drill {
     const errors = load.errors.length + load.furtherErrors;
     const name = kinds.join('+');
     progress(
-      `${this.#faults.length}. ${name} (${victim.name} was the primary): ${told}; ${load.acknowledged} writes confirmed, ${errors} errors so far`,
+      `${this.#faults.length}. ${name} (${victim} was the primary): ${told}; ${load.acknowledged} writes confirmed, ${errors} errors so far`,
     );
   }
 
-  async #strike(kind: FaultKind, victim: SandboxNode, waitMs: number, alone: boolean): Promise<string | null> {
+  async #strike(kind: FaultKind, primary: string, waitMs: number, alone: boolean): Promise<string | null> {
     await delay(waitMs);
-    return strike(this.#stage, { kind, victim, alone, enough: () => this.#hasFailed });
+    return this.#ground.strike(kind, primary, alone, () => this.#hasFailed);
+  }
+}
+
+async function playOn(ground: Ground, login: WorkloadLogin, options: LoopOptions): Promise<DrillResult> {
+  const { connections, seed } = options;
+  const load = await CheckedLoad.start({ login, connections, pauseMs: PAUSE_MS, stuckAfterMs: STUCK_AFTER_MS, seed });
+  try {
+    return await new Drill(ground, options, load).play();
+  } finally {
+    // Where something threw, the clients still run.
+    await load.stop();
   }
 }
 
 /** Resolves with what came out, pass or fail. Rejects where the servers or Evenkeel do not start. */
 export async function runDrill(options: DrillOptions): Promise<DrillResult> {
-  const { flavor, main, nodes, progress, connections, seed } = options;
-  return withStage({ flavor, main, nodes, progress }, async (stage) => {
+  const { flavor, main, nodes, progress } = options;
+  return withStage({ flavor, main, nodes, progress }, (stage) => {
     const login = { host: '127.0.0.1', port: stage.port, ...stage.sandbox.app };
-    const load = await CheckedLoad.start({ login, connections, pauseMs: PAUSE_MS, stuckAfterMs: STUCK_AFTER_MS, seed });
-    try {
-      return await new Drill(stage, options, load).play();
-    } finally {
-      // Where something threw, the clients still run.
-      await load.stop();
-    }
+    return playOn(sandboxGround(stage, nodes), login, options);
   });
+}
+
+/** The same on a user's own cluster, in a schema that it makes and takes away; `login` names no schema yet. */
+export async function runDrillOn(
+  cluster: RealCluster,
+  login: Omit<WorkloadLogin, 'database'>,
+  schema: string,
+  options: LoopOptions,
+): Promise<DrillResult> {
+  const wrong = ailmentOf(await cluster.status());
+  if (wrong !== null) throw new Error(`the cluster is not whole, and a drill could make it worse: ${wrong}`);
+  await makeSchema(login, schema);
+  try {
+    return await playOn(realGround(cluster), { ...login, database: schema }, options);
+  } finally {
+    await dropSchema(login, schema);
+  }
 }

@@ -36,7 +36,7 @@ export interface Strike {
 export async function strike(stage: Stage, { kind, victim, alone, enough }: Strike): Promise<string | null> {
   switch (kind) {
     case 'switchover':
-      return switchover(stage, alone, enough);
+      return orderedSwitchover(() => stage.order('switchover'), alone, enough);
     case 'kill':
     case 'kill-in-commit':
     case 'freeze':
@@ -49,8 +49,12 @@ export async function strike(stage: Stage, { kind, victim, alone, enough }: Stri
   }
 }
 
-async function switchover(stage: Stage, alone: boolean, enough: () => boolean): Promise<string | null> {
-  const ended = stage.order('switchover').then(
+export async function orderedSwitchover(
+  order: () => Promise<unknown>,
+  alone: boolean,
+  enough: () => boolean,
+): Promise<string | null> {
+  const ended = order().then(
     () => null,
     // A primary that is killed meanwhile makes it a failover, which the clients must survive all the same.
     (error: unknown) => (alone ? (error instanceof Error ? error.message : String(error)) : null),

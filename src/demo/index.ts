@@ -7,8 +7,9 @@ import { type Sink, screenFor } from './screen.ts';
 import { withStage } from './stage.ts';
 import { playStory } from './story.ts';
 
-export { type DrillResult, runDrill } from './drill.ts';
+export { type DrillResult, type LoopOptions, runDrill, runDrillOn } from './drill.ts';
 export type { DemoResult } from './ending.ts';
+export type { RealCluster } from './ground.ts';
 
 export interface DemoOptions {
   flavor: Flavor;

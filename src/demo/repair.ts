@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
+import type { ClusterStatus } from '../http/api.ts';
 import { findTool, killNode, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
 
-const HEALTHY_TIMEOUT_MS = 30_000;
+export const HEALTHY_TIMEOUT_MS = 30_000;
 /** What looks errant for a moment may be what has just been replicated. */
 const ERRANT_FOR_MS = 1500;
 const STOPPED_TIMEOUT_MS = 30_000;
@@ -57,8 +58,11 @@ export async function becomesWhole(
 async function ailment(stage: Stage, nodes: number): Promise<string | null> {
   const cluster = (await stage.status())?.clusters[0];
   if (cluster === undefined) return 'Evenkeel does not answer';
-  const { state, problems } = cluster;
   if (cluster.nodes.length < nodes) return `it has ${cluster.nodes.length} nodes`;
+  return ailmentOf(cluster);
+}
+
+export function ailmentOf({ state, problems }: ClusterStatus): string | null {
   if (state === 'healthy' && problems.length === 0) return null;
   return [state, ...problems.map(({ code, node, text }) => `${code} ${node ?? ''}: ${text}`)].join('; ');
 }

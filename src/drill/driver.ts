@@ -42,7 +42,10 @@ export async function driversHere(): Promise<DriverName[]> {
   return (await connector) === null ? ['mysql2'] : ['mysql2', 'mariadb'];
 }
 
-export async function connectWith(driver: DriverName, login: WorkloadLogin): Promise<DriverConnection> {
+/** Without a default schema where the login names none. */
+export type Login = Omit<WorkloadLogin, 'database'> & { database?: string };
+
+export async function connectWith(driver: DriverName, login: Login): Promise<DriverConnection> {
   if (driver === 'mysql2') {
     return overMysql2(await mysql.createConnection({ ...login, connectTimeout: CONNECT_TIMEOUT_MS }));
   }

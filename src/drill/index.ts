@@ -14,7 +14,7 @@ export {
   type FaultKind,
   wrongErrors,
 } from './report.ts';
-export type { Holdings } from './tables.ts';
+export { dropSchema, type Holdings, makeSchema } from './tables.ts';
 export { type Slice, Timeline } from './timeline.ts';
 export { type ClientError, type Fault, type FaultReport, type Judgement, judge, verdictOf } from './verdict.ts';
 export { Workload, type WorkloadLogin, type WorkloadOptions, type WorkloadState } from './workload.ts';

@@ -10,7 +10,6 @@ import { Histogram } from './histogram.ts';
 import { Dice } from './random.ts';
 import {
   ACCOUNTS,
-  dropTables,
   LISTS,
   MARK,
   MARK_BASE,
@@ -154,11 +153,6 @@ export class CheckedLoad {
     const told = audit(books, holdings.book);
     const kept = conserved(holdings, OPENING_BALANCE);
     return { ...told, ...kept, examples: [...told.examples, ...kept.examples] };
-  }
-
-  /** Takes the tables away again. */
-  async clean(): Promise<void> {
-    await this.#alone((connection) => dropTables((sql, values = []) => connection.query(sql, values)));
   }
 
   async #alone<T>(

@@ -2,7 +2,8 @@
 // same transaction; nothing is unique there, so that what is applied twice can be seen. Balances, lengths and positions are
 // computed by the clients from what they read, as applications do: a transaction that goes on with what is not true any
 // more spoils them.
-import type { Answer, Row, Value } from './driver.ts';
+import { type Answer, connectWith, type Row, type Value } from './driver.ts';
+import type { WorkloadLogin } from './workload.ts';
 
 export const ACCOUNTS = 12;
 export const LISTS = 4;
@@ -57,7 +58,7 @@ export async function makeTables(ask: Ask): Promise<void> {
   await ask(`INSERT INTO ${LIST} VALUES ${several(LISTS, 0)}`);
 }
 
-export async function dropTables(ask: Ask): Promise<void> {
+async function dropTables(ask: Ask): Promise<void> {
   await ask(`DROP TABLE IF EXISTS ${TABLES.join(', ')}`);
 }
 
@@ -99,4 +100,25 @@ function numbers<K extends string>({ rows }: Answer, ...columns: K[]): Record<K,
 export function numberOf(row: Row | undefined, column: string): number {
   const value = row?.[column];
   return value === null || value === undefined ? Number.NaN : Number(value);
+}
+
+/** Rejects where it is there already: what somebody else keeps is not the drill's. */
+export async function makeSchema(login: Omit<WorkloadLogin, 'database'>, schema: string): Promise<void> {
+  await withoutSchema(login, (ask) => ask(`CREATE DATABASE ${schema}`));
+}
+
+export async function dropSchema(login: Omit<WorkloadLogin, 'database'>, schema: string): Promise<void> {
+  await withoutSchema(login, (ask) => ask(`DROP DATABASE ${schema}`));
+}
+
+async function withoutSchema(
+  login: Omit<WorkloadLogin, 'database'>,
+  work: (ask: Ask) => Promise<unknown>,
+): Promise<void> {
+  const connection = await connectWith('mysql2', login);
+  try {
+    await work((sql, values = []) => connection.query(sql, values));
+  } finally {
+    connection.destroy();
+  }
 }

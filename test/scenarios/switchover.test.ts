@@ -117,6 +117,32 @@ stories(
       assert.deepEqual([load.errors, load.broken], [[], []]);
     },
 
+    'a drill on a cluster in use takes an explicit word, and leaves nothing behind': async (evenkeel) => {
+      const { user, password } = evenkeel.sandbox.app;
+      process.env['EVENKEEL_DRILL_PASSWORD'] = password;
+      const drill = (...args: string[]) =>
+        evenkeel.run('drill', '--cluster', 'shop', '--user', user, '--connections', '4', '--seconds', '0', ...args);
+      const unsaid = await drill();
+      assert.equal(unsaid.code, 2);
+      assert.match(unsaid.stderr, /would be switched over .* say --i-mean-it/);
+      const killing = await drill('--i-mean-it', '--faults', 'kill');
+      assert.deepEqual([killing.code, /a kill is for sandboxes/.test(killing.stderr)], [2, true]);
+      const taken = await drill('--i-mean-it', '--schema', 'app');
+      assert.equal(taken.code, 1);
+      assert.match(taken.stderr, /database exists; name another with --schema/);
+      await directly(evenkeel, await evenkeel.primary(), `GRANT ALL ON evenkeel_drill.* TO '${user}'@'%'`);
+      const { epoch = 0 } = (await evenkeel.status()).clusters[0] ?? {};
+      const { code, stdout, stderr } = await drill('--i-mean-it', '--rounds', '2', '--json');
+      assert.equal(code, 0, stdout + stderr);
+      const { verdict, acknowledged, faults } = JSON.parse(stdout) as Record<string, unknown>;
+      assert.deepEqual([verdict, (faults as unknown[]).length], ['pass', 2]);
+      assert.ok(Number(acknowledged) > 0, stdout);
+      assert.ok(((await evenkeel.status()).clusters[0]?.epoch ?? 0) >= epoch + 2);
+      const [rows] = await through(evenkeel, "SHOW DATABASES LIKE 'evenkeel_drill'");
+      assert.deepEqual(rows, []);
+      await evenkeel.healthy();
+    },
+
     'an open transaction may end; a stubborn one goes on on the new primary at the drain limit': async (evenkeel) => {
       await through(evenkeel, 'CREATE TABLE open_ones (n INT PRIMARY KEY)');
       const [ends, stays, idle] = await Promise.all([1, 2, 3].map(() => application(evenkeel)));
