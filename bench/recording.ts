@@ -80,7 +80,13 @@ function record(): void {
     for (let at = 0; at < STATEMENTS; at++) {
       const which = at % TEXTS.length;
       const mark = { digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 };
-      recording.add(packets[which] as never, requests[which] as ServerRequest, null, Date.now(), mark);
+      recording.add(
+        packets[which] as never,
+        requests[which] as ServerRequest,
+        null,
+        { sentAtMs: Date.now(), chance: null },
+        mark,
+      );
     }
     recording.forget();
   }

@@ -318,6 +318,7 @@ export class Tether implements LinkOwner {
       this.#transactionLost = reason;
       session.transactionEnded();
     }
+    if (!kept) session.halfBegun = false;
     if (session.dirtyVariables.size > 0 && !kept) session.pin('user-variable');
     this.#lostPins.push(...session.pins);
     session.clearPins();

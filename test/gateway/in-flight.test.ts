@@ -124,7 +124,7 @@ describe('a recording', () => {
   const limits = { maxStatements: 3, maxBytes: 100_000 };
   const add = (recording: Recording, sql: string): void => {
     const packet = asPacket(commandPacket(Command.QUERY, sql));
-    recording.add(packet, request(sql), null, 0, MARK);
+    recording.add(packet, request(sql), null, { sentAtMs: 0, chance: null }, MARK);
   };
 
   test('that grew too long has a fault, and its memory is free', () => {

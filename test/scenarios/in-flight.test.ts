@@ -102,6 +102,7 @@ stories(
         await by.undone.query('BEGIN');
         await by.undone.query('INSERT INTO flight (n) VALUES (7)');
         await by.ids.query('BEGIN');
+        const drawn = await ofRows(by.ids, 'SELECT RAND() AS r, RAND() AS s');
         const [first] = await by.ids.query<ResultSetHeader>("INSERT INTO counted (note) VALUES ('first')");
         await by.ids.query('SELECT at FROM counted WHERE id = LAST_INSERT_ID()');
         await by.off.query('SET autocommit = 0');
@@ -136,6 +137,8 @@ stories(
         assert.deepEqual(found, [{ n: 6 }]);
         assert.equal(await fate(by.prepared.query('COMMIT')), 'done');
         assert.equal(await fate(by.undone.query('ROLLBACK')), 'done');
+        // What it drew it drew again, or the transaction would be lost here.
+        assert.notEqual(drawn[0]?.['r'], drawn[0]?.['s']);
         const again = await ofRows(by.ids, 'SELECT LAST_INSERT_ID() AS id');
         assert.deepEqual(again, [{ id: first.insertId }]);
         const [second] = await by.ids.query<ResultSetHeader>("INSERT INTO counted (note) VALUES ('second')");

@@ -72,6 +72,16 @@ stories(
         }
         for (const sql of ['ROLLBACK TO s', 'COMMIT']) await one.query(sql);
         assert.deepEqual(await seen(), [1, 2, 4, 5, 6, 8]);
+        // With autocommit off one that fails may have begun a transaction, or not.
+        await one.query('SET autocommit = 0');
+        for (const [n, sql] of ['SELECT none FROM ends', 'INSERT INTO ends VALUES (90), (90)'].entries()) {
+          assert.match(await fate(one.query(sql)), /^10(54|62) /);
+          await one.query('SELECT COUNT(*) FROM ends');
+          await one.query(`INSERT INTO ends VALUES (${50 + n})`);
+          await one.query('COMMIT');
+        }
+        await one.query('SET autocommit = 1');
+        assert.deepEqual(await seen(), [1, 2, 4, 5, 6, 8, 50, 51]);
         assert.match(await fate(one.query('INSERT INTO ends VALUES (8)')), /^1062/);
         const [warnings] = await one.query<RowDataPacket[]>('SHOW WARNINGS');
         assert.equal(warnings[0]?.['Code'], 1062);
@@ -192,8 +202,13 @@ stories(
   {
     'outlives several primaries': async (evenkeel) => {
       await through(evenkeel, 'CREATE TABLE long_ones (n INT PRIMARY KEY AUTO_INCREMENT, note VARCHAR(20))');
+      await through(evenkeel, 'CREATE TABLE failing (n INT PRIMARY KEY)');
       const one = await application(evenkeel);
+      const failed = await application(evenkeel);
       try {
+        await failed.query('SET autocommit = 0');
+        assert.match(await fate(failed.query('INSERT INTO failing VALUES (1, 2)')), /^1136 /);
+        assert.match(await fate(failed.query('INSERT INTO failing VALUES (1), (1)')), /^1062 /);
         await one.query("SET @word = 'kept'");
         await one.query('BEGIN');
         const [first] = await one.query<ResultSetHeader>('INSERT INTO long_ones (note) VALUES (@word)');
@@ -211,8 +226,13 @@ stories(
           ['kept', 'kept!'],
         );
         assert.equal(rows[0]?.['n'], first.insertId);
+        // Nothing but an error was seen of its transaction, which goes on all the same.
+        await failed.query('INSERT INTO failing VALUES (1)');
+        await failed.query('COMMIT');
+        assert.equal((await one.query<RowDataPacket[]>('SELECT n FROM failing'))[0].length, 1);
         await until('the replays to be counted', 5000, async () => (await counted(evenkeel, 'replays', 'same')) >= 2);
       } finally {
+        failed.destroy();
         one.destroy();
       }
     },

@@ -37,6 +37,19 @@ export class Chosen {
     this.opening = opening;
   }
 
+  /**
+   * With the next statement, where nobody knows whether a transaction is open under the number that was chosen: if one is,
+   * that number stays. It may have been used, so it is not chosen twice. `chosen`: it is this one now.
+   */
+  chooseAgain(link: ServerConnection, witness: Witness, chosen: () => void): void {
+    const ok = (): void => {
+      this.#witness = witness;
+      chosen();
+    };
+    const failed = (): void => this.#witnesses.giveBack(witness, 'unused');
+    this.opening = [{ packet: link.query(chooseGtid(witness, false)), what: CHOOSES_GTID, ok, failed }];
+  }
+
   /** With the next statement. */
   putAway(link: ServerConnection): void {
     if (this.on === link) this.opening = this.rollback(link);

@@ -4,6 +4,7 @@
 // answered is known before its commit is sent.
 //
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
+import { randomInt } from 'node:crypto';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
@@ -19,7 +20,7 @@ import { whatNow } from './commit.ts';
 import { type Next, whenLost, whenTold } from './course.ts';
 import { beginsReadOnly, mayWrite, type Opening, opens } from './opens.ts';
 import { parses } from './parses.ts';
-import { Recording, repeatable } from './recording.ts';
+import { chanceFor, Recording, repeatable } from './recording.ts';
 import { type Replayed, replay } from './replay.ts';
 import { type Guarded, interrupted, type Transaction } from './types.ts';
 import { commitWithLedger } from './witness.ts';
@@ -35,6 +36,8 @@ export class Guard {
   #client: Client;
   #transaction: Transaction | null = null;
   #chosen: Chosen;
+  /** What was set for the RAND() of the statement under way. */
+  #chance: string | null = null;
 
   constructor(client: Client) {
     this.#client = client;
@@ -130,6 +133,16 @@ export class Guard {
       after: () => statement.succeed(),
     };
     this.#chosen.choose(link, witness, own);
+    if (recording !== null) this.#drawLots(link, statement, recording);
+  }
+
+  /** A replay must draw the same. */
+  #drawLots(link: ServerConnection, { request }: Guarded, recording: Recording): void {
+    this.#chance = recording.fault === null ? chanceFor(request.text, randomInt) : null;
+    if (this.#chance === null) return;
+    // Where that is not allowed the replay differs.
+    const command = { packet: link.query(this.#chance), what: 'rand_seed1', failed: () => {} };
+    this.#chosen.opening = [...this.#chosen.opening, command];
   }
 
   /** A statement while a transaction is open. */
@@ -159,7 +172,15 @@ export class Guard {
     // UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts).
     const commits = kind === 'set' ? setsOn : flags.implicitCommit && kind !== 'unlock';
     if (commits) return this.#commitAhead(link, statement, transaction);
+    // Of one that failed as it began the server may have put the number away.
+    if (session.halfBegun && transaction.witness?.kind === 'gtid' && !flags.asksDiagnostics) {
+      const other = this.#client.worker.witnesses.take('mysql');
+      this.#chosen.chooseAgain(link, other, () => {
+        transaction.witness = other;
+      });
+    }
     transaction.wrote ||= mayWrite(statement.request);
+    if (transaction.recording !== null) this.#drawLots(link, statement, transaction.recording);
     return statement.proceed(link);
   }
 
@@ -233,8 +254,10 @@ export class Guard {
     transaction.wrote ||= flight.wrote || errno !== 0;
     const { request, packet } = statement;
     if (COMMITS_INSIDE.has(errno)) this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(errno));
-    if (request.command !== Command.STMT_PREPARE) {
-      transaction.recording?.add(packet, request, request.statement?.longData ?? null, sentAtMs, mark);
+    // Of what has not begun for sure its client has seen an error and nothing else.
+    if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun) {
+      const was = { sentAtMs, chance: this.#chance };
+      transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
     }
     return false;
   }
@@ -347,10 +370,18 @@ export class Guard {
       case 'plain':
         return this.#commitPlainly(link, statement, transaction);
       case 'rolled-back':
-        return this.#rollback(link, statement, () => statement.fail(err));
-      case 'roll-back':
-        return this.#rollback(link, statement, () => statement.fail(gatewayError('transaction-lost', err.message)));
+        return this.#rollback(link, statement, () => this.#commitFails(statement, err));
+      case 'roll-back': {
+        const told = gatewayError('transaction-lost', err.message);
+        return this.#rollback(link, statement, () => this.#commitFails(statement, told));
+      }
     }
+  }
+
+  #commitFails(statement: Guarded, err: ErrPacket): void {
+    // Whatever was read of the statement before is not what is asked for now.
+    this.#client.tether.aftermath = { warnings: null };
+    statement.fail(err);
   }
 
   /** The transaction is still open: it is committed as it would be without us. */
@@ -362,7 +393,7 @@ export class Guard {
       if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
       this.#client.session.transactionEnded();
       this.#end();
-      if (result.kind === 'error') statement.fail(result.err);
+      if (result.kind === 'error') this.#commitFails(statement, result.err);
       else transaction.after(link);
     });
   }

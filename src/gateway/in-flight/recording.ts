@@ -16,6 +16,14 @@ export interface AnswerMark {
   errno: number;
 }
 
+/** What a statement found when it ran, beside the data. */
+export interface Circumstances {
+  /** Milliseconds since 1970, by our clock. */
+  sentAtMs: number;
+  /** SQL that sets what RAND() begins with; null where the statement does not ask for it. */
+  chance: string | null;
+}
+
 export interface RecordedStatement {
   readonly packet: Packet;
   readonly request: ServerRequest;
@@ -23,8 +31,7 @@ export interface RecordedStatement {
   readonly longData: Buffer[] | null;
   /** Parameter types that its client had sent last. */
   readonly types: Buffer | null;
-  /** Milliseconds since 1970, by our clock. */
-  readonly sentAtMs: number;
+  readonly was: Circumstances;
   readonly mark: AnswerMark;
 }
 
@@ -78,7 +85,7 @@ export class Recording {
     this.#budget = budget;
   }
 
-  add(packet: Packet, request: ServerRequest, longData: Buffer[] | null, sentAtMs: number, mark: AnswerMark): void {
+  add(packet: Packet, request: ServerRequest, longData: Buffer[] | null, was: Circumstances, mark: AnswerMark): void {
     if (this.fault !== null) return;
     const { maxStatements, maxBytes } = this.#limits;
     let bytes = packet.raw.length + OVERHEAD_BYTES;
@@ -93,7 +100,7 @@ export class Recording {
     this.#bytes += bytes;
     this.#budget.bytes += bytes;
     const types = request.statement?.types ?? null;
-    this.statements.push({ packet: detached(packet), request, longData, types, sentAtMs, mark });
+    this.statements.push({ packet: detached(packet), request, longData, types, was, mark });
   }
 
   /** It cannot be run again any more; what was kept of it goes. */
@@ -147,6 +154,15 @@ export function repeatable(sql: Classification): boolean {
       return false;
   }
 }
+
+/** Sets what RAND() begins with to something that nobody can know. */
+export function chanceFor(text: Buffer | null, below: (max: number) => number): string | null {
+  if (text === null || !(text.includes('RAND(') || text.includes('rand('))) return null;
+  return `SET rand_seed1=${below(MAX_SEED)}, rand_seed2=${below(MAX_SEED)}`;
+}
+
+/** Servers take seeds modulo this. */
+const MAX_SEED = 0x3fffffff;
 
 export function sameAnswer(a: AnswerMark, b: AnswerMark): boolean {
   return a.digest === b.digest && a.affectedRows === b.affectedRows && a.insertId === b.insertId && a.errno === b.errno;

@@ -2,8 +2,8 @@
 // is put back to what it was at its beginning, and learns again from each answer. What its client was shown decides: at
 // the first answer that is not the same the replay ends.
 //
-// Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids are
-// those of the first run.
+// Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids and what
+// RAND() gives are those of the first run.
 import { broken } from '../../messages/index.ts';
 import type { Packet } from '../../wire/index.ts';
 import type { Client } from '../client.ts';
@@ -126,9 +126,11 @@ class Rerun implements Passenger {
 
   /** What it saw when it ran first. A failure shows in what it answers. */
   #asThen(): QuietCommand[] {
-    const { sentAtMs, mark } = this.#recorded;
+    const { was, mark } = this.#recorded;
+    const { sentAtMs, chance } = was;
     const sqls = this.#hasTime ? [] : [`SET timestamp=${Math.floor(sentAtMs / 1000)}`];
     if (mark.insertId !== 0n && this.request.sql.kind === 'write') sqls.push(`SET insert_id=${mark.insertId}`);
+    if (chance !== null) sqls.push(chance);
     return sqls.map((sql) => ({ packet: this.#link.query(sql), what: 'as then', failed: () => {} }));
   }
 
