@@ -87,6 +87,19 @@ function movedTo(input: PrimaryInput, live: readonly Live[], known: NodeObservat
   return gone && lastFacts !== null && hasAllOf(writer.facts.flavor, writer.facts, lastFacts) ? writer.node : null;
 }
 
+/**
+ * It was promoted, and its process ended, too: it came back read-only, follows nobody, and has what the known primary has
+ * not. Only where every node answers and nobody but that one has anything more: else it may have been acknowledged there.
+ */
+function wasPromoted({ known, observations }: PrimaryInput, live: readonly Live[], promised: NodeAddress): boolean {
+  const own = live.find(({ node }) => node === promised);
+  const old = live.find(({ node }) => node === known);
+  if (own === undefined || old === undefined || own.source !== null || live.length < observations.length) return false;
+  const { facts } = own;
+  if (facts.replication !== null || hasAllOf(facts.flavor, old.facts, facts)) return false;
+  return live.every((one) => one === old || hasAllOf(facts.flavor, facts, one.facts));
+}
+
 function firstChoice(live: readonly Live[], observations: readonly NodeObservation[]): PrimaryChoice {
   const writers = live.filter(({ facts }) => !facts.readOnly);
   const [writer] = writers;
@@ -123,10 +136,13 @@ export function choosePrimary(input: PrimaryInput): PrimaryChoice {
   const takesWrites = (node: NodeAddress) => live.some((one) => one.node === node && !one.facts.readOnly);
   // It was promoted, and clients past us may have been let to it: to go back would lose what they were told.
   const { promised, remembered } = input;
-  if (promised !== null && promised !== input.known && takesWrites(promised))
+  const found = promised !== null && promised !== input.known;
+  if (found && (takesWrites(promised) || wasPromoted(input, live, promised)))
     return { node: promised, why: 'promised' };
   // Somebody seemed to have moved it there, and nobody takes writes there any more before it could be followed.
-  if (input.known !== null && remembered !== null && remembered !== input.known && !takesWrites(input.known)) {
+  const stands = input.known === promised && live.some(({ node }) => node === promised);
+  const left = remembered !== null && remembered !== input.known && !stands;
+  if (input.known !== null && left && !takesWrites(input.known)) {
     const again = choosePrimary({ ...input, known: remembered, knownHealth: { state: 'alive' } });
     return again.why === 'known' ? { node: remembered, why: 'returned' } : again;
   }

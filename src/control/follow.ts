@@ -1,12 +1,13 @@
 // Following a change of primary that someone else made: by hand, or by another tool. Nothing is promoted; clients
 // are held, the old primary is made read-only if it still takes writes and we may, and writes go to the new one.
-import { leftBehind } from '../cluster/index.ts';
+import { asksForSemiSync, leftBehind } from '../cluster/index.ts';
 import type { NodeFacts, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { makeReadOnly, type RecoveryContext, type RecoveryRecord, type RecoveryStep } from '../recovery/index.ts';
 import { errorText } from './ports.ts';
 
 const lookTimeoutMs = 1000;
+const writableTimeoutMs = 3000;
 /** Writes to the old primary fail already: there is little to wait for. */
 const drainMs = 500;
 
@@ -15,6 +16,8 @@ export interface FollowOptions {
   to: NodeAddress;
   epoch: number;
   reason: string;
+  /** It may be read-only: it was promoted by a recovery that came to no end, and is made writable. */
+  promote?: boolean;
   /** False with `recovery: observe`: then nothing is changed on any node. */
   mayFence: boolean;
 }
@@ -66,8 +69,8 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     let facts: NodeFacts | null = null;
     await step('look at the new primary', async () => {
       facts = await nodes.look(options.to, lookTimeoutMs);
-      if (facts.readOnly) throw new Error(`${options.to} does not take writes`);
-      return `${options.to} takes writes`;
+      if (facts.readOnly && options.promote !== true) throw new Error(`${options.to} does not take writes`);
+      return facts.readOnly ? `${options.to} was promoted, and came back read-only` : `${options.to} takes writes`;
     });
     const from = context.view().nodes.find(({ node }) => node === options.from);
     const group = behindIts(facts, from);
@@ -76,6 +79,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
     if (options.from !== null)
       await step('old primary read-only', async () => group ?? (await fence(context, options)));
+    if (options.promote === true) await step('writable', () => promote(context, options.to));
     await step('open', async () => {
       record.epoch = await gate.open(options.to, record.id);
       return `epoch ${record.epoch}`;
@@ -101,6 +105,12 @@ function behindIts(facts: NodeFacts | null, from: NodeView | undefined): string 
   if (own === null || from === undefined || !leftBehind(own, from.node, from.observation.facts?.identity ?? null))
     return null;
   return `the group of the new primary has left ${from.node} behind: it can confirm no writes`;
+}
+
+async function promote({ config, nodes }: RecoveryContext, node: NodeAddress): Promise<string> {
+  if (asksForSemiSync(config)) await nodes.setSemiSyncRole(node, 'source', writableTimeoutMs);
+  await nodes.setWritable(node, writableTimeoutMs);
+  return `${node} takes writes`;
 }
 
 /** Rejects where the old primary still takes writes: then two would, and we must not choose. */

@@ -273,11 +273,13 @@ export class Incidents {
         onChanged();
         return;
       case 'follow': {
+        const promised = this.#promised === action.primary;
         const options = {
           from: routing.memory.primary,
           to: action.primary,
           epoch: routing.memory.epoch,
-          reason: action.reason,
+          reason: promised ? 'a recovery that came to no end had promoted it' : action.reason,
+          promote: automatic && promised,
           // In maintenance, or where somebody else recovers, nothing is changed on any node.
           mayFence: automatic && !this.#options.maintenance().cluster && this.#options.claim().owner === 'us',
         };

@@ -30,7 +30,9 @@ const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was 
  * saved, so that clients may have been let to it, it is done. Else whom it was about to promote, and perhaps has.
  */
 export function concludeUnfinished(store: Store, memory: ClusterMemory): NodeAddress | null {
-  const moves = ({ kind }: RecoveryRecord) => kind === 'failover' || kind === 'switchover' || kind === 'follow';
+  // A refusal has touched nothing.
+  const moves = ({ kind, reason }: RecoveryRecord) =>
+    (kind === 'failover' || kind === 'switchover' || kind === 'follow') && !reason.startsWith('refused: ');
   const last = store.history({ cluster: memory.cluster, limit: CONCLUDED_RECORDS }).find(moves);
   if (last?.reason !== UNFINISHED || last.to === null) return null;
   if (last.to !== memory.primary) return last.to;

@@ -175,6 +175,22 @@ test('a node whose promotion came to no end is the primary where it takes writes
   assert.equal(view([node(1, { reach: refused }), node(2, { reach: refused })], promised).view.primary, 'db1:3306');
 });
 
+test('a node whose promotion came to no end, and that came back read-only, is the primary where it alone has more', () => {
+  const promised = { ...known, promised: 'db2:3306' };
+  const more = { gtidExecuted: `${UUID(1)}:1-20,${UUID(2)}:1` };
+  const less = { ...writable, gtidExecuted: `${UUID(1)}:1-25` };
+  const replica = node(3, { follows: 2, gtidExecuted: `${UUID(1)}:1-20` });
+  const primaryOf = (...nodes: NodeObservation[]) => view(nodes, promised).view.primary;
+  assert.equal(primaryOf(node(1, less), node(2, more), replica), 'db2:3306');
+  assert.equal(primaryOf(node(1, { ...less, ...more }), node(2, more), replica), 'db1:3306');
+  assert.equal(primaryOf(node(1, less), node(2, { ...more, follows: 1 }), replica), 'db1:3306');
+  assert.equal(
+    primaryOf(node(1, less), node(2, more), node(3, { follows: 1, gtidExecuted: `${UUID(1)}:1-25` })),
+    'db1:3306',
+  );
+  assert.equal(primaryOf(node(1, less), node(2, more), node(3, { reach: refused })), 'db1:3306');
+});
+
 test('a primary that was merely seen to be it is so no more when it takes no writes', () => {
   const seen = { primary: 'db2:3306', remembered: 'db1:3306' };
   assert.equal(view([node(1, {}), node(2, writable)], seen).view.primary, 'db2:3306');

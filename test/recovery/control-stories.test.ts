@@ -120,6 +120,20 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     assert.equal(world.applied?.primary, writer);
   });
 
+  test(`${flavor}: what was acknowledged by a node that was promoted when the process died is there, though it died, too`, async () => {
+    const world = await promotedAndDied(flavor);
+    await pass(world, 2_000);
+    world.crash(world.byName(writer));
+    world.restart(db(world, 1));
+    await pass(world, 500);
+    world.startControl();
+    await pass(world, 1_000);
+    world.restart(world.byName(writer));
+    await pass(world, 1_000);
+    await settle(world);
+    assert.equal(world.applied?.primary, writer);
+  });
+
   test(`${flavor}: a node that was promoted when the process died, and died itself, keeps nobody waiting`, async () => {
     const world = await promotedAndDied(flavor);
     world.startControl();
