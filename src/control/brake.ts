@@ -2,7 +2,7 @@
 // answers (a judgement, which may be wrong twice), and a stop after several that failed. Pure, and made from the
 // history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
 import type { NodeAddress } from '../messages/index.ts';
-import { NOT_FENCED, OBSERVED, type RecoveryRecord } from '../recovery/index.ts';
+import { ENDED_EARLY, NOT_FENCED, OBSERVED, type RecoveryRecord, UNFINISHED } from '../recovery/index.ts';
 import type { Clock } from './ports.ts';
 
 export interface BrakeSettings {
@@ -84,10 +84,16 @@ export function degradedBrake(history: readonly RecoveryRecord[], ageMs: (record
   return { state: 'waits', reason: 'the primary moved, or was to move, less than ten minutes ago' };
 }
 
-/** Whether the newest failover came to nothing, or to no end: what it stopped may be stopped still. */
+/**
+ * Whether the newest failover came to nothing, or it or a switchover to no end: what was stopped, or made read-only, may be
+ * so still.
+ */
 export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
-  const last = history.find(({ kind, reason }) => kind === 'failover' && !reason.startsWith(OBSERVED));
-  return last !== undefined && last.outcome !== 'done';
+  const last = history.find(({ kind, reason }) => {
+    if (kind === 'switchover') return reason === UNFINISHED || reason === ENDED_EARLY;
+    return kind === 'failover' && !reason.startsWith(OBSERVED);
+  });
+  return last !== undefined && (last.outcome !== 'done' || last.reason === ENDED_EARLY);
 }
 
 /** Nodes whose receivers failovers stopped and did not start again, as far as their records tell. */

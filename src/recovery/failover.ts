@@ -17,6 +17,8 @@ import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 /** Where an operator orders a failover away from a living primary, its fence must hold. */
 const OPERATOR_FENCE_MS = 2_000;
+/** What was found of the cluster stands for so long: no server restarts within it. */
+const STANDS_MS = 1_000;
 /** To make replicas follow the old primary again after a failover that did not come about. */
 const RESUME_MS = 2_000;
 
@@ -98,14 +100,16 @@ async function failOver(
   const fenced = await quiesce(run, view, from, alive, stuck);
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
   const settled = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
-  const fence = fenceOf({
-    view: settled,
-    primary: from,
-    primaryFacts: primary?.observation.facts ?? null,
-    durability: semiSync ? 'semisync' : 'none',
-    readOnly: run.fenced.has(from),
-    readOnlyWaits: run.ordered.has(from) && run.ended.has(from),
-  });
+  const fenceIn = (now: ClusterView) =>
+    fenceOf({
+      view: now,
+      primary: from,
+      primaryFacts: primary?.observation.facts ?? null,
+      durability: semiSync ? 'semisync' : 'none',
+      readOnly: run.fenced.has(from),
+      readOnlyWaits: run.ordered.has(from) && run.ended.has(from),
+    });
+  const fence = fenceIn(settled);
   journal.note(`fence ${from}`, `${fence.how}: ${fence.text}`);
   const { unfenced } = ctx.config.failover;
   if (!fence.fenced && unfenced !== 'promote' && options.force !== true) {
@@ -117,7 +121,18 @@ async function failOver(
     journal.note('elect', election.refusals.join('; '));
     return takeBack(run, from, `refused: ${election.refusals.join('; ')}`);
   }
-  return promote(run, settled, from, election, semiSync);
+  /** Why what was found before the candidate had applied everything holds no more; null where it does. */
+  const outdated = async (): Promise<string | null> => {
+    const now = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
+    const again = electForFailover(input(now));
+    if (!again.ok) return again.refusals.join('; ');
+    if (again.candidate !== election.candidate) return `${again.candidate} would be elected now`;
+    if (again.catchUpFrom !== undefined && again.catchUpFrom !== election.catchUpFrom)
+      return `${again.catchUpFrom} has received more meanwhile`;
+    const lost = fence.fenced && !fenceIn(now).fenced && unfenced !== 'promote' && options.force !== true;
+    return lost ? fenceIn(now).text : null;
+  };
+  return promote(run, settled, from, election, semiSync, outdated);
 }
 
 async function promote(
@@ -126,14 +141,25 @@ async function promote(
   from: NodeAddress,
   election: Extract<Election, { ok: true }>,
   semiSync: boolean,
+  outdated: () => Promise<string | null>,
 ): Promise<RecoveryRecord> {
   const { journal } = run;
+  const { clock } = run.ctx;
   const to = election.candidate;
   journal.elect(to);
   journal.note('elect', [`${to}: ${election.reason}`, ...election.warnings].join('; '));
   const { direct, kept } = tiersAfter(view, replicasOf(view, from), from, to);
   const { catchUpFrom } = election;
   const plan = planFailover({ to, others: direct, kept, semiSync, applied: run.applied.has(to), catchUpFrom });
+  const beganMs = clock.nowMs();
+  const applied = await carryOut(run, plan.apply);
+  if (!applied.ok) return takeBack(run, from, `${applied.step}: ${applied.error}`);
+  // Meanwhile a replica may have restarted, which follows the old primary again by itself, and acknowledges to it.
+  const why = clock.nowMs() - beganMs > STANDS_MS ? await outdated() : null;
+  if (why !== null) {
+    journal.note('elect', `not any more: ${why}`);
+    return takeBack(run, from, `while ${to} applied what it had received the cluster changed: ${why}`);
+  }
   const before = await carryOut(run, plan.before);
   if (!before.ok) {
     const promoting = run.attempted.some((one) => one.action.do === 'set-writable' && one.action.node === to);

@@ -5,7 +5,7 @@ export { type Election, electForFailover, type FailoverInput } from './elect.ts'
 export type { FailoverOptions } from './failover.ts';
 export { NOT_FENCED } from './fence.ts';
 export { type Floor, floorAfter } from './floor.ts';
-export { concludeUnfinished, OBSERVED, recordObserved } from './journal.ts';
+export { concludeUnfinished, ENDED_EARLY, OBSERVED, recordObserved, UNFINISHED } from './journal.ts';
 export { type RebuildOptions, runRebuild } from './rebuild.ts';
 export { makeReadOnly, type ReinstateOptions } from './rejoin.ts';
 export type {

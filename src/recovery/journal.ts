@@ -23,7 +23,7 @@ const MAX_STEPS = 500;
 export const UNFINISHED = 'unfinished: Evenkeel ended, or runs still, in the middle of this recovery';
 
 /** The same of one whose primary was opened before the process ended. */
-const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was done';
+export const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was done';
 
 /**
  * What a process that starts makes of a change of primary that the one before it did not end: where its new primary was

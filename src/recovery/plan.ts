@@ -195,16 +195,15 @@ export interface FailoverPlanInput {
   semiSync: boolean;
 }
 
-/** From the elected candidate's last received transaction to the last repointed replica. */
-export function planFailover(input: FailoverPlanInput): PromotionPlan {
+/** From the elected candidate's last received transaction to the last repointed replica. `apply` may take long. */
+export function planFailover(input: FailoverPlanInput): PromotionPlan & { apply: Stage[] } {
   const { to } = input;
   return {
-    before: [
+    apply: [
       ...(input.applied ? [] : [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs))]),
       ...(input.catchUpFrom === undefined ? [] : catchUp(to, input.catchUpFrom)),
-      one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
-      ...promote(to, input.semiSync),
     ],
+    before: [one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)), ...promote(to, input.semiSync)],
     after: [
       ...acknowledgers(input),
       {

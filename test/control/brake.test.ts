@@ -1,8 +1,16 @@
 // Failovers that follow each other: what makes the next one wait, what stops them, and what lets them go on.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Ages, brakeOf, brakeWindowMs, degradedBrake, demotedBy, stoppedBy } from '../../src/control/brake.ts';
-import { NOT_FENCED, type RecoveryRecord } from '../../src/recovery/index.ts';
+import {
+  Ages,
+  brakeOf,
+  brakeWindowMs,
+  degradedBrake,
+  demotedBy,
+  lastFailoverFailed,
+  stoppedBy,
+} from '../../src/control/brake.ts';
+import { ENDED_EARLY, NOT_FENCED, type RecoveryRecord, UNFINISHED } from '../../src/recovery/index.ts';
 
 const settings = { minIntervalMs: 60_000, maxFailures: 3 };
 const NOW = 1_795_000_000_000;
@@ -78,6 +86,15 @@ test('who was primary and is not is known by the history', () => {
   assert.deepEqual(demotedBy([failover(2)]), ['a:1']);
   assert.deepEqual(demotedBy([back, failover(2)]), ['b:1']);
   assert.deepEqual(demotedBy([failed(1)]), []);
+});
+
+test('a failover that came to nothing, or a switchover that came to no end, may have left something behind', () => {
+  const switchover = (reason: string) => failover(1, { kind: 'switchover', outcome: 'failed', reason });
+  assert.equal(lastFailoverFailed([failed(1)]), true);
+  assert.equal(lastFailoverFailed([failover(1), failed(2)]), false);
+  assert.equal(lastFailoverFailed([switchover(UNFINISHED), failover(2)]), true);
+  assert.equal(lastFailoverFailed([failover(1, { reason: ENDED_EARLY })]), true);
+  assert.equal(lastFailoverFailed([switchover('refused: no'), failover(2)]), false);
 });
 
 test('whose receiver a failover stopped and did not start again is known by the steps of the history', () => {

@@ -75,6 +75,25 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     await settle(world);
   });
 
+  test(`${flavor}: a replica that restarts while the candidate applies what it had follows the old primary again: it counts`, async () => {
+    const world = await begin({ flavor });
+    Object.assign(db(world, 2), { applySpeed: 1, applyChance: 0.02 });
+    await pass(world, 2_000);
+    world.cutLink('db1:3306', 'db3:3306');
+    await pass(world, 500);
+    // db2 alone has received the last writes, and has much to apply.
+    world.cutLink('db1:3306', 'db2:3306');
+    world.cutLink('control', 'db1:3306');
+    for (let ms = 0; !world.isRecovering && ms < 10_000; ms += 100) await pass(world, 100);
+    await pass(world, 1_500);
+    assert.ok(world.isRecovering && db(world, 2).readOnly, 'it applies still');
+    world.crash(db(world, 3));
+    world.cut.delete('db1:3306|db3:3306');
+    world.restart(db(world, 3));
+    await pass(world, 20_000);
+    await settle(world);
+  });
+
   test(`${flavor}: a replica whose process is gone, and was gone before the primary died, stands in nobody's way`, async () => {
     const world = await begin({ flavor });
     world.crash(db(world, 3));

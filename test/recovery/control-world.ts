@@ -50,7 +50,7 @@ export class ControlWorld extends World {
   #generation = 0;
   #process: Process | null = null;
   /** By the process that runs. */
-  #seenWritable = false;
+  #seenWritable: NodeAddress | null = null;
   /** Those of `pending` whose client came past Evenkeel. */
   readonly #direct = new Set<Transaction>();
   /** Nodes that were primary. */
@@ -101,7 +101,7 @@ export class ControlWorld extends World {
     this.tell('the control process dies');
     this.#arriveLate(this.#process.routing.route());
     this.#process = null;
-    this.#seenWritable = false;
+    this.#seenWritable = null;
     this.#generation += 1;
     this.deaths += 1;
   }
@@ -350,7 +350,7 @@ export class ControlWorld extends World {
     while (alive()) {
       state.monitor.look();
       const { primary } = state.routing.memory;
-      this.#seenWritable ||= primary !== null && state.monitor.writes(primary);
+      if (primary !== null && state.monitor.writes(primary)) this.#seenWritable = primary;
       state.table.refresh();
       state.incidents.evaluate();
       state.routing.rememberMembers();
@@ -460,7 +460,7 @@ export class ControlWorld extends World {
     const refused = problems.some(
       ({ code, text }) => code === 'recovery-refused' && / has transactions that .* lost /.test(text),
     );
-    return refused && !this.#seenWritable;
+    return refused && this.#seenWritable !== this.#process?.routing.memory.primary;
   }
 
   /** What is not in order; empty where all is. */
