@@ -157,6 +157,15 @@ export class Causality {
     this.#all?.tell(text);
   }
 
+  /** What a client wants to see from now on, whoever wrote it. False: it is not understood. */
+  mustSee(text: string): boolean {
+    const own = this.#position ?? new Position();
+    if (!own.add(this.flavor, text)) return false;
+    this.#position = own;
+    this.#reached = null;
+    return this.#all?.mustSee(text) ?? true;
+  }
+
   /** The statement has had its answer. `clean`: it did not fail, and no transaction is open. */
   ends(clean: boolean): void {
     if (!this.#dirty) return;

@@ -65,6 +65,12 @@ const CATALOGUE = {
     text: 'the server did not let this account in through Evenkeel',
   },
   'server-protocol': { errno: 9109, sqlState: 'HY000', verdict: 'unknown', text: 'the server answered nonsense' },
+  'bad-hint': {
+    errno: 9112,
+    sqlState: 'HY000',
+    verdict: 'not executed',
+    text: 'the hint in the comment is not understood',
+  },
   'client-limit': { errno: 1040, sqlState: '08004', verdict: null, text: 'Too many connections' },
   'unknown-command': {
     errno: 1047,

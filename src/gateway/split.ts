@@ -41,16 +41,20 @@ export function leaves(request: ServerRequest, session: SessionState, replays: b
   return follows && !flags.unknownFunction && !flags.setsUserVariable && !flags.namedLock ? 'follow' : null;
 }
 
-/** Not where a routine may have left something on the primary that is nowhere else, where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */
+/** Not where its client wants it so, a routine may have left something on the primary that is nowhere else, where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */
 function carries(state: LinkState): boolean {
-  const { schema, variables } = state;
-  if (hides(state)) return false;
+  const { schema, variables, userVariables } = state;
+  if (hides(state) || userVariables.get(ROUTE_VARIABLE)?.includes(PRIMARY_AS_HEX) === true) return false;
   if (schema !== null && SYSTEM_SCHEMAS.test(schema)) return false;
   if (/^(off|0)$/i.test(variables.get('sql_log_bin') ?? '')) return false;
   return !/^(serializable|read-uncommitted)$/i.test(
     variables.get('transaction_isolation') ?? variables.get('tx_isolation') ?? '',
   );
 }
+
+/** `SET @evenkeel_route = 'primary'`: a client's word for all of its statements from then on. */
+const ROUTE_VARIABLE = 'evenkeel_route';
+const PRIMARY_AS_HEX = Buffer.from('primary').toString('hex').toUpperCase();
 
 const SYSTEM_SCHEMAS = /^(information_schema|performance_schema|mysql|sys)$/i;
 

@@ -12,6 +12,7 @@ import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
+import { hintsOf } from './hints.ts';
 import type { Waiter } from './hold.ts';
 import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
 import { changed, type LinkState } from './link-state.ts';
@@ -48,6 +49,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   lane: Lane;
   shareable = false;
   way: Way = 'primary';
+  /** Its client wants it on the primary. */
+  #staysHere = false;
   /** How often it was sent to a replica, and did not stay there. */
   #aside = 0;
   /** The replica that it is on has not come as far as its session. */
@@ -160,7 +163,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   #begin(): void {
     if (this.#step === 'done') return; // its client left
-    const { session, tether } = this.client;
+    const { session, tether, gate } = this.client;
     const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (tether.aftermath !== null) {
@@ -174,9 +177,29 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (defers(this.client, this.request)) return this.#finish();
+    if (gate.split !== null && !this.#takeHints()) return;
     // What a COMMIT makes permanent was noted when it was written.
     session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
     this.#route();
+  }
+
+  /** What its client says of it. False: it has been answered. */
+  #takeHints(): boolean {
+    const { text, command } = this.request;
+    if (text === null || command === Command.STMT_PREPARE) return true;
+    const hints = hintsOf(text);
+    if (hints === null) return true;
+    const { session, gate } = this.client;
+    let wrong = 'wrong' in hints ? hints.wrong : null;
+    if (!('wrong' in hints)) {
+      this.#staysHere = hints.primary || (hints.after !== null && session.causality === null);
+      if (hints.after !== null && session.causality !== null) {
+        session.causality.enter(gate.cluster.route?.epoch ?? 0);
+        if (!session.causality.mustSee(hints.after)) wrong = `"${hints.after.slice(0, 80)}" is no list of GTIDs`;
+      }
+    }
+    if (wrong !== null) this.#fail(gatewayError('bad-hint', wrong));
+    return wrong === null;
   }
 
   // ---- route ----------------------------------------------------------------------------------------------------
@@ -216,7 +239,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #replica(): NodeAddress | null {
     const { gate, session, tether, link } = this.client;
     const { split } = gate;
-    if (split === null || this.#quiet !== null || this.#aside >= MAX_ASIDE) return null;
+    if (split === null || this.#quiet !== null || this.#staysHere || this.#aside >= MAX_ASIDE) return null;
     // What it keeps on the primary is needed there.
     if (link !== null && tether.way === 'primary') return null;
     const how = leaves(this.request, session, tether.guard !== null);

@@ -206,6 +206,23 @@ test('what the primary said before another session wrote does not settle that wr
   assert.ok(!other.dirty);
 });
 
+test('what a client wants to see is waited for as what it wrote itself, and what is no position is refused', () => {
+  for (const all of [null, new Causality('mysql', 1, null)]) {
+    const causality = new Causality('mysql', 1, all);
+    const server = { incarnation: 0 };
+    assert.equal(causality.missing(server), null);
+    assert.ok(causality.mustSee(`${U}:7`));
+    assert.equal(causality.missing(server), `${U}:7`);
+    assert.ok(!causality.dirty);
+    causality.reached(server, 0, `${U}:7`);
+    assert.equal(causality.missing(server), null);
+    assert.ok(!causality.mustSee("x', 1)"));
+    assert.equal(causality.missing(server), null);
+    assert.ok(causality.mustSee(`${U}:8`));
+    assert.equal(causality.missing(server), `${U}:7-8`);
+  }
+});
+
 test('a primary that says nothing of use, or too much, settles nothing', () => {
   const causality = new Causality('mysql', 1, null);
   causality.begins(true);

@@ -97,6 +97,8 @@ describe('whatever its text, nothing leaves the primary', () => {
       session.setVariable('transaction_isolation', 'READ-UNCOMMITTED'),
     'where reads lock': (session) => session.setVariable('tx_isolation', 'SERIALIZABLE'),
     'where a routine may have left what no server tells': (session) => session.hide(),
+    'where its client wants it so': (session) =>
+      session.setUserVariables([['evenkeel_route', "_utf8mb4 X'7072696D617279' COLLATE utf8mb4_general_ci"]]),
     'in a schema that every server has of its own': (session) => session.chooseSchema('Performance_Schema'),
   };
   for (const [name, prepare] of Object.entries(sessions)) {

@@ -143,6 +143,37 @@ stories('reads leave the primary', OPTIONS, {
     await stranger.end();
   },
 
+  'another session sees what a token names, and what its client wants on the primary is read there': async (
+    evenkeel,
+  ) => {
+    await through(evenkeel, 'CREATE TABLE shared (n INT)', 'INSERT INTO shared VALUES (0)');
+    const replicas = await evenkeel.replicas();
+    const [writer, reader] = [await clientOf(evenkeel), await clientOf(evenkeel)];
+    await until('all to have the table', 10_000, async () => {
+      const counts = await Promise.all(replicas.map((node) => directly(evenkeel, node, 'SELECT * FROM app.shared')));
+      return counts.every(([rows]) => rows.length === 1);
+    });
+    const release = await Promise.all(replicas.map((node) => holdBack(evenkeel, node, 'shared')));
+    await writer.query('UPDATE shared SET n = 1');
+    const position = evenkeel.sandbox.flavor === 'mysql' ? 'gtid_executed' : 'gtid_binlog_pos';
+    const [row] = await rowsOf(writer, `SELECT REPLACE(@@global.${position}, '\n', '') AS token`);
+    assert.deepEqual(await rowsOf(reader, 'SELECT n FROM shared'), [{ n: 0 }], 'the replicas are not behind');
+    assert.deepEqual(await rowsOf(reader, '/* evenkeel: route=primary */ SELECT n FROM shared'), [{ n: 1 }]);
+    assert.deepEqual(await rowsOf(reader, 'SELECT n FROM shared'), [{ n: 0 }]);
+    await reader.query("SET @evenkeel_route = 'primary'");
+    assert.deepEqual(await rowsOf(reader, 'SELECT n FROM shared'), [{ n: 1 }]);
+    await reader.query('SET @evenkeel_route = NULL');
+    assert.deepEqual(await rowsOf(reader, 'SELECT n FROM shared'), [{ n: 0 }]);
+    await assert.rejects(rowsOf(reader, '/* evenkeel: after=yesterday */ SELECT n FROM shared'), { errno: 9112 });
+    assert.deepEqual(await rowsOf(reader, `SELECT n FROM shared /* evenkeel: after=${String(row?.['token'])} */`), [
+      { n: 1 },
+    ]);
+    assert.deepEqual(await rowsOf(reader, 'SELECT n FROM shared'), [{ n: 1 }], 'it counts from then on');
+    for (const done of release) done();
+    await writer.end();
+    await reader.end();
+  },
+
   'what a replica does not have, or whom it does not let in, the primary does': async (evenkeel) => {
     const primary = await evenkeel.primary();
     const client = await clientOf(evenkeel);
