@@ -39,6 +39,12 @@ function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
 }
 
+/** On one replica; the statement may have been sent elsewhere since. */
+interface Wait {
+  /** It was in vain: what the replica says is older than it may be. */
+  behind: boolean;
+}
+
 type Step = 'new' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
 
 export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
@@ -53,8 +59,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #staysHere = false;
   /** How often it was sent to a replica, and did not stay there. */
   #aside = 0;
-  /** The replica that it is on has not come as far as its session. */
-  #behind = false;
+  /** What it waits for on the replica that it is on. */
+  #wait: Wait | null = null;
   /** The replica's that has. What others write meanwhile is no concern of this statement. */
   #awaited: NodePool | null = null;
   /** Nobody is to stand behind it on its connection: it waits there. */
@@ -377,13 +383,17 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   onTimeout(error: ErrPacket): void {
-    if (!this.#leavesAside()) this.#fail(error);
+    if (!this.#leavesAside(false)) this.#fail(error);
   }
 
-  /** The replica does not take it, for a reason that need not be the primary's. True: it is on its way there. */
-  #leavesAside(): boolean {
-    if (this.way === 'primary' || this.client.session.inTransaction) return false;
-    this.client.tether.refusedBy(this.client.tether.poolNode);
+  /**
+   * The replica does not take it, for a reason that need not be the primary's. True: it is on its way there. `lasting`: it
+   * would take no read of this account soon.
+   */
+  #leavesAside(lasting = true): boolean {
+    const { tether, session } = this.client;
+    if (this.way === 'primary' || session.inTransaction) return false;
+    if (lasting) tether.refusedBy(tether.poolNode);
     this.#aside = MAX_ASIDE;
     this.#goesOn();
     return true;
@@ -420,6 +430,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   proceed(link: ServerConnection): void {
     this.#link = link;
+    this.#wait = null;
     const { session, tether } = this.client;
     const { guard } = tether;
     const { statement, plain, command } = this.request;
@@ -454,14 +465,15 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if (ahead.packet !== null) this.packet = ahead.packet;
     this.begins ||= ahead.begins;
     const { statement } = this.request;
-    this.#addCausality(link, ahead);
+    const wait = this.#addCausality(link, ahead);
+    this.#wait = wait;
     const sure = !this.#careful && (ahead.sure || (this.rerunnable && ahead.sureForReads));
     if (sure) {
-      if (ahead.commands.length > 0) runQuietly(link, ahead.commands, (result) => this.#afterSure(link, result));
+      if (ahead.commands.length > 0) runQuietly(link, ahead.commands, (result) => this.#afterSure(link, result, wait));
       return this.#send(link, statement === null ? null : (link.prepared.get(statement.logical) as LinkStatement));
     }
     this.#step = 'bringing-up';
-    runQuietly(link, ahead.commands, (result) => this.#broughtUp(link, ahead, result));
+    runQuietly(link, ahead.commands, (result) => this.#broughtUp(link, ahead, result, wait));
   }
 
   /** The primary is asked how far it has come: replicas can be waited for after that. */
@@ -473,10 +485,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   /** What goes right ahead of a read, so that it is not older than it may be. */
-  #addCausality(link: ServerConnection, ahead: BringUp): void {
+  #addCausality(link: ServerConnection, ahead: BringUp): Wait | null {
     const { causality } = this.client.session;
     const { pool } = this.client.tether;
-    if (causality === null || pool === null) return;
+    if (causality === null || pool === null) return null;
     const command = (sql: string, row: (value: string) => void): QuietCommand => ({
       packet: link.query(sql),
       what: 'causal',
@@ -488,19 +500,19 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       ahead.commands.push(command(askPosition(causality.flavor), (text) => causality.resolve(text, doubts)));
     }
     const missing = this.#missing(pool);
-    if (missing === null) return;
+    if (missing === null) return null;
+    const wait: Wait = { behind: false };
     const { worker, gate } = this.client;
     const { incarnation } = pool;
     const sql = waitFor(causality.flavor, missing, gate.split?.causalTimeoutMs ?? 0);
-    this.#behind = false;
     // A read that shares its connection can be let go where it is; for all else the answer is awaited.
     ahead.sure &&= this.shareable;
     ahead.sureForReads &&= this.shareable;
     ahead.commands.push(
       command(sql, (value) => {
-        this.#behind = value !== '0';
-        worker.count('causal_waits', this.#behind ? 'behind' : 'reached');
-        if (this.#behind) {
+        wait.behind = value !== '0';
+        worker.count('causal_waits', wait.behind ? 'behind' : 'reached');
+        if (wait.behind) {
           pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
           return;
         }
@@ -508,11 +520,11 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         causality.reached(pool, incarnation, missing);
       }),
     );
+    return wait;
   }
 
   /** The replica has not come as far in time: what it says is not shown. */
   #leavesReplica(): void {
-    this.#behind = false;
     if (this.#flight !== null && this.#step === 'sent') this.#flight.dropped = true;
     this.#goesOn();
   }
@@ -523,14 +535,16 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#tries++;
     this.#link = null;
     this.#awaited = null;
+    this.#wait = null;
     // It is nobody's transaction yet, and what it has is not needed elsewhere.
     if (this.client.link !== null) this.client.tether.dropLink('elsewhere', true);
     this.#route();
   }
 
   /** What was sent ahead of the statement has been answered; the statement is on its way. */
-  #afterSure(link: ServerConnection, result: QuietResult): void {
-    if (result.kind === 'done' && this.#behind && this.#step === 'sent') return this.#leavesReplica();
+  #afterSure(link: ServerConnection, result: QuietResult, wait: Wait | null): void {
+    // Sent elsewhere since, it has nothing to do with this any more.
+    if (wait?.behind === true && wait === this.#wait && this.#step === 'sent') return this.#leavesReplica();
     if (result.kind !== 'error') return; // lost: the statement hears of it itself
     this.#careful = true;
     this.client.tether.guard?.refused(result.what, result.err);
@@ -538,13 +552,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     link.lose({ kind: 'closed', detail: `${result.what}: ${result.err.errno} ${result.err.message}` });
   }
 
-  #broughtUp(link: ServerConnection, ahead: BringUp, result: QuietResult): void {
+  #broughtUp(link: ServerConnection, ahead: BringUp, result: QuietResult, wait: Wait | null): void {
     const { statement } = this.request;
     if (result.kind === 'done' && statement !== null && ahead.prepares === link.prepared.generation) {
       this.client.tether.addPrepared(link, statement.logical, result.statementId);
     }
     if (this.#step !== 'bringing-up') return; // its client left
-    if (result.kind === 'done' && this.#behind) return this.#leavesReplica();
+    if (result.kind === 'done' && wait?.behind === true) return this.#leavesReplica();
     if (result.kind === 'done') return this.#linked(link); // once more: a stranger's statement may have come in between
     this.#unsent(link, result);
   }
@@ -571,7 +585,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const room = what === 'prepare' && err.errno === TOO_MANY_PREPARED && this.#makeRoomToPrepare(link);
     this.client.tether.guard?.refused(what, err);
     this.client.tether.giveUp(link);
-    if (this.#leavesAside()) return;
+    if (this.#leavesAside(what !== 'prepare')) return;
     if (room) return this.#again();
     if (isShutdown(err)) {
       this.#blame({ kind: 'shutdown', detail: err.message });
