@@ -5,8 +5,8 @@
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
+import { addQuestion, addWait, asksPrimary, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
-import { askPosition, waitFor } from './causality.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
@@ -19,30 +19,22 @@ import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
-import { type QuietCommand, type QuietResult, runQuietly } from './quiet.ts';
+import { type QuietResult, runQuietly } from './quiet.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
-import { leaves, staysOnReplica, type Way } from './split.ts';
+import { staysOnReplica, type Way } from './split.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
 /** How often room is made for a statement to be prepared, and what the server is given for it, each time once more. */
 const MAX_SHEDS = 4;
+const ROOM_MS = 10;
 /** How many replicas are tried for one read before it goes to the primary. */
 const MAX_ASIDE = 3;
-/** A replica that was waited for in vain is not waited for again for this long. */
-const BEHIND_MS = 100;
-const ROOM_MS = 10;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
 
 function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
-}
-
-/** On one replica; the statement may have been sent elsewhere since. */
-interface Wait {
-  /** It was in vain: what the replica says is older than it may be. */
-  behind: boolean;
 }
 
 type Step = 'new' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
@@ -243,35 +235,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #replica(): NodeAddress | null {
-    const { gate, session, tether, link } = this.client;
-    const { split } = gate;
-    if (split === null || this.#quiet !== null || this.#staysHere || this.#aside >= MAX_ASIDE) return null;
-    // What it keeps on the primary is needed there.
-    if (link !== null && tether.way === 'primary') return null;
-    const how = leaves(this.request, session, tether.guard !== null);
-    if (how === null) return null;
-    const { causality } = session;
-    causality?.enter(gate.cluster.route?.epoch ?? 0);
-    if (causality?.dirty === true) return null;
-    if (how === 'follow') {
-      const last = session.lastOn as ServerConnection | null;
-      const there = last !== null && last.ready && last.node !== gate.cluster.route?.primary;
-      if (!there || this.#missing(this.#poolOf(last.node)) !== null) return null;
-      return gate.pickAside((node) => node === last.node);
-    }
-    const now = this.client.worker.nowMs();
-    // Its warnings are there.
-    const there = link !== null && session.hold !== null ? link.node : null;
-    return gate.pickAside((node) => {
-      if (there !== null && node !== there) return false;
-      const pool = this.#poolOf(node);
-      if (!pool.takes(this.client.profileKey, now)) return false;
-      return causality === null || pool.behindUntilMs <= now || causality.missing(pool) === null;
-    });
-  }
-
-  #poolOf(node: NodeAddress): NodePool {
-    return this.client.worker.pool(this.client.cluster, node);
+    if (this.client.gate.split === null || this.#quiet !== null) return null;
+    return this.#staysHere || this.#aside >= MAX_ASIDE ? null : replicaFor(this.client, this.request);
   }
 
   /** What the replica must have executed before it runs this; null where it is known to have, or where it does not matter. */
@@ -476,51 +441,21 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     runQuietly(link, ahead.commands, (result) => this.#broughtUp(link, ahead, result, wait));
   }
 
-  /** The primary is asked how far it has come: replicas can be waited for after that. */
   get #asks(): boolean {
-    const { gate, session, tether } = this.client;
-    if (gate.split === null || this.way === 'replica' || session.causality?.dirty !== true) return false;
-    const how = leaves(this.request, session, tether.guard !== null);
-    return how === 'read' || how === 'transaction';
+    return this.way === 'primary' && asksPrimary(this.client, this.request);
   }
 
   /** What goes right ahead of a read, so that it is not older than it may be. */
   #addCausality(link: ServerConnection, ahead: BringUp): Wait | null {
-    const { causality } = this.client.session;
-    const { pool } = this.client.tether;
+    const { client, shareable } = this;
+    const { causality } = client.session;
+    const { pool } = client.tether;
     if (causality === null || pool === null) return null;
-    const command = (sql: string, row: (value: string) => void): QuietCommand => ({
-      packet: link.query(sql),
-      what: 'causal',
-      row: (answer) => row(answer?.values[0] ?? ''),
-      failed: () => row(''),
-    });
-    if (this.#asks) {
-      const { doubts } = causality;
-      ahead.commands.push(command(askPosition(causality.flavor), (text) => causality.resolve(text, doubts)));
-    }
+    if (this.#asks) addQuestion(link, ahead, causality);
     const missing = this.#missing(pool);
     if (missing === null) return null;
-    const wait: Wait = { behind: false };
-    const { worker, gate } = this.client;
-    const { incarnation } = pool;
-    const sql = waitFor(causality.flavor, missing, gate.split?.causalTimeoutMs ?? 0);
-    // A read that shares its connection can be let go where it is; for all else the answer is awaited.
-    ahead.sure &&= this.shareable;
-    ahead.sureForReads &&= this.shareable;
-    ahead.commands.push(
-      command(sql, (value) => {
-        wait.behind = value !== '0';
-        worker.count('causal_waits', wait.behind ? 'behind' : 'reached');
-        if (wait.behind) {
-          pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
-          return;
-        }
-        this.#awaited = pool;
-        causality.reached(pool, incarnation, missing);
-      }),
-    );
-    return wait;
+    const onReached = (): void => void (this.#awaited = pool);
+    return addWait(link, ahead, { client, pool, causality, missing, shareable, onReached });
   }
 
   /** The replica has not come as far in time: what it says is not shown. */

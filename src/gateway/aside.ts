@@ -1,0 +1,101 @@
+// The way of a read of `route: auto` aside, to a replica: which one, what it must have executed before it is read from, and
+// what goes right ahead of the read so that it is not older than it may be. split.ts says what may go, statement.ts goes.
+import type { NodeAddress } from '../messages/index.ts';
+import type { BringUp } from './bring-up.ts';
+import { askPosition, type Causality, waitFor } from './causality.ts';
+import type { Client } from './client.ts';
+import type { ServerRequest } from './command.ts';
+import type { NodePool } from './pool.ts';
+import type { QuietCommand } from './quiet.ts';
+import type { ServerConnection } from './server-connection.ts';
+import { leaves } from './split.ts';
+
+/** A replica that was waited for in vain is not waited for again for this long. */
+const BEHIND_MS = 100;
+
+/** On one replica; the statement may have been sent elsewhere since. */
+export interface Wait {
+  /** It was in vain: what the replica says is older than it may be. */
+  behind: boolean;
+}
+
+/** The replica that the statement goes to; null: it stays on the primary. */
+export function replicaFor(client: Client, request: ServerRequest): NodeAddress | null {
+  const { gate, session, tether, link, worker, profileKey } = client;
+  // What it keeps on the primary is needed there.
+  if (link !== null && tether.way === 'primary') return null;
+  const how = leaves(request, session, tether.guard !== null);
+  if (how === null) return null;
+  const { causality } = session;
+  causality?.enter(gate.cluster.route?.epoch ?? 0);
+  if (causality?.dirty === true) return null;
+  const poolOf = (node: NodeAddress): NodePool => worker.pool(client.cluster, node);
+  if (how === 'follow') {
+    const last = session.lastOn as ServerConnection | null;
+    if (last === null || !last.ready || last.node === gate.cluster.route?.primary) return null;
+    const waits = causality !== null && causality.missing(poolOf(last.node)) !== null;
+    return waits ? null : gate.pickAside((node) => node === last.node);
+  }
+  const now = worker.nowMs();
+  // Its warnings are there.
+  const there = link !== null && session.hold !== null ? link.node : null;
+  return gate.pickAside((node) => {
+    if (there !== null && node !== there) return false;
+    const pool = poolOf(node);
+    if (!pool.takes(profileKey, now)) return false;
+    return causality === null || pool.behindUntilMs <= now || causality.missing(pool) === null;
+  });
+}
+
+/** Replicas can be waited for once the primary has said how far it has come: it is asked with the next such read there. */
+export function asksPrimary({ gate, session, tether }: Client, request: ServerRequest): boolean {
+  if (gate.split === null || session.causality?.dirty !== true) return false;
+  const how = leaves(request, session, tether.guard !== null);
+  return how === 'read' || how === 'transaction';
+}
+
+const ask = (link: ServerConnection, sql: string, take: (value: string) => void): QuietCommand => ({
+  packet: link.query(sql),
+  what: 'causal',
+  row: (answer) => take(answer?.values[0] ?? ''),
+  failed: () => take(''),
+});
+
+/** What a primary has come to. */
+export function addQuestion(link: ServerConnection, { commands }: BringUp, causality: Causality): void {
+  const { doubts } = causality;
+  commands.push(ask(link, askPosition(causality.flavor), (text) => causality.resolve(text, doubts)));
+}
+
+export interface WaitFor {
+  client: Client;
+  pool: NodePool;
+  causality: Causality;
+  missing: string;
+  /** It shares its connection. */
+  shareable: boolean;
+  onReached(): void;
+}
+
+/** The wait for what is missing, as the last thing ahead of the read. */
+export function addWait(link: ServerConnection, ahead: BringUp, { client, shareable, ...more }: WaitFor): Wait {
+  const { pool, causality, missing, onReached } = more;
+  const { worker, gate } = client;
+  const { incarnation } = pool;
+  const wait: Wait = { behind: false };
+  // A read that shares its connection can be let go where it is; for all else the answer is awaited.
+  ahead.sure &&= shareable;
+  ahead.sureForReads &&= shareable;
+  const sql = waitFor(causality.flavor, missing, gate.split?.causalTimeoutMs ?? 0);
+  const take = (value: string): void => {
+    wait.behind = value !== '0';
+    worker.count('causal_waits', wait.behind ? 'behind' : 'reached');
+    if (wait.behind) pool.behindUntilMs = worker.nowMs() + BEHIND_MS;
+    else {
+      causality.reached(pool, incarnation, missing);
+      onReached();
+    }
+  };
+  ahead.commands.push(ask(link, sql, take));
+  return wait;
+}
