@@ -74,7 +74,7 @@ export interface WaitFor {
   missing: string;
   /** It shares its connection. */
   shareable: boolean;
-  onReached(): void;
+  onReached: () => void;
 }
 
 /** The wait for what is missing, as the last thing ahead of the read. */

@@ -734,7 +734,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   /** It waits behind a slow statement of a stranger: it goes elsewhere, and the answer that comes here is dropped. */
   divert(): void {
     const flight = this.#flight;
-    if (flight === null || this.#step !== 'sent' || !this.shareable || flight.shown) return;
+    // Alone, it stands behind nothing but its own wait.
+    if (flight === null || this.#step !== 'sent' || !this.shareable || this.#alone || flight.shown) return;
     flight.dropped = true;
     this.client.worker.count('diverted', '');
     this.#tries++;
