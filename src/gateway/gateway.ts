@@ -268,6 +268,7 @@ export class GatewayWorker {
       if (link === null || client.cluster !== cluster) continue;
       const way = wayOf(client);
       if (cut && client.gate.wantsPrimary && way === 'primary') client.tether.leaveNode('the primary failed');
+      else if (link.busy && client.gate.letsEnd(link.node)) continue;
       else if (!client.gate.admits(link.node, way)) client.tether.leaveNode(`${link.node} left service`);
     }
     const { primary = null, nodes = [] } = this.#routes.clusters.get(cluster)?.route ?? {};

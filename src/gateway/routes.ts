@@ -98,6 +98,11 @@ export class Gate {
     }
   }
 
+  /** A read that is in flight on a replica which has fallen behind since: it comes to its end there. */
+  letsEnd(node: NodeAddress): boolean {
+    return this.#route.kind === 'replica' && this.cluster.serves(node, this.#route.fallbackToPrimary, null);
+  }
+
   /** Closes or opens the hold as the pick says. */
   refresh(nowMs: number): void {
     if (this.#pausedUntilMs !== null && nowMs >= this.#pausedUntilMs) this.#pausedUntilMs = null;

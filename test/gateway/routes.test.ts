@@ -261,6 +261,15 @@ describe('replicas', () => {
     assert.deepEqual(reader.pick(), { closed: 'no-replica' });
   });
 
+  test('a read in flight on one that falls behind comes to its end; on one that no longer serves it does not', () => {
+    const { cluster, reader, writer } = stage({ kind: 'replica', maxLagMs: 1000, fallbackToPrimary: false });
+    cluster.apply(route({ nodes: [primary, replica('db2:2', { lagMs: 1001 })] }), 1, () => {});
+    assert.ok(!reader.admits('db2:2', 'primary') && reader.letsEnd('db2:2'));
+    assert.ok(!writer.letsEnd('db2:2') && !reader.letsEnd('db1:1'));
+    cluster.apply(route({ nodes: [primary, replica('db2:2', { serving: false })] }), 2, () => {});
+    assert.ok(!reader.letsEnd('db2:2'));
+  });
+
   test('with fallback the primary serves where no replica can', () => {
     const { cluster, reader } = stage({ kind: 'replica', maxLagMs: null, fallbackToPrimary: true });
     cluster.apply(route({ nodes: [primary] }), 1, () => {});
