@@ -6,7 +6,13 @@ import { describe, test } from 'node:test';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { type Interrupted, type Told, whenLost, whenTold } from '../../src/gateway/in-flight/course.ts';
 import { beginsReadOnly, mayWrite, opens } from '../../src/gateway/in-flight/opens.ts';
-import { type AnswerMark, Recording, RecordingBudget, sameAnswer } from '../../src/gateway/in-flight/recording.ts';
+import {
+  type AnswerMark,
+  chanceFor,
+  Recording,
+  RecordingBudget,
+  sameAnswer,
+} from '../../src/gateway/in-flight/recording.ts';
 import { claim, commitWithLedger, Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
 import { SessionState } from '../../src/gateway/session.ts';
@@ -166,6 +172,13 @@ describe('a recording', () => {
       add(recording, sql);
       assert.equal(recording.fault, 'a statement that cannot be repeated', sql);
     }
+  });
+
+  test('keeps what RAND() began with, of a statement that asks for it', () => {
+    const below = (max: number): number => max - 1;
+    assert.match(chanceFor(Buffer.from('SELECT RAND()'), below) ?? '', /^SET rand_seed1=\d+, rand_seed2=\d+$/);
+    assert.equal(chanceFor(Buffer.from('SELECT n FROM t'), below), null);
+    assert.equal(chanceFor(null, below), null);
   });
 
   test('an answer is the same only if all of it is', () => {
