@@ -2,6 +2,7 @@
 // document, on standard output and its progress on standard error. Exit status 0 means that it was measured to the end,
 // whether the aims were met or not; 1 that a round did not end; 2 wrong usage. See docs/benchmarks.md.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { NodesOptions } from './nodes.ts';
 import type { MatrixOptions } from './support/matrix.ts';
 import { PEER_NAMES, type PeerName } from './support/peers.ts';
 import { type CommonOptions, type Flavor, print, type Result } from './support/report.ts';
@@ -128,6 +129,22 @@ program.addCommand(
     const { benchSwitchover } = await import('./switchover.ts');
     finish(await benchSwitchover(loadOptions(options)), options.json);
   }),
+);
+
+program.addCommand(
+  new Command('nodes')
+    .exitOverride()
+    .description('one control process that watches many clusters: its processor time, and when it finds a death')
+    .option('--rounds <n>', 'how often it is measured', wholeNumber(1, 1000), 1)
+    .option('--clusters <n>', 'stand-ins form so many', wholeNumber(1, 1000), 300)
+    .option('--nodes <n>', 'stand-ins', wholeNumber(2, 5000), 1000)
+    .option('--seconds <n>', 'that its processor time is taken of', wholeNumber(1, 3600), 15)
+    .option('--deaths <n>', 'primaries that die, one after the other', wholeNumber(1, 1000), 10)
+    .option('--json [file]', 'one JSON document instead of tables, or into a file beside them')
+    .action(async (options: NodesOptions & { json?: boolean | string }) => {
+      const { benchNodes } = await import('./nodes.ts');
+      finish(await benchNodes(options), options.json);
+    }),
 );
 
 const everybody: PeerName[] = PEER_NAMES.filter((name) => !['report', 'auto', 'uncausal'].includes(name));

@@ -46,9 +46,13 @@ export class StandIn {
   #server: net.Server | null = null;
   #connections = 0;
 
-  constructor(version: string, answer: Answer) {
+  readonly #remembered: Map<string, Buffer> | null;
+
+  /** `steady`: what was answered once is answered again without asking, as cheaply as can be. */
+  constructor(version: string, answer: Answer, { steady = false }: { steady?: boolean } = {}) {
     this.#version = version;
     this.#answer = answer;
+    this.#remembered = steady ? new Map() : null;
   }
 
   /** Listens; after `stop` at the same port. */
@@ -92,11 +96,18 @@ export class StandIn {
           capabilities = (payload.readUInt32LE(0) & CAPABILITIES) >>> 0;
           socket.write(frame(plainOk(AUTOCOMMIT, capabilities), 2));
         } else if (payload[0] === COM_QUIT) socket.end();
-        else if (payload[0] === COM_QUERY)
-          socket.write(this.#results(statementOf(payload, capabilities), capabilities));
+        else if (payload[0] === COM_QUERY) socket.write(this.#reply(statementOf(payload, capabilities), capabilities));
         else socket.write(frame(plainOk(AUTOCOMMIT, capabilities), 1));
       }
     });
+  }
+
+  #reply(sql: string, capabilities: number): Buffer {
+    const known = this.#remembered?.get(sql);
+    if (known !== undefined) return known;
+    const reply = this.#results(sql, capabilities);
+    this.#remembered?.set(sql, reply);
+    return reply;
   }
 
   #results(sql: string, capabilities: number): Buffer {
