@@ -50,19 +50,9 @@ export async function drillCluster(
     );
   }
   const { runDrillOn } = await import('../demo/index.ts');
-  const interruption = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      loop.progress(`${signal}: the drill ends and takes its schema away; once more ends it at once`);
-      interruption.abort();
-    });
-  }
   const login = { host, port, user, password: process.env[PASSWORD] ?? '' };
   try {
-    return await runDrillOn(await overApi(target, name), login, schema, {
-      ...loop,
-      interrupted: interruption.signal,
-    });
+    return await runDrillOn(await overApi(target, name), login, schema, loop);
   } catch (error) {
     const { message, errno = 0 } = error as Error & { errno?: number };
     const hint = HINTS[errno];

@@ -9,7 +9,7 @@ import { type NodeAddress, splitAddress } from '../messages/index.ts';
 import { ConnectionError, ControlConnection } from './connection.ts';
 import { type Dialect, isOn, modern, toNumber } from './dialect.ts';
 import { parsePosition, reaches } from './gtid.ts';
-import { COMMIT_CAUSES, HEARTBEAT_MARK, type WaitFacts } from './heartbeat.ts';
+import { COMMIT_CAUSES, type WaitFacts } from './heartbeat.ts';
 import { asksForSemiSync, mayAcknowledge } from './placement.ts';
 import { Prober } from './prober.ts';
 import type { NodeControl, NodeFacts } from './types.ts';
@@ -58,11 +58,13 @@ type HandsConfig = Pick<ClusterConfig, 'admin' | 'serverTls' | 'durability' | 's
 
 type SemiSyncNames = { source: string; sourceIsOn: boolean; replica: string };
 
-/** Statements and replication commands that belong to the server itself or to its replicas. */
+/** What we ask or order. Who does something else with our account is a client: it writes, as our heartbeat does. */
+const OWN_WORK = /^\s*(?:$|(?:SELECT|SHOW|SET|KILL|STOP|START|CHANGE|RESET|FLUSH|DO|CLONE|INSTALL)\b)/i;
 /** What a session's state says while its commit waits for a replica. */
 const SEMI_SYNC_WAIT = /waiting for semi-sync ack from/i;
 const OWN_STATE =
   'SELECT MEMBER_STATE AS state FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid';
+/** Statements and replication commands that belong to the server itself or to its replicas. */
 const NOT_CLIENTS = /^(?:Binlog Dump|Daemon|Slave_|Replica_|Group_)/i;
 
 export class Hands implements NodeControl {
@@ -188,11 +190,11 @@ export class Hands implements NodeControl {
   }
 
   async #killClients({ connection, left }: Work): Promise<number> {
-    const spared = new Set(['system user', 'event_scheduler', this.#config.admin.user]);
+    const spared = ['system user', 'event_scheduler'];
     let killed = 0;
     for (const row of await connection.query('SHOW PROCESSLIST', left())) {
-      const ours = spared.has(row['User'] ?? '') && !(row['Info'] ?? '').startsWith(HEARTBEAT_MARK);
-      if (ours || NOT_CLIENTS.test(row['Command'] ?? '')) continue;
+      const ours = row['User'] === this.#config.admin.user && OWN_WORK.test(row['Info'] ?? '');
+      if (ours || spared.includes(row['User'] ?? '') || NOT_CLIENTS.test(row['Command'] ?? '')) continue;
       try {
         await connection.query(`KILL ${toNumber(row['Id'])}`, left());
         killed++;

@@ -20,11 +20,16 @@ export type DetectorEvent =
   | { type: 'closed'; error: string }
   | { type: 'evidence'; kind: EvidenceKind; detail: string }
   /** A probe of a node that is configured to follow the primary. Null: it could not be asked. */
-  | { type: 'replica'; node: NodeAddress; facts: Pick<ReplicationFacts, 'receiver' | 'heard' | 'heartbeatMs'> | null }
+  | { type: 'replica'; node: NodeAddress; startedAt?: number; facts: Heard | null }
+  /** Its receiver is being made to connect anew, or was: by that it finds out whether the primary is there. */
+  | { type: 'receiver-restart'; node: NodeAddress; done: boolean }
   /** The node no longer follows the primary. */
   | { type: 'replica-gone'; node: NodeAddress }
   /** Time passed. */
   | { type: 'tick' };
+
+type Heard = Pick<ReplicationFacts, 'receiver' | 'heard' | 'heartbeatMs'> &
+  Partial<Pick<ReplicationFacts, 'receiverError'>>;
 
 interface Witness {
   /** Null: it could not be asked last time. */
@@ -33,6 +38,8 @@ interface Witness {
   /** When it last showed that it hears; the first sight of it counts as such. */
   heardAt: number;
   heartbeatMs: number | null;
+  /** While its receiver connects anew, which tells: since when, and since when that was ordered in full. */
+  findsOut: { since: number; orderedAt: number | null } | null;
 }
 
 interface Doubt {
@@ -64,6 +71,9 @@ export interface DetectorState {
  * that said so and has refused everybody for this long is left without waiting for that.
  */
 const GOODBYE_MS = 300;
+
+/** How long a receiver that was made to connect anew may take over it before it counts as deaf. */
+const FIND_OUT_MS = 750;
 
 const NOT_REFUSED = { refusedSince: null, saidGoodbye: false } as const;
 
@@ -122,15 +132,33 @@ function onReplica(
     if (before === undefined) return state;
     witnesses.set(event.node, { ...before, receiver: null });
   } else {
-    const { receiver, heard, heartbeatMs } = event.facts;
+    const { receiver, receiverError = null, heard, heartbeatMs } = event.facts;
     const unchanged = before !== undefined && before.heard === heard;
+    // What was seen before the receiver was stopped and started says nothing about how it fared since.
+    const orderedAt = before?.findsOut?.orderedAt ?? null;
+    const later = orderedAt !== null && (event.startedAt ?? now) >= orderedAt;
+    const knows = later && (receiver === 'running' || (receiver === 'connecting' && receiverError !== null));
     witnesses.set(event.node, {
       receiver,
       heard,
       heardAt: unchanged ? before.heardAt : now,
       heartbeatMs: heartbeatMs ?? null,
+      findsOut: knows ? null : (before?.findsOut ?? null),
     });
   }
+  return { ...state, witnesses };
+}
+
+function onRestart(
+  state: DetectorState,
+  { node, done }: Extract<DetectorEvent, { type: 'receiver-restart' }>,
+  now: number,
+): DetectorState {
+  const before = state.witnesses.get(node);
+  if (before === undefined) return state;
+  const witnesses = new Map(state.witnesses);
+  const findsOut = { since: before.findsOut?.since ?? now, orderedAt: done ? now : null };
+  witnesses.set(node, { ...before, findsOut });
   return { ...state, witnesses };
 }
 
@@ -144,6 +172,15 @@ function patienceMs(witness: Witness, settings: DetectorSettings): number {
 function hearing(state: DetectorState, settings: DetectorSettings, now: number): NodeAddress[] {
   return [...state.witnesses]
     .filter(([, witness]) => witness.receiver === 'running' && now - witness.heardAt < patienceMs(witness, settings))
+    .map(([node]) => node);
+}
+
+/** Replicas that could be asked and do not know yet. */
+function findingOut({ witnesses }: DetectorState, now: number): NodeAddress[] {
+  return [...witnesses]
+    .filter(
+      ([, { findsOut, receiver }]) => receiver !== null && findsOut !== null && now - findsOut.since < FIND_OUT_MS,
+    )
     .map(([node]) => node);
 }
 
@@ -182,6 +219,10 @@ function judge(state: DetectorState, settings: DetectorSettings, now: number): P
       heardBy: stillHeardBy,
     };
   }
+  const connecting = findingOut(state, now);
+  if (connecting.length > 0) {
+    return { state: 'suspect', since, reason: `${found}; ${connecting.join(', ')} is finding out whether it hears it` };
+  }
   const asked = [...state.witnesses.values()].filter((witness) => witness.receiver !== null).length;
   return {
     state: 'dead',
@@ -211,6 +252,8 @@ function applied(state: DetectorState, event: DetectorEvent, now: number): Detec
       return onEvidence(state, event, now);
     case 'replica':
       return onReplica(state, event, now);
+    case 'receiver-restart':
+      return onRestart(state, event, now);
     case 'replica-gone': {
       const witnesses = new Map(state.witnesses);
       witnesses.delete(event.node);

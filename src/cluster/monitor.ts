@@ -373,16 +373,13 @@ export class ClusterMonitor {
     }
   }
 
-  #feedReplica({ node, reach, facts }: NodeObservation): void {
-    if (reach.state !== 'up' || facts === null) {
-      this.#feed({ type: 'replica', node, facts: null });
-      return;
-    }
+  #feedReplica({ node, reach, facts, factsAt }: NodeObservation): void {
+    if (reach.state !== 'up' || facts === null) return this.#feed({ type: 'replica', node, facts: null });
     const { replication } = facts;
     const source =
       replication === null ? null : this.#canonical(joinAddress(replication.sourceHost, replication.sourcePort));
-    if (replication === null || source !== this.#primary) this.#feed({ type: 'replica-gone', node });
-    else this.#feed({ type: 'replica', node, facts: replication });
+    if (replication === null || source !== this.#primary) return this.#feed({ type: 'replica-gone', node });
+    this.#feed({ type: 'replica', node, startedAt: factsAt ?? this.#clock.nowMs(), facts: replication });
   }
 
   /** While in doubt time itself decides, and replicas with rare heartbeats are made to find out. */
@@ -402,9 +399,11 @@ export class ClusterMonitor {
       if (this.#poked.has(node)) continue;
       this.#poked.add(node);
       this.#log.info({ cluster: this.#config.name, node }, 'rare heartbeats: restarting the receiver to learn more');
-      this.#hands.restartReceiver(node, RESTART_TIMEOUT_MS).catch((error: unknown) => {
-        this.#log.warn({ cluster: this.#config.name, node, error: String(error) }, 'the receiver was not restarted');
-      });
+      this.#feed({ type: 'receiver-restart', node, done: false });
+      this.#hands.restartReceiver(node, RESTART_TIMEOUT_MS).then(
+        () => this.#running && this.#feed({ type: 'receiver-restart', node, done: true }),
+        (error) => this.#log.warn({ cluster: this.#config.name, node, error: String(error) }, 'the receiver goes on'),
+      );
     }
   }
 

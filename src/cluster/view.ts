@@ -1,9 +1,9 @@
 // The view: what all observations together say about a cluster, in roles, states and problems, each with a
 // sentence for the person who has to mend it. Pure; whatever must be remembered between views comes in.
 import type { ClusterConfig } from '../config/types.ts';
-import type { Flavor, NodeAddress } from '../messages/index.ts';
+import { CHOSEN_UUID_PREFIX, type Flavor, type NodeAddress } from '../messages/index.ts';
 import { ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
-import { gtidCount, gtidSubtract } from './gtid.ts';
+import { formatGtidSet, gtidCount, gtidSubtract, parseGtidSet } from './gtid.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { choosePrimary, type PrimaryChoice } from './primary.ts';
 import { chooseAmongMembers, memberVerdict, topologyOf } from './topology.ts';
@@ -123,10 +123,24 @@ function errantOf(context: Context, observation: NodeObservation, facts: NodeFac
     (primaryObservation.factsAt ?? -1) >= observation.at &&
     primaryFacts.flavor === facts.flavor;
   if (comparable) {
-    const errant = gtidSubtract(facts.flavor, facts.gtidExecuted, primaryFacts.gtidExecuted);
+    const beyond = gtidSubtract(facts.flavor, facts.gtidExecuted, primaryFacts.gtidExecuted);
+    const errant = input.commit.state === 'stuck' ? withoutCommitting(context, facts, primaryFacts, beyond) : beyond;
     return errant === '' ? null : errant;
   }
   return input.errant.get(observation.node) ?? null;
+}
+
+/**
+ * A primary of MySQL whose commits do not end has not executed what it is committing, while its replicas have. Those
+ * transactions have its own number, or one that a worker of ours chose.
+ */
+function withoutCommitting(context: Context, facts: NodeFacts, primaryFacts: NodeFacts, gtids: string): string {
+  if (facts.flavor !== 'mysql' || !followsPrimary(context, facts)) return gtids;
+  const set = parseGtidSet(facts.flavor, gtids);
+  const others = [...set].filter(
+    ([key]) => key.split(':')[0] !== primaryFacts.identity.toLowerCase() && !key.startsWith(CHOSEN_UUID_PREFIX),
+  );
+  return formatGtidSet(facts.flavor, new Map(others));
 }
 
 function errantVerdict(facts: NodeFacts, errant: string): Verdict {

@@ -32,8 +32,6 @@ export interface LoopOptions {
   seconds: number;
   seed: number;
   progress: (line: string) => void;
-  /** Ends it early, in order. */
-  interrupted?: AbortSignal;
 }
 
 export interface DrillOptions extends LoopOptions {
@@ -92,12 +90,11 @@ class Drill {
     );
     for (let round = 0; round < rounds; round += 1) {
       for (const kinds of round === 0 ? faults : this.#dice.shuffled(faults)) {
-        if (this.#isOver || (forMs !== null && load.nowMs() > forMs)) break;
+        if (this.#hasFailed || (forMs !== null && load.nowMs() > forMs)) break;
         await this.#next(kinds);
       }
     }
     await this.#calm();
-    if (this.#options.interrupted?.aborted === true) this.#missing.push('it was interrupted');
     await load.stop(this.#hasFailed ? STUCK_AFTER_FAILURE_MS : STUCK_AFTER_MS);
     progress('the clients have stopped; all that is there is compared with what they were told');
     const { errors, furtherErrors, timeline, histograms, readsChecked, transactions, connectionsLost } = load;
@@ -121,10 +118,6 @@ class Drill {
     return this.#missing.length > 0 || wrongErrors(this.#load.errors, this.#faults) > 0;
   }
 
-  get #isOver(): boolean {
-    return this.#hasFailed || this.#options.interrupted?.aborted === true;
-  }
-
   /** The cluster becomes whole, and the clients run undisturbed for a while; less where the drill has failed. */
   async #calm(): Promise<void> {
     const { seconds, progress } = this.#options;
@@ -133,17 +126,17 @@ class Drill {
       rebuilt: () => {
         this.#rebuilt += 1;
       },
-      enough: () => this.#isOver,
+      enough: () => this.#hasFailed,
     });
     if (wrong !== null) this.#missing.push(wrong);
-    await within(seconds * 1000, () => Promise.resolve(this.#isOver));
+    await within(seconds * 1000, () => Promise.resolve(this.#hasFailed));
   }
 
   async #next(kinds: readonly FaultKind[]): Promise<void> {
     const { progress } = this.#options;
     const [load, dice] = [this.#load, this.#dice];
     await this.#calm();
-    if (this.#isOver) return;
+    if (this.#hasFailed) return;
     const victim = await this.#ground.primary();
     if (victim === null) {
       this.#missing.push('Evenkeel named no primary');

@@ -43,6 +43,38 @@ test('an answer to a look that began before the doubt does not dispel it', () =>
   assert.equal(run([10, closed], [12, look(up, 9, false)]).health.state, 'suspect');
 });
 
+test('a replica whose receiver connects anew is waited for, until it knows', () => {
+  const heard: [number, DetectorEvent][] = [
+    [5, hears('running', '1', 30_000)],
+    [1100, look(silent, 100, false)],
+    [1200, look(silent, 200)],
+    [1210, { type: 'receiver-restart', node: 'db2:3306', done: false }],
+  ];
+  const connecting = (startedAt: number, receiverError: string | null = null): DetectorEvent => ({
+    type: 'replica',
+    node: 'db2:3306',
+    startedAt,
+    facts: { receiver: 'connecting', receiverError, heard: '1', heartbeatMs: 30_000 },
+  });
+  const running: DetectorEvent = { ...hears('running', '2', 30_000), startedAt: 1230 } as DetectorEvent;
+  const ordered: [number, DetectorEvent] = [1220, { type: 'receiver-restart', node: 'db2:3306', done: true }];
+  const tick = (at: number): [number, DetectorEvent] => [at, { type: 'tick' }];
+  const state = (...events: [number, DetectorEvent][]): string => run(...heard, ...events).health.state;
+  assert.equal(state(ordered, [1230, connecting(1225)], tick(1600)), 'suspect');
+  assert.equal(state(ordered, [1230, connecting(1225, 'refused')], tick(1600)), 'dead');
+  // An error from before the order is not its answer, and one that never comes is not waited for.
+  assert.equal(state(ordered, [1230, connecting(1215, 'old')], tick(1600)), 'suspect');
+  assert.equal(state([1230, connecting(1225, 'old')], tick(1600)), 'suspect');
+  assert.equal(state(ordered, [1230, connecting(1225)], tick(1960)), 'dead');
+  assert.equal(state(ordered, [1250, running], tick(1600)), 'suspect');
+  assert.deepEqual(run(...heard, ordered, [1250, running], tick(1600)).health, {
+    state: 'suspect',
+    since: 1100,
+    reason: 'no answer for 1500 ms, but db2:3306 still hears it',
+    heardBy: ['db2:3306'],
+  });
+});
+
 test('a closed connection and a refused new one are a death where no replica contradicts', () => {
   assert.equal(run([10, closed], [12, look(refused, 11)]).health.state, 'dead');
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NodeFacts, NodeObservation, NodeState, ReplicationFacts } from '../../src/cluster/types.ts';
 import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
+import { CHOSEN_UUID_PREFIX } from '../../src/messages/index.ts';
 
 const UUID = (n: number): string => `0000000${n}-0000-0000-0000-000000000000`;
 
@@ -276,6 +277,19 @@ test('a replica of a replica of the primary follows the right source', () => {
 test('what a replica had after the primary was read is not errant', () => {
   const newer = node(2, { follows: 1, at: 120, gtidExecuted: `${UUID(1)}:1-12` });
   assert.equal(view([node(1, { ...writable, at: 100 }), newer]).view.nodes[1]?.state, 'ok');
+});
+
+test('what a primary is committing and cannot end is not errant on its replicas', () => {
+  const chosen = `${CHOSEN_UUID_PREFIX}-79a6-4fee-aeb0-fa4665683b0c`;
+  const stuck = { state: 'stuck', analysis: 'primary-waits-for-replicas', since: 0, reason: 'why' } as const;
+  const states = (gtidExecuted: string, given: Parameters<typeof view>[1]) =>
+    view([node(1, writable), node(2, { follows: 1, at: 50, gtidExecuted })], { ...known, ...given }).view.nodes[1]
+      ?.state;
+  for (const own of [`${UUID(1)}:1-11`, `${UUID(1)}:1-10,${chosen}:17`]) {
+    assert.equal(states(own, { commit: stuck }), 'ok', own);
+    assert.equal(states(own, {}), 'errant', own);
+  }
+  assert.equal(states(`${UUID(1)}:1-11,${UUID(2)}:1`, { commit: stuck }), 'errant');
 });
 
 test('an errant verdict outlives a primary that cannot be asked, and ends when it is asked again', () => {

@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
-import { Chosen } from '../../src/gateway/in-flight/chosen.ts';
 import { type Interrupted, type Told, whenLost, whenTold } from '../../src/gateway/in-flight/course.ts';
 import { beginsReadOnly, mayWrite, opens } from '../../src/gateway/in-flight/opens.ts';
 import {
@@ -16,7 +15,6 @@ import {
 } from '../../src/gateway/in-flight/recording.ts';
 import { claim, commitWithLedger, Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import { AT_LOGIN } from '../../src/gateway/link-state.ts';
-import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import { asPacket, Command, commandPacket, ServerStatus } from '../../src/wire/index.ts';
 import fc, { seed } from '../seed.ts';
@@ -204,28 +202,6 @@ describe('witnesses', () => {
       third.kind === 'gtid' ? third.gtid : '',
       /^e7e14ee1-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}:3$/,
     );
-  });
-
-  test('where nobody knows whether a transaction has begun, its number is given up before another one is chosen', () => {
-    const witnesses = new Witnesses();
-    const link = { query: (sql: string) => Buffer.from(sql) } as unknown as ServerConnection;
-    const chosen = new Chosen(witnesses);
-    const first = witnesses.take('mysql');
-    chosen.choose(link, first, false);
-    const other = witnesses.take('mysql');
-    let now = first;
-    chosen.chooseAgain(link, other, () => {
-      now = other;
-    });
-    const [away, again] = chosen.opening;
-    assert.match(String(away?.packet), /AUTOMATIC/);
-    assert.ok(other.kind === 'gtid' && String(again?.packet).includes(other.gtid));
-    // Within a transaction both are refused, and that is no failure.
-    for (const command of [away, again]) command?.failed?.({ errno: 1766, sqlState: 'HY000', message: '' });
-    assert.equal(now, first);
-    assert.deepEqual(witnesses.take('mysql'), other);
-    again?.ok?.({} as never, []);
-    assert.equal(now, other);
   });
 
   test('two workers never choose the same', () => {

@@ -39,8 +39,7 @@ export class Chosen {
 
   /**
    * With the next statement, where nobody knows whether a transaction is open under the number that was chosen: if one is,
-   * that number stays. It may have been used, so it is not chosen twice. `chosen`: it is this one now. Where none is open and
-   * the number is still owned, a SET fails, and the number is given up with it: so there are two.
+   * that number stays. It may have been used, so it is not chosen twice. `chosen`: it is this one now.
    */
   chooseAgain(link: ServerConnection, witness: Witness, chosen: () => void): void {
     const ok = (): void => {
@@ -48,10 +47,7 @@ export class Chosen {
       chosen();
     };
     const failed = (): void => this.#witnesses.giveBack(witness, 'unused');
-    this.opening = [
-      { packet: link.query(putGtidAway(false)), what: CHOOSES_GTID, failed: () => {} },
-      { packet: link.query(chooseGtid(witness, false)), what: CHOOSES_GTID, ok, failed },
-    ];
+    this.opening = [{ packet: link.query(chooseGtid(witness, false)), what: CHOOSES_GTID, ok, failed }];
   }
 
   /** With the next statement. */

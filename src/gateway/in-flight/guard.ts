@@ -540,9 +540,7 @@ export class Guard {
     session.oneShotOn = null;
     session.begun = recording.begun;
     transaction.link = link;
-    // Of a read-only one nothing is asked, and it may end without us (AND CHAIN), which leaves a number behind.
-    const numbered = this.#flavor === 'mysql' && !transaction.readOnly;
-    transaction.witness = numbered ? worker.witnesses.take('mysql') : null;
+    transaction.witness = this.#flavor === 'mysql' ? worker.witnesses.take('mysql') : null;
     this.#chosen.choose(link, transaction.witness, false);
     statement.busy();
     replay(this.#client, link, recording.statements, (result) => {
