@@ -46,7 +46,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         const admin = { host: primary.host, port: primary.port, ...sandbox.admin };
         const stage = await Stage.set(sandbox, admin, () => caughtUp(sandbox, primary, replica as SandboxNode));
         try {
-          await holds(sequence(capabilities, 25), { runs: runsOr(20), limitMs: LIMIT_MS }, (one) =>
+          await holds(sequence(capabilities, 25), { runs: runsOr(9), limitMs: LIMIT_MS }, (one) =>
             compare(stage, [one], connectTo(primary.port), connectTo(port)),
           );
         } finally {
