@@ -67,7 +67,8 @@ export class Gate {
     );
   }
 
-  pick(): Pick {
+  /** `last`: where the session was before; it stays there where no other is less busy. */
+  pick(last: NodeAddress | null = null): Pick {
     if (this.#pausedUntilMs !== null) return { closed: 'paused' };
     const route = this.#route;
     switch (route.kind) {
@@ -75,9 +76,9 @@ export class Gate {
       case 'auto':
         return this.cluster.pickPrimary();
       case 'replica':
-        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary, this.#near);
+        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary, this.#near, last);
       case 'fixed':
-        return this.cluster.pickAmong(route.nodes);
+        return this.cluster.pickAmong(route.nodes, last);
     }
   }
 
@@ -172,14 +173,19 @@ export class ClusterRouting {
     return suspicion === undefined ? { node: route.primary } : { closed: suspicion.kind };
   }
 
-  pickReplica(maxLagMs: number | null, fallbackToPrimary: boolean, near: ReadonlySet<NodeAddress>): Pick {
-    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs), near);
+  pickReplica(
+    maxLagMs: number | null,
+    fallbackToPrimary: boolean,
+    near: ReadonlySet<NodeAddress>,
+    last: NodeAddress | null,
+  ): Pick {
+    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs), near, last);
     if (node !== null) return { node };
     return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
   }
 
-  pickAmong(nodes: readonly NodeAddress[]): Pick {
-    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null), NOBODY);
+  pickAmong(nodes: readonly NodeAddress[], last: NodeAddress | null): Pick {
+    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null), NOBODY, last);
     return node === null ? { closed: 'no-replica' } : { node };
   }
 
@@ -244,8 +250,12 @@ export class ClusterRouting {
     return maxLagMs === null || (node.lagMs !== null && node.lagMs <= maxLagMs);
   }
 
-  /** Of those that `fit`, and of these the near ones first, where fewest statements are under way. Equals take turns. */
-  leastLoaded(fit: (node: RouteNode) => boolean, near: ReadonlySet<NodeAddress>): NodeAddress | null {
+  /** Of those that `fit`, and of these the near ones first, where fewest statements are under way. Of equals `last`, else in turn. */
+  leastLoaded(
+    fit: (node: RouteNode) => boolean,
+    near: ReadonlySet<NodeAddress>,
+    last: NodeAddress | null = null,
+  ): NodeAddress | null {
     const nodes = this.route?.nodes ?? [];
     let best: NodeAddress | null = null;
     let isNear = false;
@@ -256,7 +266,7 @@ export class ClusterRouting {
       if (!fit(each)) continue;
       const nearer = near.has(each.node);
       if (isNear && !nearer) continue;
-      const load = this.#sink.load(each.node);
+      const load = this.#sink.load(each.node) - (each.node === last ? 0.5 : 0);
       if (load >= least && nearer === isNear) continue;
       isNear = nearer;
       best = each.node;

@@ -274,7 +274,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       if (this.#goesAside()) return;
     }
     const { gate } = this.client;
-    const pick = gate.pick();
+    const pick = gate.pick(this.client.tether.lastLink?.node);
     if ('closed' in pick) {
       gate.hold.close(pick.closed, this.client.worker.nowMs());
       return this.#hold();

@@ -18,16 +18,22 @@ export function mariadbProcedure({ node, donor, user, added, dataDir = '/var/lib
   const [to, from] = [splitAddress(node), splitAddress(donor)];
   return [
     `MariaDB has no clone over SQL, and Evenkeel no shell on ${to.host}. These commands build ${node} anew from ${donor}:`,
+    // Between its start and its position it must follow nobody.
+    ...(added ? [] : [`evenkeel maintenance ${node} --for 6h`]),
     `on ${to.host}:`,
     '  systemctl stop mariadb',
     `  mv ${dataDir} ${dataDir}.old && install -d -o mysql -g mysql -m 0700 ${dataDir}`,
     `on ${from.host}:`,
+    // Before the backup: it must claim nothing that the backup has not.
+    `  mariadb -u ${user} -p -Ne "SELECT @@gtid_binlog_state" | ssh ${to.host} 'cat > ${dataDir}.state'`,
     `  mariadb-backup --backup --stream=mbstream --port=${from.port} --user=${user} --password | ssh ${to.host} mbstream -x -C ${dataDir}`,
     `on ${to.host}:`,
     `  mariadb-backup --prepare --target-dir=${dataDir}`,
     `  chown -R mysql:mysql ${dataDir}`,
     '  systemctl start mariadb',
-    `  mariadb -e "SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'"`,
-    `${added ? `then: evenkeel add-node ${node} --keep-data` : 'Evenkeel then makes it follow the primary by itself'}. Keep it read-only in its option file (read_only=ON).`,
+    // The new log knows no server that wrote before: as a primary it would make all others look errant.
+    `  mariadb -e "RESET MASTER; SET GLOBAL gtid_binlog_state='$(cat ${dataDir}.state)'; SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'"`,
+    added ? `evenkeel add-node ${node} --keep-data` : `evenkeel maintenance ${node} --end`,
+    `${added ? '' : 'Evenkeel then makes it follow the primary by itself. '}Keep it read-only in its option file (read_only=ON).`,
   ];
 }

@@ -288,6 +288,17 @@ describe('replicas', () => {
   });
 });
 
+test('a session stays on its replica where no other is less busy', () => {
+  const { reader: gate, load, cluster } = stage();
+  cluster.apply(route({ nodes: [primary, replica('db2:2'), replica('db3:3')] }), 1, () => {});
+  for (let n = 0; n < 4; n++) assert.deepEqual(gate.pick('db3:3'), { node: 'db3:3' });
+  load.set('db2:2', 1).set('db3:3', 1);
+  assert.deepEqual(gate.pick('db2:2'), { node: 'db2:2' });
+  load.set('db2:2', 2);
+  assert.deepEqual(gate.pick('db2:2'), { node: 'db3:3' });
+  assert.deepEqual(gate.pick('gone:1'), { node: 'db3:3' });
+});
+
 describe('auto', () => {
   const auto = { kind: 'auto', maxLagMs: 1000, causal: 'session', causalTimeoutMs: 50 } as const;
   const anyone = (): boolean => true;

@@ -8,7 +8,7 @@ import { RawClient } from './raw-client.ts';
 import { type Connect, capabilities, compare, holds, Noise, runsOr, Stage, sequence } from './sequences/index.ts';
 
 const OPTIONS = { replication: 'async', nodes: 1, workers: 1 } as const;
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 10_000;
 /** The clients that make noise; the one that is looked at is number 0. */
 const NOISY = { first: 1, many: 2 } as const;
 

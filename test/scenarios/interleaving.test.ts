@@ -14,7 +14,7 @@ const OPTIONS = {
   config: 'pool: { maxPerNode: 1 }',
 } as const;
 const CLIENTS = 5;
-const LIMIT_MS = 40_000;
+const LIMIT_MS = 20_000;
 
 for (const flavor of ['mysql', 'mariadb'] as const) {
   test(`${flavor}: ${CLIENTS} clients share one server connection and see nothing of each other`, {
