@@ -13,12 +13,12 @@ const SEND_TYPES_TO_SERVER = 0x80;
 
 /** MariaDB's COM_STMT_BULK_EXECUTE: the same. https://mariadb.com/kb/en/com_stmt_bulk_execute/ */
 export function bulkExecutePacket(
-  { raw, payload }: Packet,
+  { raw: asSent, payload }: Packet,
   statement: PreparedStatement,
   prepared: LinkStatement,
 ): Buffer {
-  if (payload.length < BULK_TYPES_OFFSET) return raw; // the server judges
-  patchStatementId(raw, prepared.id);
+  if (payload.length < BULK_TYPES_OFFSET) return asSent; // the server judges
+  const raw = patchStatementId(asSent, prepared.id);
   const typesEnd = BULK_TYPES_OFFSET + 2 * statement.logical.parameters;
   if (((payload[FLAGS_OFFSET] as number) & SEND_TYPES_TO_SERVER) !== 0) {
     statement.types = Buffer.from(payload.subarray(BULK_TYPES_OFFSET, typesEnd));
@@ -38,10 +38,14 @@ function tells({ types }: LinkStatement, wanted: Buffer): boolean {
   return types === wanted || types?.equals(wanted) === true;
 }
 
-/** Writes the server's statement id into a packet, in place. */
+/**
+ * The packet with the server's statement id. A copy: a statement that is sent elsewhere may still wait to be written to the
+ * connection that it leaves, where the id of another one would execute another statement.
+ */
 export function patchStatementId(raw: Buffer, id: number): Buffer {
-  raw.writeUInt32LE(id, HEADER_BYTES + ID_OFFSET);
-  return raw;
+  const patched = Buffer.from(raw);
+  patched.writeUInt32LE(id, HEADER_BYTES + ID_OFFSET);
+  return patched;
 }
 
 /**

@@ -115,6 +115,10 @@ test('packets too short to be what they say are patched within their bounds or n
     const { raw } = executePacket(packet(execute(2, true).subarray(0, length)), statementOf(2), on(SERVER_ID), 0);
     assert.equal(raw.length, HEADER_BYTES + length);
   }
+  // It may still wait to be written elsewhere, under the id that it has there.
+  const before = patchStatementId(Buffer.alloc(9), 7);
+  assert.equal(patchStatementId(before, SERVER_ID).readUInt32LE(5), SERVER_ID);
+  assert.equal(before.readUInt32LE(5), 7);
   assert.equal(patchStatementId(Buffer.alloc(9), SERVER_ID).readUInt32LE(5), SERVER_ID);
 });
 
