@@ -106,6 +106,8 @@ export class ControlConnection {
   /** Null where the driver did not tell. */
   readonly greeting: ServerGreeting | null;
   readonly #connection: Connection;
+  /** Of statements that wait for their answer: the driver forgets them where a connection is destroyed. */
+  readonly #waiting = new Set<(error: ConnectionError) => void>();
   #closed: ConnectionError | null = null;
   #onClose: ((error: ConnectionError) => void) | null = null;
 
@@ -201,6 +203,7 @@ export class ControlConnection {
     this.#connection.destroy();
     const callback = this.#onClose;
     this.#onClose = null;
+    for (const fail of [...this.#waiting]) fail(error);
     callback?.(error);
   }
 
@@ -209,7 +212,10 @@ export class ControlConnection {
     this.#end(new ConnectionError(this.node, 'lost', 0, 'closed by us'));
   }
 
-  /** Runs one statement, or several with `;` between, in one round trip: the rows of each. */
+  /**
+   * Runs one statement, or several with `;` between, in one round trip: the rows of each. Rejects with a
+   * ConnectionError, at once where the connection ends.
+   */
   async queryAll(sql: string, timeoutMs: number): Promise<Row[][]> {
     if (this.#closed !== null) throw this.#closed;
     return await new Promise<Row[][]>((resolve, reject) => {
@@ -218,12 +224,13 @@ export class ControlConnection {
         if (settled) return;
         settled = true;
         clearTimeout(timer);
+        this.#waiting.delete(fail);
         action();
       };
+      const fail = (error: ConnectionError): void => settle(() => reject(error));
+      this.#waiting.add(fail);
       const timer = setTimeout(() => {
-        const error = new ConnectionError(this.node, 'timeout', 0, `no answer within ${Math.round(timeoutMs)} ms`);
-        settle(() => reject(error));
-        this.#end(error);
+        this.#end(new ConnectionError(this.node, 'timeout', 0, `no answer within ${Math.round(timeoutMs)} ms`));
       }, timeoutMs);
       this.#connection.query(sql, (error: unknown, result: unknown) => {
         if (error !== null && error !== undefined) {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { test } from 'node:test';
+import mysql from 'mysql2';
 import { ConnectionError, ControlConnection, reachOf } from '../../src/cluster/connection.ts';
 import { joinAddress, splitAddress } from '../../src/messages/index.ts';
 
@@ -97,4 +98,40 @@ test('garbage in place of a greeting ends the attempt with an error', async () =
       await failure(node);
     },
   );
+});
+
+test('what waits for an answer fails at once where the connection ends', async () => {
+  const server = mysql.createServer((connection) => {
+    connection.on('error', () => {});
+    connection.serverHandshake({
+      protocolVersion: 10,
+      serverVersion: '8.4.0',
+      connectionId: 1,
+      statusFlags: 2,
+      characterSet: 45,
+      capabilityFlags: 0xff_ffff,
+      authCallback: (_: unknown, letIn: (error: null, refusal: null) => void) => letIn(null, null),
+    });
+    connection.on('query', () => connection.destroy());
+  });
+  await new Promise<void>((resolve) =>
+    (server.listen as (port: number, host: string, done: () => void) => void).call(server, 0, '127.0.0.1', resolve),
+  );
+  const { port } = (server as unknown as { _server: net.Server })._server.address() as net.AddressInfo;
+  try {
+    const settings = { node: `127.0.0.1:${port}`, user: 'u', password: '', tls: { mode: 'off' } } as const;
+    const connection = await ControlConnection.open(settings, 5_000);
+    const told: string[] = [];
+    connection.onClose = ({ code }) => told.push(code);
+    const answers = [connection.query('SELECT 1', 3_600_000), connection.query('SELECT 2', 3_600_000)];
+    const errors: unknown[] = (await Promise.allSettled(answers)).map((one) => one.status === 'rejected' && one.reason);
+    assert.deepEqual(
+      errors.map((error) => error instanceof ConnectionError && error.code),
+      ['lost', 'lost'],
+    );
+    assert.deepEqual(told, ['lost']);
+    await assert.rejects(connection.query('SELECT 3', 3_600_000), { code: 'lost' });
+  } finally {
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
 });
