@@ -15,7 +15,14 @@ export interface Floor {
   /** The most that each node was seen to have received since. */
   readonly received: ReadonlyMap<NodeAddress, string>;
   /** For whom the primary waits, and whether it does. */
-  readonly waits: string;
+  readonly waits: Waits;
+}
+
+interface Waits {
+  /** Whether it does, and for how many. */
+  readonly how: string;
+  readonly clients: number;
+  readonly replicas: readonly NodeAddress[];
 }
 
 /** Start times are computed from an uptime in whole seconds on some servers. */
@@ -32,13 +39,14 @@ export function floorAfter(before: Floor | null, view: ClusterView, primary: Nod
   if (same === null) return floorOf(primary, facts, others, waits);
   const changed = others.filter((other) => mayHaveLost(same, other));
   const left = [...same.received.keys()].some((node) => !others.some((other) => other.node === node));
-  if (changed.length === 0 && !left && waits === same.waits) return { ...same, received: receivedAfter(same, others) };
+  if (changed.length === 0 && !left && isSameOrMore(waits, same.waits))
+    return { ...same, waits, received: receivedAfter(same, others) };
   // What it acknowledged a moment before it lost it must be in the primary's word: one that came after that.
   const known = changed.every(({ factsAt }) => (seen.factsAt ?? 0) >= (factsAt ?? 0));
   return known ? floorOf(primary, facts, others, waits) : same;
 }
 
-function floorOf(primary: NodeAddress, facts: NodeFacts, others: readonly NodeObservation[], waits: string): Floor {
+function floorOf(primary: NodeAddress, facts: NodeFacts, others: readonly NodeObservation[], waits: Waits): Floor {
   const startedAtMs = new Map([[primary, facts.startedAtMs]]);
   const received = new Map<NodeAddress, string>();
   for (const { node, facts: own } of others) {
@@ -66,7 +74,16 @@ function mayHaveLost({ received, startedAtMs }: Floor, { facts, node }: NodeObse
   return has !== had && !covers(facts.flavor, has, had);
 }
 
-function waitsOf({ replicas, semiSync }: NodeFacts): string {
-  const { clients, sourceActive, sourceEnabled, waitForCount } = semiSync ?? {};
-  return JSON.stringify([sourceEnabled, sourceActive, waitForCount, clients, replicas.toSorted()]);
+function waitsOf({ replicas, semiSync }: NodeFacts): Waits {
+  const { clients = 0, sourceActive, sourceEnabled, waitForCount } = semiSync ?? {};
+  return { how: JSON.stringify([sourceEnabled, sourceActive, waitForCount]), clients, replicas };
+}
+
+/**
+ * A replica more may acknowledge: what was acknowledged until then is with the others, which are all there. And what the
+ * primary has then may be what it cannot commit.
+ */
+function isSameOrMore(now: Waits, before: Waits): boolean {
+  const all = before.replicas.every((node) => now.replicas.includes(node));
+  return all && now.how === before.how && now.clients >= before.clients;
 }

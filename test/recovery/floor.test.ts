@@ -13,6 +13,7 @@ interface Seen {
   readOnly?: boolean;
   reach?: 'up' | 'refused';
   replicas?: string[];
+  semiSync?: { clients: number; sourceActive: boolean };
 }
 
 function nodeView(node: string, seen: Seen, primary: boolean): NodeView {
@@ -30,7 +31,10 @@ function nodeView(node: string, seen: Seen, primary: boolean): NodeView {
     logBin: true,
     logReplicaUpdates: true,
     replication: null,
-    semiSync: null,
+    semiSync:
+      seen.semiSync === undefined
+        ? null
+        : { ...seen.semiSync, sourceEnabled: true, replicaEnabled: true, waitForCount: 1, timeoutMs: 1000 },
     replicas: seen.replicas ?? [],
   };
   const at = seen.at ?? 0;
@@ -69,10 +73,23 @@ test('it rises where a node restarted, has less than it had, is new, or left', (
   assert.equal(floorOf(before, { 'a:1': { has: 9 } }), '9');
 });
 
-test('it rises where other replicas are attached', () => {
+test('it rises where a replica is attached no more, or another in its place, and stays where one more is', () => {
   const attached = (has: number, replicas: string[]) => ({ 'a:1': { has, replicas }, 'b:1': { has: 5 } });
   assert.equal(floorOf(attached(5, ['b:1', 'c:1']), attached(9, ['c:1', 'b:1'])), '5');
   assert.equal(floorOf(attached(5, ['b:1', 'c:1']), attached(9, ['b:1'])), '9');
+  assert.equal(floorOf(attached(5, ['b:1', 'c:1']), attached(9, ['b:1', 'd:1'])), '9');
+  assert.equal(floorOf(attached(5, ['b:1']), attached(9, ['b:1', 'c:1'])), '5');
+  assert.equal(floorOf(attached(5, ['b:1']), attached(9, ['b:1', 'c:1']), attached(12, ['b:1'])), '12');
+});
+
+test('it rises where fewer acknowledge, or the primary waits otherwise', () => {
+  const waits = (has: number, clients: number, sourceActive = true) => ({
+    'a:1': { has, semiSync: { clients, sourceActive } },
+    'b:1': { has: 5 },
+  });
+  assert.equal(floorOf(waits(5, 1), waits(9, 2)), '5');
+  assert.equal(floorOf(waits(5, 2), waits(9, 1)), '9');
+  assert.equal(floorOf(waits(5, 1), waits(9, 1, false)), '9');
 });
 
 test('it waits for a word of the primary that is newer than the loss: an older one may lack what was acknowledged', () => {
