@@ -13,10 +13,12 @@ import {
   slowWitnesses,
 } from './detector.ts';
 import { digestOf } from './digest.ts';
+import type { Ahead } from './errant.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
 import type { MonitorLog, MonitorOptions } from './monitor-options.ts';
 import { isClusterEndpoint } from './platform.ts';
+import { writersBeside } from './primary.ts';
 import { Rebuilder } from './rebuild.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
@@ -62,6 +64,7 @@ export class ClusterMonitor {
   readonly #subscribers = new Set<() => void>();
   readonly #poked = new Set<NodeAddress>();
   #errant: ReadonlyMap<NodeAddress, string> = new Map();
+  #ahead: ReadonlyMap<NodeAddress, Ahead> = new Map();
   #primary: NodeAddress | null = null;
   #primarySince = Number.NEGATIVE_INFINITY;
   /** The primary as it was set, or remembered: one that was only seen to be it may go again. */
@@ -415,6 +418,7 @@ export class ClusterMonitor {
     this.#detector = newDetector(this.#clock.nowMs());
     this.#forgive(node ?? '');
     this.#errant = new Map();
+    this.#ahead = new Map();
     for (const { watcher } of this.#nodes.values()) {
       if (watcher.node !== node) this.#feedReplica(watcher.observation);
     }
@@ -451,13 +455,21 @@ export class ClusterMonitor {
       identities: this.#identities,
       aliases: this.#aliases,
       errant: this.#errant,
+      ahead: this.#ahead,
       oneWriter: this.#config.recovery === 'automatic',
     };
     const first = computeView(input);
     this.#errant = first.errant;
+    this.#ahead = first.ahead;
     if (first.choice.node === null || first.choice.node === this.#primary) return first.view;
     this.#adopt(first.choice.node, first.choice.why);
-    return computeView({ ...input, primary: this.#primary, health: this.#detector.health, errant: this.#errant }).view;
+    return computeView({
+      ...input,
+      primary: this.#primary,
+      health: this.#detector.health,
+      errant: this.#errant,
+      ahead: this.#ahead,
+    }).view;
   }
 
   #refresh(): void {
@@ -472,14 +484,13 @@ export class ClusterMonitor {
 
   /** Keeps what the next view must know: who wrote beside the primary, which stranger proved itself. */
   #remember(): void {
-    const primaryWrites = this.#view.nodes.some(({ role, state }) => role === 'primary' && state === 'ok');
+    for (const { node } of writersBeside(this.#view.nodes)) this.#secondWriters.add(node);
     const now = this.#clock.nowMs();
     for (const { node, state, observation } of this.#view.nodes) {
       // A replica still: it was not promoted, and what happens to it from now on is somebody's doing.
       if (node === this.#promised && observation.reach.state === 'up' && observation.facts?.replication)
         this.#promised = null;
-      if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
-      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
+      if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
       if (state !== 'identity-changed') {
         if (state !== 'unreachable') this.#strangerSince.delete(node);
         continue;

@@ -2,7 +2,7 @@
 // on strong signs that someone else moved it; without one it is drawn only where there is no second reading.
 import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { gtidContains } from './gtid.ts';
-import type { NodeFacts, NodeObservation, PrimaryHealth } from './types.ts';
+import type { NodeFacts, NodeObservation, NodeView, PrimaryHealth } from './types.ts';
 
 /** All that `choosePrimary` looks at. */
 export interface PrimaryInput {
@@ -124,6 +124,17 @@ function firstChoice(live: readonly Live[], observations: readonly NodeObservati
 
 function seenSince({ knownSince, observations }: PrimaryInput, node: NodeAddress): boolean {
   return (observations.find((one) => one.node === node)?.factsAt ?? -1) >= knownSince;
+}
+
+/**
+ * Nodes that take writes beside a primary that does, too: it was asked after they were seen to. A primary that died is
+ * seen as it was for a moment longer, and who took its place by then is its successor and no second writer.
+ */
+export function writersBeside(nodes: readonly NodeView[]): NodeView[] {
+  const primary = nodes.find(({ role, state }) => role === 'primary' && state === 'ok')?.observation;
+  if (primary?.reach.state !== 'up') return [];
+  const askedAt = primary.factsAt ?? -1;
+  return nodes.filter(({ state, observation }) => state === 'second-writer' && askedAt >= observation.at);
 }
 
 /** The primary, and why it is the one; or why there is none. */

@@ -1,9 +1,10 @@
 // The view: what all observations together say about a cluster, in roles, states and problems, each with a
 // sentence for the person who has to mend it. Pure; whatever must be remembered between views comes in.
 import type { ClusterConfig } from '../config/types.ts';
-import { CHOSEN_UUID_PREFIX, type Flavor, type NodeAddress } from '../messages/index.ts';
+import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
-import { formatGtidSet, gtidCount, gtidSubtract, parseGtidSet } from './gtid.ts';
+import { type Ahead, errantOf } from './errant.ts';
+import { gtidCount } from './gtid.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { choosePrimary, type PrimaryChoice } from './primary.ts';
 import { chooseAmongMembers, memberVerdict, topologyOf } from './topology.ts';
@@ -52,6 +53,8 @@ export interface ViewInput {
   aliases: ReadonlyMap<NodeAddress, NodeAddress>;
   /** Errant transactions by node as last found: a verdict outlives the moments in which it cannot be checked. */
   errant: ReadonlyMap<NodeAddress, string>;
+  /** Replicas that had executed what the primary may have been committing still; absent: none. */
+  ahead?: ReadonlyMap<NodeAddress, Ahead>;
   /** Galera: all members but one are kept read-only. Absent: they are. */
   oneWriter?: boolean;
 }
@@ -61,6 +64,7 @@ export interface ViewResult {
   view: ClusterView;
   choice: PrimaryChoice;
   errant: ReadonlyMap<NodeAddress, string>;
+  ahead: ReadonlyMap<NodeAddress, Ahead>;
 }
 
 interface Context {
@@ -71,6 +75,7 @@ interface Context {
   sourceOf: (facts: NodeFacts) => NodeAddress | null;
   /** Filled while nodes are judged. */
   errant: Map<NodeAddress, string>;
+  ahead: Map<NodeAddress, Ahead>;
 }
 
 type Verdict = { state: NodeState; detail: string };
@@ -110,37 +115,6 @@ function reachVerdict({ reach, at }: NodeObservation): Verdict | null {
     default:
       throw new Error(`unknown reach: ${JSON.stringify(reach satisfies never)}`);
   }
-}
-
-/** The errant transactions of a node, as text, or null where there are none. */
-function errantOf(context: Context, observation: NodeObservation, facts: NodeFacts): string | null {
-  const { primaryObservation, input } = context;
-  const primaryFacts = primaryObservation?.facts ?? null;
-  const comparable =
-    primaryFacts !== null &&
-    primaryObservation?.reach.state === 'up' &&
-    // The primary was read after the node: then all that the node had from it is in it.
-    (primaryObservation.factsAt ?? -1) >= observation.at &&
-    primaryFacts.flavor === facts.flavor;
-  if (comparable) {
-    const beyond = gtidSubtract(facts.flavor, facts.gtidExecuted, primaryFacts.gtidExecuted);
-    const errant = input.commit.state === 'stuck' ? withoutCommitting(context, facts, primaryFacts, beyond) : beyond;
-    return errant === '' ? null : errant;
-  }
-  return input.errant.get(observation.node) ?? null;
-}
-
-/**
- * A primary of MySQL whose commits do not end has not executed what it is committing, while its replicas have. Those
- * transactions have its own number, or one that a worker of ours chose.
- */
-function withoutCommitting(context: Context, facts: NodeFacts, primaryFacts: NodeFacts, gtids: string): string {
-  if (facts.flavor !== 'mysql' || !followsPrimary(context, facts)) return gtids;
-  const set = parseGtidSet(facts.flavor, gtids);
-  const others = [...set].filter(
-    ([key]) => key.split(':')[0] !== primaryFacts.identity.toLowerCase() && !key.startsWith(CHOSEN_UUID_PREFIX),
-  );
-  return formatGtidSet(facts.flavor, new Map(others));
 }
 
 function errantVerdict(facts: NodeFacts, errant: string): Verdict {
@@ -221,7 +195,15 @@ function verdictOf(context: Context, observation: NodeObservation): Verdict {
     const beside = primary === null ? 'it is not the only one' : `the primary is ${primary}`;
     return { state: 'second-writer', detail: `takes writes, but ${beside}: SET GLOBAL read_only = ON` };
   }
-  const errant = errantOf(context, observation, facts);
+  const { ahead, errant } = errantOf({
+    node: observation,
+    facts,
+    primary: context.primaryObservation,
+    follows: followsPrimary(context, facts),
+    stuck: input.commit.state === 'stuck',
+    before: { errant: input.errant.get(node) ?? null, ahead: input.ahead?.get(node) ?? null },
+  });
+  if (ahead !== null) context.ahead.set(node, ahead);
   if (errant !== null) {
     context.errant.set(node, errant);
     return errantVerdict(facts, errant);
@@ -410,11 +392,20 @@ export function computeView(input: ViewInput): ViewResult {
   const primary = choice.node;
   const flavor = flavorOf(input, primary);
   const primaryObservation = input.observations.find(({ node }) => node === primary) ?? null;
-  const context: Context = { input, flavor, primary, primaryObservation, sourceOf, errant: new Map() };
+  const context: Context = {
+    input,
+    flavor,
+    primary,
+    primaryObservation,
+    sourceOf,
+    errant: new Map(),
+    ahead: new Map(),
+  };
   const nodes = input.observations.map((observation) => nodeView(context, observation));
   return {
     choice,
     errant: new Map([...input.errant, ...context.errant].filter(([node]) => !cleared(context, nodes, node))),
+    ahead: context.ahead,
     view: { cluster: input.cluster, flavor, topology, primary, nodes, problems: problemsOf(context, nodes, choice) },
   };
 }

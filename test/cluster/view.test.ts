@@ -1,6 +1,7 @@
 // From observations to the view of a cluster: roles, states and problems, case by case.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { writersBeside } from '../../src/cluster/primary.ts';
 import type { NodeFacts, NodeObservation, NodeState, ReplicationFacts } from '../../src/cluster/types.ts';
 import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
 import { CHOSEN_UUID_PREFIX } from '../../src/messages/index.ts';
@@ -226,6 +227,15 @@ test('a second writer from before does not inherit from a primary that goes away
   assert.equal(result.view.primary, 'db1:3306');
 });
 
+test('a writer beside the primary is a second one where the primary was asked after it, and its successor where before', () => {
+  const beside = (...nodes: NodeObservation[]) => writersBeside(view(nodes, known).view.nodes).map((one) => one.node);
+  const second = node(2, { ...writable, at: 100, factsAt: 98 });
+  assert.deepEqual(beside(node(1, { ...writable, at: 105, factsAt: 101 }), second), ['db2:3306']);
+  assert.deepEqual(beside(node(1, { ...writable, at: 105, factsAt: 99 }), second), []);
+  assert.deepEqual(beside(node(1, { ...writable, at: 105, factsAt: 101, reach: refused }), second), []);
+  assert.deepEqual(beside(node(1, { at: 105, factsAt: 101 }), second), []);
+});
+
 test('a primary that only does not answer us is not replaced by a writer that nobody follows', () => {
   const silent = node(1, { reach: { state: 'silent', error: 'timeout' } });
   assert.equal(view([silent, node(2, writable)], known).view.primary, 'db1:3306');
@@ -279,17 +289,34 @@ test('what a replica had after the primary was read is not errant', () => {
   assert.equal(view([node(1, { ...writable, at: 100 }), newer]).view.nodes[1]?.state, 'ok');
 });
 
-test('what a primary is committing and cannot end is not errant on its replicas', () => {
+test('what a primary is committing still is not errant on its replicas, unless it does not come by it', () => {
   const chosen = `${CHOSEN_UUID_PREFIX}-79a6-4fee-aeb0-fa4665683b0c`;
   const stuck = { state: 'stuck', analysis: 'primary-waits-for-replicas', since: 0, reason: 'why' } as const;
-  const states = (gtidExecuted: string, given: Parameters<typeof view>[1]) =>
-    view([node(1, writable), node(2, { follows: 1, at: 50, gtidExecuted })], { ...known, ...given }).view.nodes[1]
-      ?.state;
-  for (const own of [`${UUID(1)}:1-11`, `${UUID(1)}:1-10,${chosen}:17`]) {
-    assert.equal(states(own, { commit: stuck }), 'ok', own);
-    assert.equal(states(own, {}), 'errant', own);
+  const at = (now: number, gtidExecuted: string, before: ViewResult | null, given: Partial<ViewInput> = {}) => {
+    const primary = node(1, { ...writable, at: now, factsAt: now });
+    const replica = node(2, { follows: 1, at: now - 1, factsAt: now - 2, gtidExecuted });
+    return view([primary, replica], { ...known, ...(before ?? {}), ...given });
+  };
+  const stateOf = (result: ViewResult) => result.view.nodes[1]?.state;
+  const had = `${UUID(1)}:1-10`;
+  for (const own of [`${UUID(1)}:1-11`, `${had},${chosen}:17`]) {
+    const first = at(1_000, own, null);
+    assert.equal(stateOf(first), 'ok', own);
+    assert.equal(stateOf(at(10_999, own, first)), 'ok', own);
+    assert.equal(stateOf(at(11_000, own, first)), 'errant', own);
+    assert.equal(stateOf(at(11_000, own, first, { commit: stuck })), 'ok', own);
+    const ended = at(6_000, had, first);
+    assert.equal(stateOf(at(11_000, own, ended)), 'ok', own);
   }
-  assert.equal(states(`${UUID(1)}:1-11,${UUID(2)}:1`, { commit: stuck }), 'errant');
+  // Other ones each time, as a primary under load has.
+  const later = at(6_000, `${had},${chosen}:18-19`, at(1_000, `${had},${chosen}:17`, null));
+  assert.equal(stateOf(at(11_000, `${had},${chosen}:19-20`, later)), 'ok');
+  assert.equal(stateOf(at(16_000, `${had},${chosen}:19-20`, later)), 'errant');
+  // Its own, and those of a node that does not follow.
+  assert.equal(stateOf(at(1_000, `${UUID(1)}:1-11,${UUID(2)}:1`, null)), 'errant');
+  assert.equal(stateOf(at(1_000, `${UUID(1)}:1-11,${UUID(2)}:1`, null, { commit: stuck })), 'errant');
+  const astray = node(2, { at: 50, gtidExecuted: `${UUID(1)}:1-11` });
+  assert.equal(stateOf(view([node(1, writable), astray], known)), 'errant');
 });
 
 test('an errant verdict outlives a primary that cannot be asked, and ends when it is asked again', () => {

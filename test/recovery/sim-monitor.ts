@@ -1,7 +1,9 @@
 // What a control process makes of the simulated cluster: one look at every node each tick, over links that may be cut,
 // and from that the detector's word, the view and who is primary, put together as ClusterMonitor does it.
 import { type DetectorEvent, type DetectorState, detect, newDetector } from '../../src/cluster/detector.ts';
+import type { Ahead } from '../../src/cluster/errant.ts';
 import { type CommitHealth, refusedSince } from '../../src/cluster/index.ts';
+import { writersBeside } from '../../src/cluster/primary.ts';
 import type { ClusterView, NodeFacts, NodeObservation, PrimaryHealth, Reach } from '../../src/cluster/types.ts';
 import { computeView, unobserved } from '../../src/cluster/view.ts';
 import type { NodeAddress } from '../../src/messages/index.ts';
@@ -34,6 +36,7 @@ export class SimMonitor {
   #remembered: NodeAddress | null;
   #promised: NodeAddress | null;
   #errant: ReadonlyMap<NodeAddress, string> = new Map();
+  #ahead: ReadonlyMap<NodeAddress, Ahead> = new Map();
   #stuckSince: number | null = null;
 
   constructor(
@@ -119,6 +122,7 @@ export class SimMonitor {
     this.#detector = newDetector(this.#sights.nowMs());
     this.#forgive(node);
     this.#errant = new Map();
+    this.#ahead = new Map();
   }
 
   #demote(node: NodeAddress): void {
@@ -149,24 +153,25 @@ export class SimMonitor {
       identities: new Map(this.#sights.nodes.map(({ id, name }) => [name, uuidOf(id)])),
       aliases: new Map(),
       errant: this.#errant,
+      ahead: this.#ahead,
     });
   }
 
   #refresh(): void {
     let result = this.#compute();
     this.#errant = result.errant;
+    this.#ahead = result.ahead;
     if (result.choice.node !== null && result.choice.node !== this.#primary) {
       this.#adopt(result.choice.node);
       result = this.#compute();
     }
     this.view = result.view;
-    const primaryWrites = result.view.nodes.some((one) => one.role === 'primary' && one.state === 'ok');
-    for (const { node, observation, state } of result.view.nodes) {
+    for (const { node } of writersBeside(result.view.nodes)) this.#secondWriters.add(node);
+    for (const { node, observation } of result.view.nodes) {
       // A replica still: it was not promoted, and what happens to it from now on is somebody's doing.
       if (node === this.#promised && observation.reach.state === 'up' && observation.facts?.replication)
         this.#promised = null;
-      if (state === 'second-writer' && primaryWrites) this.#secondWriters.add(node);
-      else if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
+      if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
     }
   }
 }
