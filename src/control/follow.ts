@@ -3,7 +3,14 @@
 import { asksForSemiSync, leftBehind } from '../cluster/index.ts';
 import type { NodeFacts, NodeView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import { makeReadOnly, type RecoveryContext, type RecoveryRecord, type RecoveryStep } from '../recovery/index.ts';
+import {
+  fenceOfPromised,
+  makeReadOnly,
+  type RecoveryContext,
+  type RecoveryRecord,
+  type RecoveryStep,
+  repointToPromised,
+} from '../recovery/index.ts';
 import { errorText } from './ports.ts';
 
 const lookTimeoutMs = 1000;
@@ -79,7 +86,11 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
     if (options.from !== null)
       await step('old primary read-only', async () => group ?? (await fence(context, options)));
-    if (options.promote === true) await step('writable', () => promote(context, options.to));
+    if (options.promote === true) {
+      await step('writable', () => promote(context, options.to));
+      const { from: old, to } = options;
+      if (old !== null) await step('repoint', () => repointToPromised(context, old, to));
+    }
     await step('open', async () => {
       record.epoch = await gate.open(options.to, record.id);
       return `epoch ${record.epoch}`;
@@ -87,8 +98,11 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     record.outcome = 'done';
   } catch (error) {
     context.log.warn({ recovery: record.id, error: errorText(error) }, 'a change of primary could not be followed');
-    await gate.reopen(record.id).catch(() => undefined);
-    record.outcome = 'rolled-back';
+    if (error instanceof NotFenced) record.reason = `${options.reason}; not followed: ${error.message}`;
+    else {
+      await gate.reopen(record.id).catch(() => undefined);
+      record.outcome = 'rolled-back';
+    }
   }
   const impact = await gate.impact(record.id).catch(() => null);
   record.longestStallMs = tenths(impact?.longestStallMs ?? 0);
@@ -113,6 +127,9 @@ async function promote({ config, nodes }: RecoveryContext, node: NodeAddress): P
   return `${node} takes writes`;
 }
 
+/** Clients stay held: what is acknowledged at the old primary would be lost, and so would what the new one has. */
+class NotFenced extends Error {}
+
 /** Rejects where the old primary still takes writes: then two would, and we must not choose. */
 async function fence(context: RecoveryContext, options: FollowOptions): Promise<string> {
   const from = options.from;
@@ -121,7 +138,14 @@ async function fence(context: RecoveryContext, options: FollowOptions): Promise<
   try {
     facts = await context.nodes.look(from, lookTimeoutMs);
   } catch (error) {
-    return `${from} is not reachable: ${errorText(error)}`;
+    const away = `${from} is not reachable: ${errorText(error)}`;
+    // Whom somebody else promoted is followed: whether it may be was his to ask.
+    if (options.promote !== true) return away;
+    const fence = await fenceOfPromised(context, from, options.to);
+    if (!fence.fenced && context.config.failover.unfenced !== 'promote') {
+      throw new NotFenced(`${fence.text}. Stop its server, or accept it: failover --to ${options.to} --force`);
+    }
+    return `${away}; ${fence.text}`;
   }
   if (facts.readOnly) return `${from} is read-only`;
   if (facts.topology?.kind === 'rds')

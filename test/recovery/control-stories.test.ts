@@ -153,6 +153,20 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     assert.equal(world.applied?.primary, writer);
   });
 
+  test(`${flavor}: clients are let to a node that was promoted when the process died once its old primary is fenced`, async () => {
+    const world = await promotedAndDied(flavor);
+    const other = db(world, writer === 'db2:3306' ? 3 : 2);
+    // It follows the old primary again, and would acknowledge to it.
+    world.crash(other);
+    world.restart(other);
+    world.startControl();
+    await pass(world, 5_000);
+    assert.notEqual(world.applied?.gate.state === 'open' && world.applied.primary, writer);
+    db(world, 1).state = 'up';
+    assert.ok(await arrives(world, Number(writer[2]), 20_000));
+    await settle(world);
+  });
+
   test(`${flavor}: a node that was promoted when the process died, and died itself, keeps nobody waiting`, async () => {
     const world = await promotedAndDied(flavor);
     world.startControl();
