@@ -3,7 +3,7 @@
 // for strangers again.
 import type { Flavor } from '../messages/index.ts';
 import { type Classification, classify, rewriteCalls } from '../sql/index.ts';
-import { asPacket, Command, commandPacket, type ErrPacket, type Packet } from '../wire/index.ts';
+import { asPacket, Command, commandPacket, type ErrPacket, HEADER_BYTES, type Packet } from '../wire/index.ts';
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
@@ -142,7 +142,7 @@ export function bringUp(
       if (sql.kind !== 'multi' && !(ownLast && into.commands.length === 0)) {
         return { error: gatewayError('state-lost', 'the warnings of the statement before') };
       }
-    } else if (warned !== null) into.commands.push(runAgain(warned));
+    } else if (warned !== null) into.commands.push(runAgain(link, warned));
     else if (link.hasDiagnostics || into.commands.length > 0) addCleanSlate(into, link);
   }
   if (statement !== null && executes(command) && !link.prepared.has(statement.logical)) {
@@ -152,7 +152,7 @@ export function bringUp(
   return into;
 }
 
-/** Warnings of a read that shared its connection: it can be run again, or only the connection has them. */
+/** Warnings of what shared its connection, with its header: it can be run again, or only the connection has them. */
 export type Warned = Buffer | 'on-its-connection' | null;
 
 export interface BringUpFor {
@@ -171,8 +171,10 @@ function seesInsertId({ kind, flags }: Classification): boolean {
   return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare';
 }
 
-function runAgain(packet: Buffer): QuietCommand {
-  return { packet, what: 'the statement before', failed: () => {} };
+function runAgain(link: ServerConnection, packet: Buffer): QuietCommand {
+  const again: QuietCommand = { packet, what: 'the statement before', failed: () => {} };
+  if (packet[HEADER_BYTES] !== Command.STMT_PREPARE) return again;
+  return { ...again, shape: 'prepare', prepared: (id) => link.closeStatement(id) };
 }
 
 /** A statement in between does not change it, but may have run elsewhere. */

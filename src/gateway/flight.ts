@@ -294,7 +294,8 @@ export class Flight implements Exchange {
       keepsWarnings(request, client.worker.flavor(client.cluster));
     link.hasDiagnostics = diagnostics || (link.hasDiagnostics && left);
     if (!sql.flags.asksPrevious && !left) {
-      const again = command === Command.QUERY ? packet.raw : 'on-its-connection';
+      const repeats = command === Command.QUERY || command === Command.STMT_PREPARE;
+      const again = repeats ? packet.raw : 'on-its-connection';
       tether.rememberWarned(diagnostics && shareable ? again : null);
     }
     if (!shareable) {

@@ -24,6 +24,8 @@ export interface QuietCommand {
   /** Takes the first row of its answer; null where there is none. */
   row?: (row: QuietRow | null) => void;
   ok?: (ok: OkPacket, changes: readonly SessionChange[]) => void;
+  /** Takes the id of what it prepared, which is then no result of the whole. */
+  prepared?: (id: number) => void;
   /** Takes the whole answer as a client would get it; null where it failed or is too long. */
   whole?: { capabilities: number; status: number; maxBytes: number; take: (answer: Buffer | null) => void };
   /** It failed, and that is no failure of the whole. */
@@ -31,7 +33,7 @@ export interface QuietCommand {
 }
 
 export type QuietResult =
-  /** `statementId`: of the last COM_STMT_PREPARE among them. */
+  /** `statementId`: of the last COM_STMT_PREPARE among them that has no `prepared`. */
   | { kind: 'done'; statementId: number }
   /** The first error; the commands behind it were sent all the same. */
   | { kind: 'error'; err: ErrPacket; what: string; at: number }
@@ -107,7 +109,8 @@ class QuietExchange implements Exchange {
   }
 
   prepared(id: number): number {
-    this.#run.statementId = id;
+    if (this.#command.prepared === undefined) this.#run.statementId = id;
+    else this.#command.prepared(id);
     return id;
   }
 

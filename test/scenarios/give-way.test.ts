@@ -26,6 +26,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       inFrontOf(sandbox, options, async (ek) => {
         await through(ek, 'CREATE TABLE some (n INT PRIMARY KEY)', 'INSERT INTO some VALUES (1), (2), (3)');
         await t.test('any number of clients may fail a statement and sit idle', () => manyIdle(ek));
+        await t.test('what a statement that could not be prepared left is there', () => notPrepared(ek));
         await t.test('what others ask of the statement before is an error, told once', () => otherQuestions(ek));
         await t.test('FOUND_ROWS() is kept', () => counts(ek));
         await t.test('the kept answer has the form that the client speaks', () => forms(ek));
@@ -89,6 +90,29 @@ async function manyIdle(ek: Evenkeel): Promise<void> {
       assert.deepEqual((await client.query('SHOW WARNINGS'))[0], []);
     }
     await until('it to be counted', 3000, async () => (await gaveWay(ek)) >= IDLE - CONNECTIONS);
+  });
+}
+
+async function notPrepared(ek: Evenkeel): Promise<void> {
+  await clients(ek, IDLE, async (all) => {
+    for (const [n, client] of all.entries()) {
+      await assert.rejects(client.prepare(`SELECT missing_${n} FROM some`), { errno: 1054 });
+      // Its connection is everybody's.
+      await through(ek, 'SELECT n FROM some', 'SELECT 2');
+    }
+    for (const [n, client] of all.entries()) {
+      for (let twice = 0; twice < 2; twice++) {
+        const [rows] = await client.query<RowDataPacket[]>('SHOW WARNINGS');
+        assert.match(String(rows[0]?.['Message']), new RegExp(`missing_${n}'`));
+      }
+    }
+    // One that can be prepared meanwhile has no warnings, and nobody has the statement.
+    const [first] = all;
+    assert.ok(first !== undefined);
+    await assert.rejects(first.prepare('SELECT n FROM another'), { errno: 1146 });
+    await through(ek, 'CREATE TABLE another (n INT)', 'SELECT 1');
+    assert.deepEqual((await first.query('SHOW WARNINGS'))[0], []);
+    await through(ek, 'DROP TABLE another');
   });
 }
 
