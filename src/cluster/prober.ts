@@ -58,6 +58,7 @@ export class Prober {
   #refused = new Map<ProbePart, string>();
   #fullProbes = 0;
   #isReplica = true;
+  #readOnly: boolean | null = null;
   #isMember = false;
   #claim: NodeFacts['claim'];
   /** Set on the connection that stays, which then holds the lock. */
@@ -117,6 +118,10 @@ export class Prober {
     );
     if (isFull) this.#slow = Object.fromEntries(dialect.fullProbe.map((part) => [part, rows[part] ?? []]));
     const told = factsOf(dialect, constants, { ...this.#slow, ...rows });
+    // It was promoted or demoted: what changes slowly has changed with that, and half of each would mislead.
+    const turned = this.#readOnly !== null && this.#readOnly !== told.readOnly;
+    this.#readOnly = told.readOnly;
+    if (turned && !isFull) return await this.probe(true, timeoutMs);
     // Groups and platforms decide for themselves, and Galera has no such locks.
     if (isFull && told.topology === null) await this.#takeClaim(timeoutMs);
     const { greeting } = this.connection;

@@ -1,12 +1,12 @@
-// Waiting until a cluster is whole again after a fault, and what an operator does with a node that is kept out since it has transactions that were never acknowledged: it is built
-// anew. On MySQL by `evenkeel rebuild`, with the restart that a supervisor would do; on MariaDB by the commands that
-// `evenkeel rebuild` tells.
+// Waiting until a cluster is whole again after a fault, and what an operator does with a node that is kept out since it has
+// transactions that were never acknowledged: it is built anew. On MySQL by `evenkeel rebuild`, with the restart that a
+// supervisor would do; on MariaDB by the commands that `evenkeel rebuild` tells.
 import { execFile } from 'node:child_process';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import mysql from 'mysql2/promise';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { ClusterStatus } from '../http/api.ts';
 import { findTool, killNode, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
@@ -85,7 +85,7 @@ async function soundNode(stage: Stage, node: SandboxNode): Promise<SandboxNode> 
 /** Rejects where it does not succeed. */
 async function rebuildNode(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
   const { sandbox } = stage;
-  if (sandbox.flavor === 'mariadb') return byHand(sandbox, node, donor);
+  if (sandbox.flavor === 'mariadb') return byHand(stage, node, donor);
   const order = stage.order('rebuild', address(node));
   order.catch(() => undefined); // it is awaited below, where restarting has not failed before
   const end = performance.now() + STOPPED_TIMEOUT_MS;
@@ -107,7 +107,9 @@ async function pidOf(sandbox: SandboxInfo, { name }: SandboxNode): Promise<numbe
   return nodes.find((node) => node.name === name)?.pid ?? null;
 }
 
-async function byHand(sandbox: SandboxInfo, node: SandboxNode, donor: SandboxNode): Promise<void> {
+/** See mariadbProcedure in src/recovery: maintenance, since the node must follow nobody before it has its position. */
+async function byHand(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
+  const { sandbox } = stage;
   const tool = await findTool('mariadb-backup');
   const [command = '', ...words] = tool.argv0;
   const { user, password } = sandbox.admin;
@@ -116,17 +118,39 @@ async function byHand(sandbox: SandboxInfo, node: SandboxNode, donor: SandboxNod
     promisify(execFile)(command, [...words, ...args, `--target-dir=${data}`], {
       env: { ...process.env, ...tool.env },
     });
+  await stage.maintain(node, '--for', '1h');
   await killNode(sandbox.dir, node.name, 'SIGKILL');
   await rename(data, `${data}.old`);
+  const state = await gtidBinlogState(sandbox, donor);
   const login = [`--host=${donor.host}`, `--port=${donor.port}`, `--user=${user}`, `--password=${password}`];
   await backup('--backup', `--datadir=${join(sandbox.dir, donor.name, 'data')}`, ...login);
   await backup('--prepare');
   await startNode(sandbox.dir, node.name, { bound: true });
   await rm(`${data}.old`, { recursive: true, force: true });
   const info = await readFile(join(data, 'xtrabackup_binlog_info'), 'utf8');
-  const connection = await mysql.createConnection({ host: node.host, port: node.port, user, password });
+  await asAdmin(sandbox, node, async (connection) => {
+    await connection.query('RESET MASTER');
+    await connection.query(`SET GLOBAL gtid_binlog_state = ${connection.escape(state)}`);
+    await connection.query(`SET GLOBAL gtid_slave_pos = ${connection.escape(info.trim().split('\t')[2] ?? '')}`);
+  });
+  await stage.maintain(node, '--end');
+}
+
+async function gtidBinlogState(sandbox: SandboxInfo, node: SandboxNode): Promise<string> {
+  return await asAdmin(sandbox, node, async (connection) => {
+    const [rows] = await connection.query<RowDataPacket[]>('SELECT @@global.gtid_binlog_state AS state');
+    return String(rows[0]?.['state'] ?? '');
+  });
+}
+
+async function asAdmin<T>(
+  { admin }: SandboxInfo,
+  { host, port }: SandboxNode,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await mysql.createConnection({ host, port, user: admin.user, password: admin.password });
   try {
-    await connection.query(`SET GLOBAL gtid_slave_pos = '${info.trim().split('\t')[2]}'`);
+    return await work(connection);
   } finally {
     await connection.end();
   }

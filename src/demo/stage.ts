@@ -90,8 +90,17 @@ export class Stage {
     return this.order('switchover');
   }
 
-  /** Runs a verb that gives an order; rejects with what it said where it fails. */
+  /** Begins maintenance of a node, or ends it; rejects as `order` does. */
+  async maintain(node: SandboxNode, ...how: ['--for', string] | ['--end']): Promise<void> {
+    await this.#json('maintenance', `${node.host}:${node.port}`, ...how);
+  }
+
+  /** Runs a verb that begins a recovery; rejects with what it said where it fails. */
   async order(verb: 'switchover' | 'rebuild', ...args: string[]): Promise<RecoveryRecord> {
+    return (await this.#json(verb, ...args)) as RecoveryRecord;
+  }
+
+  async #json(verb: string, ...args: string[]): Promise<unknown> {
     const child = this.#run([verb, ...args, '--json', '--config', this.#configFile]);
     let stdout = '';
     let stderr = '';
@@ -103,7 +112,7 @@ export class Stage {
     });
     const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
     if (code !== 0) throw new Error(`evenkeel ${verb} ended with status ${code}: ${stderr.trim()}`);
-    return JSON.parse(stdout) as RecoveryRecord;
+    return JSON.parse(stdout);
   }
 
   /** `kill -9`; resolves when the process is gone. */
