@@ -42,8 +42,10 @@ const LEDGER = [
   'CREATE TABLE IF NOT EXISTS evenkeel.ledger (id BINARY(16) NOT NULL PRIMARY KEY, n BIGINT UNSIGNED NOT NULL, ' +
     'at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) ENGINE=InnoDB',
 ];
-/** Rows of workers that are gone. One that is still in use is made anew by its next transaction. */
-const LEDGER_CLEANING = 'DELETE FROM evenkeel.ledger WHERE at < NOW() - INTERVAL 7 DAY LIMIT 10000';
+const LEDGER_OLD = 'at < NOW() - INTERVAL 7 DAY';
+/** How many rows are cleared in one round trip, and in how many. */
+const LEDGER_BATCH = 500;
+const LEDGER_BATCHES = 20;
 const POLL_MS = 10;
 
 interface Work {
@@ -351,8 +353,22 @@ export class Hands implements NodeControl {
       const [found] = await connection.query(LEDGER_THERE, left());
       // IF NOT EXISTS would be written to the binary log each time.
       if (found?.['there'] !== '1') for (const statement of LEDGER) await connection.query(statement, left());
-      else await connection.query(LEDGER_CLEANING, left());
+      else await this.#clearLedger(connection, left);
     });
+  }
+
+  /**
+   * Rows of workers that are gone; one that is still in use is made anew by its next transaction. They are looked for without
+   * a lock and deleted one by one: a DELETE that reads the table would lock all rows, and deadlock with commits.
+   */
+  async #clearLedger(connection: ControlConnection, left: () => number): Promise<void> {
+    const select = `SELECT HEX(id) AS id FROM evenkeel.ledger WHERE ${LEDGER_OLD} LIMIT ${LEDGER_BATCH}`;
+    for (let batch = 0; batch < LEDGER_BATCHES; batch++) {
+      const rows = await connection.query(select, left());
+      const deletions = rows.map(({ id }) => `DELETE FROM evenkeel.ledger WHERE id=X'${id}' AND ${LEDGER_OLD}`);
+      if (deletions.length > 0) await connection.queryAll(deletions.join(';'), left());
+      if (deletions.length < LEDGER_BATCH) return;
+    }
   }
 
   async #semiSyncNames({ connection, left }: Work): Promise<SemiSyncNames | null> {

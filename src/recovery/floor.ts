@@ -16,6 +16,8 @@ export interface Floor {
   readonly received: ReadonlyMap<NodeAddress, string>;
   /** For whom the primary waits, and whether it does. */
   readonly waits: Waits;
+  /** Nodes without a process when the position was read, and at every look since: all that they lost is below it. */
+  readonly gone: ReadonlySet<NodeAddress>;
 }
 
 interface Waits {
@@ -36,17 +38,22 @@ export function floorAfter(before: Floor | null, view: ClusterView, primary: Nod
   const { facts } = seen;
   const others = view.nodes.filter(({ node }) => node !== primary).map(({ observation }) => observation);
   const waits = waitsOf(facts);
-  if (same === null) return floorOf(primary, facts, others, waits);
+  if (same === null) return floorOf(primary, seen, facts, others, waits);
   const changed = others.filter((other) => mayHaveLost(same, other));
   const left = [...same.received.keys()].some((node) => !others.some((other) => other.node === node));
-  if (changed.length === 0 && !left && isSameOrMore(waits, same.waits))
-    return { ...same, waits, received: receivedAfter(same, others) };
+  if (changed.length === 0 && !left && isSameOrMore(waits, same.waits)) return goesOn(same, others, waits);
   // What it acknowledged a moment before it lost it must be in the primary's word: one that came after that.
   const known = changed.every(({ factsAt }) => (seen.factsAt ?? 0) >= (factsAt ?? 0));
-  return known ? floorOf(primary, facts, others, waits) : same;
+  return known ? floorOf(primary, seen, facts, others, waits) : same;
 }
 
-function floorOf(primary: NodeAddress, facts: NodeFacts, others: readonly NodeObservation[], waits: Waits): Floor {
+function floorOf(
+  primary: NodeAddress,
+  { factsAt }: NodeObservation,
+  facts: NodeFacts,
+  others: readonly NodeObservation[],
+  waits: Waits,
+): Floor {
   const startedAtMs = new Map([[primary, facts.startedAtMs]]);
   const received = new Map<NodeAddress, string>();
   for (const { node, facts: own } of others) {
@@ -54,18 +61,28 @@ function floorOf(primary: NodeAddress, facts: NodeFacts, others: readonly NodeOb
     startedAtMs.set(node, own.startedAtMs);
     received.set(node, receivedBy(own));
   }
-  return { primary, position: facts.gtidPosition, startedAtMs, received, waits };
+  const gone = others.filter(({ refusedSince }) => refusedSince !== undefined && refusedSince <= (factsAt ?? -1));
+  const position = facts.gtidPosition;
+  return { primary, position, startedAtMs, received, waits, gone: new Set(gone.map(({ node }) => node)) };
 }
 
-function receivedAfter({ received }: Floor, others: readonly NodeObservation[]): Floor['received'] {
-  const after = new Map(received);
-  for (const { node, facts } of others) if (facts !== null) after.set(node, receivedBy(facts));
-  return after;
+/** Nothing was lost; who came back meanwhile is known from now on. */
+function goesOn(before: Floor, others: readonly NodeObservation[], waits: Waits): Floor {
+  const received = new Map(before.received);
+  const startedAtMs = new Map(before.startedAtMs);
+  const gone = new Set(before.gone);
+  for (const { node, facts, reach } of others) {
+    if (reach.state !== 'refused') gone.delete(node);
+    if (facts === null) continue;
+    received.set(node, receivedBy(facts));
+    if (before.gone.has(node) && reach.state === 'up') startedAtMs.set(node, facts.startedAtMs);
+  }
+  return { ...before, waits, received, startedAtMs, gone };
 }
 
-/** It is new to us, another process than before, or has less than it had. */
-function mayHaveLost({ received, startedAtMs }: Floor, { facts, node }: NodeObservation): boolean {
-  if (facts === null) return false;
+/** It is new to us, another process than before, or has less than it had; all that while we knew that it has a process. */
+function mayHaveLost({ gone, received, startedAtMs }: Floor, { facts, node, reach }: NodeObservation): boolean {
+  if (facts === null || (gone.has(node) && reach.state !== 'silent')) return false;
   const started = startedAtMs.get(node);
   const had = received.get(node);
   if (started === undefined || had === undefined) return true;

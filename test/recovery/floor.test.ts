@@ -11,7 +11,8 @@ interface Seen {
   at?: number;
   startedAtMs?: number;
   readOnly?: boolean;
-  reach?: 'up' | 'refused';
+  reach?: 'up' | 'refused' | 'silent';
+  refusedSince?: number;
   replicas?: string[];
   semiSync?: { clients: number; sourceActive: boolean };
 }
@@ -38,9 +39,11 @@ function nodeView(node: string, seen: Seen, primary: boolean): NodeView {
     replicas: seen.replicas ?? [],
   };
   const at = seen.at ?? 0;
-  const reach =
-    seen.reach === 'refused' ? { state: 'refused' as const, error: 'x' } : { state: 'up' as const, rttMs: 1 };
-  const observation = { node, at, reach, facts, factsAt: at };
+  const { reach: state = 'up' } = seen;
+  const reach = state === 'up' ? { state, rttMs: 1 } : { state, error: 'x' };
+  const refusedSince = seen.refusedSince ?? at;
+  const gone = reach.state === 'refused' ? { refusedSince } : {};
+  const observation = { node, at, reach, ...gone, facts, factsAt: at };
   return { node, role: primary ? 'primary' : 'replica', state: 'ok', detail: '', lagMs: 0, gtid: gtids, observation };
 }
 
@@ -90,6 +93,27 @@ test('it rises where fewer acknowledge, or the primary waits otherwise', () => {
   assert.equal(floorOf(waits(5, 1), waits(9, 2)), '5');
   assert.equal(floorOf(waits(5, 2), waits(9, 1)), '9');
   assert.equal(floorOf(waits(5, 1), waits(9, 1, false)), '9');
+});
+
+test('it stays where a node comes back that had no process when it was written down, and rises where one may have had one', () => {
+  const before = { 'a:1': { has: 5, at: 10, replicas: ['b:1', 'c:1'] }, 'b:1': { has: 5 }, 'c:1': { has: 5 } };
+  const primary = (has: number, at: number, replicas = ['b:1']) => ({ has, at, replicas });
+  const gone = (refusedSince: number) => ({ has: 5, reach: 'refused' as const, refusedSince });
+  const left = { 'a:1': primary(7, 20), 'b:1': { has: 7 }, 'c:1': gone(15) };
+  assert.equal(floorOf(before, left), '7');
+  const back = { has: 4, startedAtMs: 60_000 };
+  const returned = { 'a:1': primary(9, 30), 'b:1': { has: 9 }, 'c:1': back };
+  assert.equal(floorOf(before, left, returned), '7');
+  // From then on it is as any other.
+  const keeps = { 'a:1': primary(11, 40, ['b:1', 'c:1']), 'b:1': { has: 11 }, 'c:1': { ...back, has: 11 } };
+  assert.equal(floorOf(before, left, returned, keeps), '7');
+  const again = { 'a:1': primary(13, 50), 'b:1': { has: 13 }, 'c:1': { has: 11, startedAtMs: 90_000 } };
+  assert.equal(floorOf(before, left, returned, keeps, again), '13');
+  // It may have had one when the position was read, or since.
+  const early = { ...left, 'c:1': gone(21) };
+  assert.equal(floorOf(before, early, returned), '9');
+  const silent = { ...left, 'a:1': primary(8, 25), 'c:1': { has: 5, reach: 'silent' as const } };
+  assert.equal(floorOf(before, left, silent, returned), '9');
 });
 
 test('it waits for a word of the primary that is newer than the loss: an older one may lack what was acknowledged', () => {

@@ -484,7 +484,7 @@ export class Guard {
     ask(link, this.#flavor, transaction.witness, leftMs, (answer) => {
       if (statement.over) return;
       if (answer.kind === 'lost') return statement.again(answer.loss);
-      const { covered } = answer;
+      const { covered, why } = answer;
       const told = transaction.unwitnessed ? 'untold' : answer.told;
       worker.count('outcomes', told);
       const { witness } = transaction;
@@ -493,11 +493,11 @@ export class Guard {
         worker.witnesses.giveBack(witness, 'used');
       }
       transaction.witness = null;
-      this.#go(whenTold(interrupted(transaction, false), told, covered), link, statement, transaction);
+      this.#go(whenTold(interrupted(transaction, false), told, covered), link, statement, transaction, why);
     });
   }
 
-  #go(next: Next, link: ServerConnection, statement: Guarded, transaction: Transaction): void {
+  #go(next: Next, link: ServerConnection, statement: Guarded, transaction: Transaction, why = ''): void {
     const { session, tether } = this.#client;
     switch (next.do) {
       case 'ask':
@@ -517,7 +517,7 @@ export class Guard {
       case 'fail':
         session.transactionEnded();
         this.#end();
-        return statement.fail(gatewayError(next.verdict, transaction.recording?.fault ?? ''));
+        return statement.fail(gatewayError(next.verdict, transaction.recording?.fault ?? why));
     }
   }
 

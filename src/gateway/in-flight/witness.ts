@@ -5,9 +5,11 @@
 // of its own, so that a server that comes back with the first one executed is seen to have what its primary has not.
 import { randomBytes } from 'node:crypto';
 import { CHOSEN_UUID_PREFIX, type Flavor, type NodeAddress } from '../../messages/index.ts';
+import type { Told } from './course.ts';
 
 export type Witness =
   | { kind: 'gtid'; number: number; gtid: string }
+  /** The number is even; the one after it says that the transaction came too late. */
   | { kind: 'ledger'; row: LedgerRow; number: number };
 
 interface LedgerRow {
@@ -44,7 +46,8 @@ export class Witnesses {
     }
     // The one that was not used for longest: what replicas apply side by side must not meet in one row.
     const row = this.#freeRows.shift() ?? this.#newRow();
-    return { kind: 'ledger', row, number: ++row.number };
+    row.number += 2;
+    return { kind: 'ledger', row, number: row.number };
   }
 
   #newRow(): LedgerRow {
@@ -81,15 +84,42 @@ export function commitWithLedger(witness: Witness, node: NodeAddress): string {
 /** The ledger's row was not as it should be: the transaction was rolled back. Unused by servers. */
 export const NOT_CLAIMED = 9190;
 
-/**
- * The number becomes the row's, if it is not yet: whoever affects one row by the last of these was first. So a commit that
- * is still on its way to a server that lives comes too late once we have claimed its number.
- */
+/** The number becomes the row's, if no higher one is: whoever affects one row by the last of these was first. */
 export function claim(witness: Witness, node: NodeAddress): string[] {
+  const { row } = rowOf(witness);
+  const update = claimAs(witness, witness.number);
+  return row.node === node ? [update] : [newRow(row), update];
+}
+
+/**
+ * MariaDB: whether a transaction was committed. Where it was not the row is claimed in its place, so that a commit that is
+ * still on its way to a server that lives comes too late; and whoever has asked and got no answer may ask again. The first
+ * of these that is a SELECT tells, if the COMMIT behind it succeeds.
+ */
+export function question(witness: Witness): string[] {
+  const { row } = rowOf(witness);
+  const read = `SELECT n FROM evenkeel.ledger WHERE id=${row.id}`;
+  return ['BEGIN', newRow(row), claimAs(witness, witness.number + 1), read, 'COMMIT'];
+}
+
+/** `n`: what the row has. */
+export function toldBy(witness: Witness, n: string | null): Told {
+  if (n === String(witness.number)) return 'executed';
+  return n === String(witness.number + 1) ? 'not-executed' : 'untold';
+}
+
+function rowOf(witness: Witness): Extract<Witness, { kind: 'ledger' }> {
   if (witness.kind !== 'ledger') throw new Error('a GTID has no row');
-  const { row, number } = witness;
-  const update = `UPDATE evenkeel.ledger SET n=${number} WHERE id=${row.id} AND n<${number}`;
-  return row.node === node ? [update] : [`INSERT IGNORE INTO evenkeel.ledger (id, n) VALUES (${row.id}, 0)`, update];
+  return witness;
+}
+
+function newRow({ id }: LedgerRow): string {
+  return `INSERT IGNORE INTO evenkeel.ledger (id, n) VALUES (${id}, 0)`;
+}
+
+function claimAs(witness: Witness, n: number): string {
+  const { row, number } = rowOf(witness);
+  return `UPDATE evenkeel.ledger SET n=${n} WHERE id=${row.id} AND n<${number}`;
 }
 
 /**

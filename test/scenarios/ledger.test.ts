@@ -1,0 +1,91 @@
+// The ledger of a real MariaDB: what is asked of it may be asked twice, a commit that comes behind the question comes too
+// late, and clearing it stands in nobody's way.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
+import { commitWithLedger, NOT_CLAIMED, question, toldBy, Witnesses } from '../../src/gateway/in-flight/witness.ts';
+import { directly, type Evenkeel, through, until, withEvenkeel } from './harness/index.ts';
+
+type Ledger = ReturnType<Witnesses['take']>;
+
+async function asked(connection: Connection, witness: Ledger): Promise<string> {
+  let n: string | null = null;
+  for (const sql of question(witness)) {
+    const [rows] = await connection.query<RowDataPacket[]>(sql);
+    if (sql.startsWith('SELECT')) n = String(rows[0]?.['n'] ?? null);
+  }
+  return toldBy(witness, n);
+}
+
+const commit = (connection: Connection, witness: Ledger) => connection.query(commitWithLedger(witness, 'a node'));
+
+const shape = { flavor: 'mariadb', replication: 'async', nodes: 1, workers: 1 } as const;
+
+async function onMariaDb(work: (evenkeel: Evenkeel, connection: Connection) => Promise<void>): Promise<void> {
+  await withEvenkeel(shape, async (evenkeel) => {
+    const connection = await mysql.createConnection(evenkeel.direct(await evenkeel.primary()));
+    await until('the ledger to be made', 10_000, async () => {
+      const [rows] = await connection.query<RowDataPacket[]>("SHOW TABLES FROM evenkeel LIKE 'ledger'");
+      return rows.length === 1;
+    });
+    try {
+      await work(evenkeel, connection);
+    } finally {
+      connection.destroy();
+    }
+  });
+}
+
+test('the ledger tells the same however often it is asked, and a commit behind the question comes too late', async () => {
+  await onMariaDb(async (evenkeel, connection) => {
+    await through(evenkeel, 'CREATE TABLE app.t (n INT PRIMARY KEY)');
+    const witnesses = new Witnesses();
+    const first = witnesses.take('mariadb');
+    await connection.query('BEGIN');
+    await connection.query('INSERT INTO app.t VALUES (1)');
+    await commit(connection, first);
+    for (let times = 0; times < 3; times++) assert.equal(await asked(connection, first), 'executed');
+
+    const second = witnesses.take('mariadb');
+    for (let times = 0; times < 3; times++) assert.equal(await asked(connection, second), 'not-executed');
+    await connection.query('BEGIN');
+    await connection.query('INSERT INTO app.t VALUES (2)');
+    await assert.rejects(commit(connection, second), { errno: NOT_CLAIMED });
+    assert.equal(await asked(connection, second), 'not-executed');
+
+    // Its row goes on with the next one.
+    witnesses.giveBack(second, 'used');
+    const third = witnesses.take('mariadb');
+    await connection.query('BEGIN');
+    await connection.query('INSERT INTO app.t VALUES (3)');
+    await commit(connection, third);
+    assert.equal(await asked(connection, third), 'executed');
+    const [rows] = await connection.query<RowDataPacket[]>('SELECT n FROM app.t ORDER BY n');
+    assert.deepEqual(
+      rows.map(({ n }) => n),
+      [1, 3],
+    );
+  });
+});
+
+test('rows long out of use are cleared while others are locked, and nobody waits for that', async () => {
+  await onMariaDb(async (evenkeel, connection) => {
+    await connection.query(
+      "INSERT INTO evenkeel.ledger (id, n, at) VALUES (X'01', 1, NOW() - INTERVAL 8 DAY), (X'02', 1, NOW())",
+    );
+    await connection.query('BEGIN');
+    await connection.query("SELECT n FROM evenkeel.ledger WHERE id=X'02' LOCK IN SHARE MODE");
+    await evenkeel.stop('SIGTERM');
+    await evenkeel.start(); // which clears it
+    const node = await evenkeel.primary();
+    await until('the old row to be gone', 5_000, async () => {
+      const [rows] = await directly(evenkeel, node, "SELECT COUNT(*) AS c FROM evenkeel.ledger WHERE id=X'01'");
+      return Number(rows[0]?.['c']) === 0;
+    });
+    const waiting = "SELECT COUNT(*) AS c FROM information_schema.innodb_trx WHERE trx_state='LOCK WAIT'";
+    const [rows] = await directly(evenkeel, node, waiting);
+    assert.equal(Number(rows[0]?.['c']), 0);
+    const [left] = await connection.query<RowDataPacket[]>('SELECT COUNT(*) AS c FROM evenkeel.ledger');
+    assert.equal(left[0]?.['c'], 1);
+  });
+});
