@@ -203,7 +203,7 @@ export class ControlConnection {
     this.#connection.destroy();
     const callback = this.#onClose;
     this.#onClose = null;
-    for (const fail of [...this.#waiting]) fail(error);
+    for (const fail of this.#waiting) fail(error);
     callback?.(error);
   }
 

@@ -86,7 +86,10 @@ async function bringDown(
       return works && stage.node(cluster.primary) !== victim;
     });
     if (moved || !alone) return null;
-    return `no replica was promoted within ${FAILOVER_TIMEOUT_MS / 1000} s of the ${kind}`;
+    const problems = (await stage.status())?.clusters[0]?.problems.map(({ text }) => text) ?? [
+      'Evenkeel does not answer',
+    ];
+    return `no replica was promoted within ${FAILOVER_TIMEOUT_MS / 1000} s of the ${kind}: ${problems.join('; ')}`;
   } finally {
     if (kind === 'freeze') await stage.freeze(victim, false);
     else await stage.restart(victim);

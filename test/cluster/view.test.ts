@@ -295,7 +295,7 @@ test('what a primary is committing still is not errant on its replicas, unless i
   const at = (now: number, gtidExecuted: string, before: ViewResult | null, given: Partial<ViewInput> = {}) => {
     const primary = node(1, { ...writable, at: now, factsAt: now });
     const replica = node(2, { follows: 1, at: now - 1, factsAt: now - 2, gtidExecuted });
-    return view([primary, replica], { ...known, ...(before ?? {}), ...given });
+    return view([primary, replica], { ...known, ...before, ...given });
   };
   const stateOf = (result: ViewResult) => result.view.nodes[1]?.state;
   const had = `${UUID(1)}:1-10`;
