@@ -258,7 +258,8 @@ export const ANALYSES = [
     name: 'replica-errant',
     about: 'replica',
     condition: 'it has transactions that the primary has not',
-    confidence: 'its set was read before the one of the primary; remembered while the primary cannot be asked',
+    confidence:
+      'its set was read before the one of the primary; remembered while the primary cannot be asked. What the primary of MySQL is committing its replicas may have executed already: such a transaction counts after 10 s only',
     action: 'tell',
     does: 'kept out of reads and of promotion, the transactions are named',
   },

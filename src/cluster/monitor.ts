@@ -13,22 +13,20 @@ import {
   slowWitnesses,
 } from './detector.ts';
 import { digestOf } from './digest.ts';
-import type { Ahead } from './errant.ts';
 import type { CommitHealth } from './heartbeat.ts';
 import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
 import type { MonitorLog, MonitorOptions } from './monitor-options.ts';
 import { isClusterEndpoint } from './platform.ts';
 import { writersBeside } from './primary.ts';
 import { Rebuilder } from './rebuild.ts';
+import { Strangers } from './strangers.ts';
 import { membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
-import { computeView, unobserved } from './view.ts';
+import { computeView, NO_VERDICTS, unobserved } from './view.ts';
 import { type MonitorClock, NodeWatcher } from './watcher.ts';
 
 /** Beyond this, further nodes are not looked at: a bound, not an expectation. */
 const MAX_NODES = 64;
-/** Another server at a known address is taken for the node's rebuilt self after replicating in health for so long. */
-const ACCEPT_IDENTITY_MS = 60_000;
 const ACCOUNTS_TIMEOUT_MS = 5000;
 /** Long: cut short, it would leave the receiver stopped. */
 const RESTART_TIMEOUT_MS = 10_000;
@@ -58,13 +56,12 @@ export class ClusterMonitor {
   readonly #nodes = new Map<NodeAddress, Known>();
   readonly #aliases = new Map<NodeAddress, NodeAddress>();
   readonly #identities = new Map<NodeAddress, string>();
-  readonly #strangerSince = new Map<NodeAddress, number>();
+  readonly #strangers = new Strangers();
   readonly #secondWriters = new Set<NodeAddress>();
   readonly #demoted = new Set<NodeAddress>();
   readonly #subscribers = new Set<() => void>();
   readonly #poked = new Set<NodeAddress>();
-  #errant: ReadonlyMap<NodeAddress, string> = new Map();
-  #ahead: ReadonlyMap<NodeAddress, Ahead> = new Map();
+  #verdicts = NO_VERDICTS;
   #primary: NodeAddress | null = null;
   #primarySince = Number.NEGATIVE_INFINITY;
   /** The primary as it was set, or remembered: one that was only seen to be it may go again. */
@@ -417,8 +414,7 @@ export class ClusterMonitor {
     this.#primary = node;
     this.#detector = newDetector(this.#clock.nowMs());
     this.#forgive(node ?? '');
-    this.#errant = new Map();
-    this.#ahead = new Map();
+    this.#verdicts = NO_VERDICTS;
     for (const { watcher } of this.#nodes.values()) {
       if (watcher.node !== node) this.#feedReplica(watcher.observation);
     }
@@ -454,21 +450,18 @@ export class ClusterMonitor {
       demoted: this.#demoted,
       identities: this.#identities,
       aliases: this.#aliases,
-      errant: this.#errant,
-      ahead: this.#ahead,
+      ...this.#verdicts,
       oneWriter: this.#config.recovery === 'automatic',
     };
     const first = computeView(input);
-    this.#errant = first.errant;
-    this.#ahead = first.ahead;
+    this.#verdicts = { errant: first.errant, ahead: first.ahead };
     if (first.choice.node === null || first.choice.node === this.#primary) return first.view;
     this.#adopt(first.choice.node, first.choice.why);
     return computeView({
       ...input,
       primary: this.#primary,
       health: this.#detector.health,
-      errant: this.#errant,
-      ahead: this.#ahead,
+      ...this.#verdicts,
     }).view;
   }
 
@@ -486,24 +479,14 @@ export class ClusterMonitor {
   #remember(): void {
     for (const { node } of writersBeside(this.#view.nodes)) this.#secondWriters.add(node);
     const now = this.#clock.nowMs();
-    for (const { node, state, observation } of this.#view.nodes) {
+    for (const one of this.#view.nodes) {
+      const { node, observation } = one;
       // A replica still: it was not promoted, and what happens to it from now on is somebody's doing.
       if (node === this.#promised && observation.reach.state === 'up' && observation.facts?.replication)
         this.#promised = null;
       if (observation.reach.state === 'up' && observation.facts?.readOnly === true) this.#forgive(node);
-      if (state !== 'identity-changed') {
-        if (state !== 'unreachable') this.#strangerSince.delete(node);
-        continue;
-      }
-      const facts = observation.facts;
-      const follows = facts?.replication?.receiver === 'running' && facts.replication.applier === 'running';
-      if (facts === null || !follows || !facts.readOnly) {
-        this.#strangerSince.delete(node);
-        continue;
-      }
-      const since = this.#strangerSince.get(node) ?? now;
-      this.#strangerSince.set(node, since);
-      if (now - since >= ACCEPT_IDENTITY_MS) this.#identities.set(node, facts.identity);
+      const accepted = this.#strangers.accepts(one, now) ? observation.facts : null;
+      if (accepted !== null) this.#identities.set(node, accepted.identity);
     }
   }
 }

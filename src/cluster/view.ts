@@ -67,6 +67,11 @@ export interface ViewResult {
   ahead: ReadonlyMap<NodeAddress, Ahead>;
 }
 
+/** What the next view must know of this one. */
+export type Verdicts = Pick<ViewResult, 'errant' | 'ahead'>;
+
+export const NO_VERDICTS: Verdicts = { errant: new Map(), ahead: new Map() };
+
 interface Context {
   input: ViewInput;
   flavor: Flavor | null;
