@@ -110,6 +110,7 @@ async function pidOf(sandbox: SandboxInfo, { name }: SandboxNode): Promise<numbe
 /** See mariadbProcedure in src/recovery: maintenance, since the node must follow nobody before it has its position. */
 async function byHand(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
   const { sandbox } = stage;
+  const fromPrimary = (await stage.status())?.clusters[0]?.primary === address(donor);
   const tool = await findTool('mariadb-backup');
   const [command = '', ...words] = tool.argv0;
   const { user, password } = sandbox.admin;
@@ -131,6 +132,8 @@ async function byHand(stage: Stage, node: SandboxNode, donor: SandboxNode): Prom
   await asAdmin(sandbox, node, async (connection) => {
     await connection.query('RESET MASTER');
     await connection.query(`SET GLOBAL gtid_binlog_state = ${connection.escape(state)}`);
+    // A replica's has come with its data.
+    if (!fromPrimary) return;
     await connection.query(`SET GLOBAL gtid_slave_pos = ${connection.escape(info.trim().split('\t')[2] ?? '')}`);
   });
   await stage.maintain(node, '--end');

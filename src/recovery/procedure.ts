@@ -5,6 +5,8 @@ import { type NodeAddress, splitAddress } from '../messages/index.ts';
 export interface ProcedureInput {
   node: NodeAddress;
   donor: NodeAddress;
+  /** Else it replicates. */
+  donorIsPrimary: boolean;
   /** The admin account, which mariadb-backup logs in with. */
   user: string;
   /** It is not a node yet. */
@@ -14,7 +16,8 @@ export interface ProcedureInput {
 }
 
 /** Lines: what it is, then the commands, each after the machine that it runs on. */
-export function mariadbProcedure({ node, donor, user, added, dataDir = '/var/lib/mysql' }: ProcedureInput): string[] {
+export function mariadbProcedure(input: ProcedureInput): string[] {
+  const { node, donor, donorIsPrimary, user, added, dataDir = '/var/lib/mysql' } = input;
   const [to, from] = [splitAddress(node), splitAddress(donor)];
   return [
     `MariaDB has no clone over SQL, and Evenkeel no shell on ${to.host}. These commands build ${node} anew from ${donor}:`,
@@ -32,7 +35,9 @@ export function mariadbProcedure({ node, donor, user, added, dataDir = '/var/lib
     `  chown -R mysql:mysql ${dataDir}`,
     '  systemctl start mariadb',
     // The new log knows no server that wrote before: as a primary it would make all others look errant.
-    `  mariadb -e "RESET MASTER; SET GLOBAL gtid_binlog_state='$(cat ${dataDir}.state)'; SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'"`,
+    `  mariadb -e "RESET MASTER; SET GLOBAL gtid_binlog_state='$(cat ${dataDir}.state)'${donorIsPrimary ? `; SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'` : ''}"`,
+    // What the tool tells of a replica may lack the last transaction that it has copied.
+    ...(donorIsPrimary ? [] : ['  (gtid_slave_pos has come with the data: leave it as it is)']),
     added ? `evenkeel add-node ${node} --keep-data` : `evenkeel maintenance ${node} --end`,
     `${added ? '' : 'Evenkeel then makes it follow the primary by itself. '}Keep it read-only in its option file (read_only=ON).`,
   ];

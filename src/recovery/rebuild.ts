@@ -69,7 +69,9 @@ async function rebuild(
   const donor = options.donor ?? donorOf(ctx, node, primary);
   if (donor === node) return journal.refuse('refused: a node cannot be built from itself', false);
   if (ctx.view().flavor === 'mariadb') {
-    const lines = mariadbProcedure({ node, donor, user: ctx.config.admin.user, added: options.added !== undefined });
+    const { user } = ctx.config.admin;
+    const added = options.added !== undefined;
+    const lines = mariadbProcedure({ node, donor, donorIsPrimary: donor === primary, user, added });
     return journal.refuse(`refused: ${lines.join('\n')}`, false);
   }
   if (options.added !== undefined) {

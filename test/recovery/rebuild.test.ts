@@ -195,14 +195,19 @@ test('a clone that failed, and a server that does not come back, are said as wha
 });
 
 test("the commands for MariaDB name both machines, the donor's port and the admin account", () => {
-  const text = mariadbProcedure({ node: 'db2:3306', donor: 'db3:3307', user: 'evenkeel', added: false }).join('\n');
+  const input = { node: 'db2:3306', donor: 'db3:3307', donorIsPrimary: true, user: 'evenkeel', added: false };
+  const text = mariadbProcedure(input).join('\n');
   assert.match(text, /on db3:\n.*\n.*--port=3307 --user=evenkeel --password \| ssh db2 mbstream/);
   // Held still until it has its position; its log knows who wrote before, as of before the backup.
   assert.match(
     text,
     /maintenance db2:3306 --for.*SELECT @@gtid_binlog_state.*--backup.*RESET MASTER; SET GLOBAL gtid_binlog_state=.*gtid_slave_pos=.*maintenance db2:3306 --end/s,
   );
-  const added = mariadbProcedure({ node: 'db2:3306', donor: 'db3:3307', user: 'evenkeel', added: true });
-  assert.match(added.join('\n'), /gtid_slave_pos=.*evenkeel add-node db2:3306 --keep-data/s);
-  assert.doesNotMatch(added.join('\n'), /maintenance/);
+  const added = mariadbProcedure({ ...input, added: true }).join('\n');
+  assert.match(added, /gtid_slave_pos=.*evenkeel add-node db2:3306 --keep-data/s);
+  assert.doesNotMatch(added, /maintenance/);
+  // A replica's position is in its data, and what the backup tells of it may be older.
+  const replica = mariadbProcedure({ ...input, donorIsPrimary: false }).join('\n');
+  assert.match(replica, /RESET MASTER; SET GLOBAL gtid_binlog_state='[^;]*'"\n.*leave it as it is/);
+  assert.doesNotMatch(replica, /gtid_slave_pos=/);
 });
