@@ -48,6 +48,8 @@ export class Tether implements LinkOwner {
   #client: Client;
   #pool: NodePool | null = null;
   #readingBack = false;
+  /** A statement that waits until what is read back is known. */
+  #onceRead: (() => void) | null = null;
   #transactionLost: string | null = null;
   #lostPins: Hold[] = [];
   /** The last read, where it left warnings behind on a connection that others have used since. */
@@ -186,10 +188,14 @@ export class Tether implements LinkOwner {
     if (session.needsReadBack) {
       this.#readingBack = true;
       return readBack(link, session, (read) => {
-        if (this.link !== link) return; // lost, and told
-        this.#readingBack = false;
-        if (!read) session.giveUpReadingBack();
-        if (this.#client.statement === null) this.settle();
+        const next = this.#onceRead;
+        this.#onceRead = null;
+        if (this.link === link) {
+          this.#readingBack = false;
+          if (!read) session.giveUpReadingBack();
+          if (this.#client.statement === null) this.settle();
+        }
+        next?.();
       });
     }
     if (session.hold !== null || !link.ready) {
@@ -206,6 +212,13 @@ export class Tether implements LinkOwner {
     }
     this.link = null;
     this.worker.pool(this.#client.cluster, link.node).release(link, true);
+  }
+
+  /** True: what the session has left on its connection is being read back, and `next` is called when that is known, or lost. */
+  waitsToBeRead(next: () => void): boolean {
+    if (!this.#readingBack || !this.session.unread) return false;
+    this.#onceRead = next;
+    return true;
   }
 
   /** Nothing that anybody knows of is open on the link: then nothing shall be. */

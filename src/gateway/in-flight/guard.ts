@@ -99,6 +99,7 @@ export class Guard {
           else this.linked(link, statement);
         });
       case 'able':
+        if (how !== 'own' && this.#waitsToBeRead(link, statement)) return;
         this.#open(link, statement, how as Opening);
         return statement.proceed(link);
     }
@@ -106,6 +107,18 @@ export class Guard {
 
   get #flavor(): 'mysql' | 'mariadb' {
     return this.#client.worker.flavor(this.#client.cluster);
+  }
+
+  /** A transaction is run again from what its session had built up before it: that must be known. */
+  #waitsToBeRead(link: ServerConnection, statement: Guarded): boolean {
+    const { tether } = this.#client;
+    const waits = tether.waitsToBeRead(() => {
+      if (statement.over) return;
+      if (tether.link === link) this.linked(link, statement);
+      else statement.again(null);
+    });
+    if (waits) statement.busy();
+    return waits;
   }
 
   #open(link: ServerConnection, statement: Guarded, how: Opening): void {
