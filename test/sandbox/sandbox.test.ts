@@ -217,6 +217,19 @@ describe('processes', () => {
   });
 });
 
+test('a port is kept for the process that asked for it until that ends', async () => {
+  const [port = 0] = await freePorts(1);
+  const kept = join(cacheDir(), 'ports', String(port));
+  assert.equal(await readFile(kept, 'utf8'), String(process.pid));
+  const ports = new URL('../../src/sandbox/ports.ts', import.meta.url).href;
+  const other = `const { freePorts } = await import('${ports}'); console.log((await freePorts(3)).join(' '));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', other]);
+  const theirs = stdout.trim().split(' ');
+  assert.equal(theirs.length, 3);
+  assert.ok(!theirs.includes(String(port)));
+  for (const one of theirs) await assert.rejects(readFile(join(cacheDir(), 'ports', one)), { code: 'ENOENT' });
+});
+
 test('ports are different and below those of outgoing connections', async () => {
   const ports = await freePorts(50);
   assert.equal(new Set(ports).size, 50);
