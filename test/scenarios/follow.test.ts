@@ -11,6 +11,7 @@ import {
   Load,
   reached,
   stories,
+  succeeds,
   through,
   until,
   valueOn,
@@ -114,10 +115,7 @@ stories(
         } finally {
           for (const one of side) one.destroy();
           await until('a connection', 5000, () =>
-            directly(evenkeel, primary, `SET GLOBAL max_connections = ${limit}`).then(
-              () => true,
-              () => false,
-            ),
+            succeeds(directly(evenkeel, primary, `SET GLOBAL max_connections = ${limit}`)),
           );
         }
       });
@@ -158,12 +156,7 @@ stories(
       await directly(evenkeel, late, sql.stop, sql.delay(0), sql.start);
 
       await through(evenkeel, 'CREATE TABLE breaks (n INT PRIMARY KEY)');
-      await until('the table', 5000, () =>
-        valueOn(evenkeel, broken, 'SELECT COUNT(*) FROM app.breaks').then(
-          () => true,
-          () => false,
-        ),
-      );
+      await until('the table', 5000, () => succeeds(valueOn(evenkeel, broken, 'SELECT COUNT(*) FROM app.breaks')));
       // Behind the replica's back, without a trace in its log: so it is no errant transaction.
       await directly(
         evenkeel,

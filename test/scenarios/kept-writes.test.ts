@@ -1,7 +1,17 @@
 // What keeps writes in flight changes nothing else, costs no more than it must, and owns up where it cannot be had.
 import assert from 'node:assert/strict';
 import type { ResultSetHeader, RowDataPacket } from 'mysql2/promise';
-import { addressOf, application, directly, type Evenkeel, stories, through, until, valueOn } from './harness/index.ts';
+import {
+  addressOf,
+  application,
+  directly,
+  type Evenkeel,
+  stories,
+  succeeds,
+  through,
+  until,
+  valueOn,
+} from './harness/index.ts';
 
 const fate = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
@@ -205,11 +215,8 @@ stories(
       await through(evenkeel, 'CREATE TABLE failing (n INT PRIMARY KEY)');
       // Nothing else promises that they outlive their primary, too.
       for (const replica of await evenkeel.replicas()) {
-        await until('the tables to be replicated', 10_000, async () =>
-          directly(evenkeel, replica, 'SELECT * FROM app.failing').then(
-            () => true,
-            () => false,
-          ),
+        await until('the tables to be replicated', 10_000, () =>
+          succeeds(directly(evenkeel, replica, 'SELECT * FROM app.failing')),
         );
       }
       const one = await application(evenkeel);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
-import { application, type Evenkeel, Load, stories, through, until } from './harness/index.ts';
+import { application, type Evenkeel, Load, stories, succeeds, through, until } from './harness/index.ts';
 
 const options = { replication: 'async', nodes: 2, apart: true } as const;
 
@@ -22,11 +22,7 @@ async function crowd(evenkeel: Evenkeel, count: number, broken: Set<Connection>)
   return all;
 }
 
-const answers = (connection: Connection): Promise<boolean> =>
-  connection.query('SELECT 1').then(
-    () => true,
-    () => false,
-  );
+const answers = (connection: Connection): Promise<boolean> => succeeds(connection.query('SELECT 1'));
 
 stories("Evenkeel's own processes", options, {
   'SIGTERM lets open transactions end, takes nobody new, and exits with 0': async (evenkeel) => {

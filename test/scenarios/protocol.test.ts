@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import mysql from 'mysql2/promise';
 import { Capability, Command, commandPacket, parseErr, parseOk, ServerStatus } from '../../src/wire/index.ts';
 import { parseSessionState } from '../../src/wire/session-state.ts';
-import { type Evenkeel, until, withEvenkeel } from './harness/index.ts';
+import { type Evenkeel, succeeds, until, withEvenkeel } from './harness/index.ts';
 import { RawClient, ServerSaid } from './raw-client.ts';
 
 interface Stage {
@@ -383,10 +383,7 @@ async function kills({ t, ek, ways }: Stage): Promise<void> {
       const client = await mysql.createConnection(way);
       client.on('error', () => {});
       const killed = await client.query(text(client.threadId)).catch(({ errno, sqlState }) => ({ errno, sqlState }));
-      const goesOn = await client.query('SELECT 1').then(
-        () => true,
-        () => false,
-      );
+      const goesOn = await succeeds(client.query('SELECT 1'));
       client.destroy();
       return { killed, goesOn };
     };

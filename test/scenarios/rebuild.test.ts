@@ -6,7 +6,7 @@ import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { findTool, type SandboxNode } from '../../src/sandbox/index.ts';
-import { addressOf, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+import { addressOf, directly, type Evenkeel, stories, succeeds, through, until } from './harness/index.ts';
 
 async function stateOf(evenkeel: Evenkeel, node: SandboxNode): Promise<string | undefined> {
   const { nodes = [] } = (await evenkeel.status()).clusters[0] ?? {};
@@ -99,12 +99,7 @@ stories(
       await evenkeel.healthy();
       await assert.rejects(directly(evenkeel, node, 'SELECT * FROM app.own'), { errno: 1146 });
       await through(evenkeel, 'CREATE TABLE rebuilt (n INT PRIMARY KEY)');
-      await until('it to follow', 10_000, async () =>
-        directly(evenkeel, node, 'SELECT * FROM app.rebuilt').then(
-          () => true,
-          () => false,
-        ),
-      );
+      await until('it to follow', 10_000, () => succeeds(directly(evenkeel, node, 'SELECT * FROM app.rebuilt')));
     },
 
     'a node that was built anew becomes primary, and makes nobody errant': async (evenkeel) => {

@@ -2,4 +2,4 @@
 export { addressOf, Evenkeel, type EvenkeelOptions, inFrontOf, withEvenkeel } from './evenkeel.ts';
 export { application, type ClientError, directly, Load, reached, through, valueOn, writableNodes } from './load.ts';
 export { type Story, stories } from './stories.ts';
-export { until } from './until.ts';
+export { succeeds, until } from './until.ts';

@@ -1,6 +1,14 @@
 // Waiting for a condition, with a deadline: what tests do instead of sleeping.
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** Whether it is fulfilled, for conditions. */
+export function succeeds(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Asks every 20 ms until `condition` holds. Throws, naming `what`, when the time is over. */
 export async function until(
   what: string,
