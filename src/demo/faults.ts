@@ -1,9 +1,10 @@
 // The faults of a drill, each as it happens to a cluster: to its servers by signals, to Evenkeel by its own commands and by
 // signals to its processes. A fault says what did not happen that should have, or null.
 import { setTimeout as delay } from 'node:timers/promises';
-import mysql, { type RowDataPacket } from 'mysql2/promise';
+import type { RowDataPacket } from 'mysql2/promise';
 import type { FaultKind } from '../drill/index.ts';
 import type { SandboxNode } from '../sandbox/index.ts';
+import { ailment } from './repair.ts';
 import type { Stage } from './stage.ts';
 
 const FAILOVER_TIMEOUT_MS = 30_000;
@@ -86,10 +87,8 @@ async function bringDown(
       return works && stage.node(cluster.primary) !== victim;
     });
     if (moved || !alone) return null;
-    const problems = (await stage.status())?.clusters[0]?.problems.map(({ text }) => text) ?? [
-      'Evenkeel does not answer',
-    ];
-    return `no replica was promoted within ${FAILOVER_TIMEOUT_MS / 1000} s of the ${kind}: ${problems.join('; ')}`;
+    const wrong = (await ailment(stage, stage.sandbox.nodes.length)) ?? 'its cluster is whole';
+    return `no replica was promoted within ${FAILOVER_TIMEOUT_MS / 1000} s of the ${kind}: ${wrong}`;
   } finally {
     if (kind === 'freeze') await stage.freeze(victim, false);
     else await stage.restart(victim);
@@ -113,9 +112,8 @@ async function killInCommit(stage: Stage, victim: SandboxNode): Promise<void> {
 
 /** All connections of the application's account to this node are ended; the server lives on. */
 async function cut(stage: Stage, victim: SandboxNode): Promise<void> {
-  const { admin, app } = stage.sandbox;
-  const connection = await mysql.createConnection({ host: victim.host, port: victim.port, ...admin });
-  try {
+  const { app } = stage.sandbox;
+  await stage.asAdmin(victim, async (connection) => {
     const [rows] = await connection.query<RowDataPacket[]>(
       'SELECT id FROM information_schema.processlist WHERE user = ?',
       [app.user],
@@ -127,9 +125,7 @@ async function cut(stage: Stage, victim: SandboxNode): Promise<void> {
       (one) => one.status === 'rejected' && (one.reason as { errno?: number }).errno !== 1094,
     );
     if (failed?.status === 'rejected') throw failed.reason;
-  } finally {
-    connection.destroy();
-  }
+  });
 }
 
 /** Resolves when Evenkeel has replaced it. */

@@ -6,7 +6,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
+import mysql, { type RowDataPacket } from 'mysql2/promise';
 import type { ClusterStatus } from '../http/api.ts';
 import { findTool, killNode, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
@@ -55,7 +55,7 @@ export async function becomesWhole(
 }
 
 /** What is wrong with the cluster, in a sentence; null where it is whole. */
-async function ailment(stage: Stage, nodes: number): Promise<string | null> {
+export async function ailment(stage: Stage, nodes: number): Promise<string | null> {
   const cluster = (await stage.status())?.clusters[0];
   if (cluster === undefined) return 'Evenkeel does not answer';
   if (cluster.nodes.length < nodes) return `it has ${cluster.nodes.length} nodes`;
@@ -122,41 +122,25 @@ async function byHand(stage: Stage, node: SandboxNode, donor: SandboxNode): Prom
   await stage.maintain(node, '--for', '1h');
   await killNode(sandbox.dir, node.name, 'SIGKILL');
   await rename(data, `${data}.old`);
-  const state = await gtidBinlogState(sandbox, donor);
+  const state = await stage.asAdmin(donor, async (connection) => {
+    const [rows] = await connection.query<RowDataPacket[]>('SELECT @@global.gtid_binlog_state AS state');
+    return String(rows[0]?.['state'] ?? '');
+  });
   const login = [`--host=${donor.host}`, `--port=${donor.port}`, `--user=${user}`, `--password=${password}`];
   await backup('--backup', `--datadir=${join(sandbox.dir, donor.name, 'data')}`, ...login);
   await backup('--prepare');
   await startNode(sandbox.dir, node.name, { bound: true });
   await rm(`${data}.old`, { recursive: true, force: true });
-  const info = await readFile(join(data, 'xtrabackup_binlog_info'), 'utf8');
-  await asAdmin(sandbox, node, async (connection) => {
-    await connection.query('RESET MASTER');
-    await connection.query(`SET GLOBAL gtid_binlog_state = ${connection.escape(state)}`);
-    // A replica's has come with its data.
-    if (!fromPrimary) return;
-    await connection.query(`SET GLOBAL gtid_slave_pos = ${connection.escape(info.trim().split('\t')[2] ?? '')}`);
+  const setup = ['RESET MASTER', `SET GLOBAL gtid_binlog_state = ${mysql.escape(state)}`];
+  // A replica's position has come with its data.
+  if (fromPrimary) {
+    const info = await readFile(join(data, 'xtrabackup_binlog_info'), 'utf8');
+    setup.push(`SET GLOBAL gtid_slave_pos = ${mysql.escape(info.trim().split('\t')[2] ?? '')}`);
+  }
+  await stage.asAdmin(node, async (connection) => {
+    for (const sql of setup) await connection.query(sql);
   });
   await stage.maintain(node, '--end');
-}
-
-async function gtidBinlogState(sandbox: SandboxInfo, node: SandboxNode): Promise<string> {
-  return await asAdmin(sandbox, node, async (connection) => {
-    const [rows] = await connection.query<RowDataPacket[]>('SELECT @@global.gtid_binlog_state AS state');
-    return String(rows[0]?.['state'] ?? '');
-  });
-}
-
-async function asAdmin<T>(
-  { admin }: SandboxInfo,
-  { host, port }: SandboxNode,
-  work: (connection: Connection) => Promise<T>,
-): Promise<T> {
-  const connection = await mysql.createConnection({ host, port, user: admin.user, password: admin.password });
-  try {
-    return await work(connection);
-  } finally {
-    await connection.end();
-  }
 }
 
 const address = ({ host, port }: SandboxNode): string => `${host}:${port}`;

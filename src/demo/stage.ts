@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import mysql, { type Connection } from 'mysql2/promise';
 import type { StatusJson } from '../http/api.ts';
 import type { Flavor } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
@@ -128,6 +129,17 @@ export class Stage {
   /** Stops the node's process where it stands, its sockets open, or lets it go on. */
   async freeze(node: SandboxNode, frozen: boolean): Promise<void> {
     await killNode(this.sandbox.dir, node.name, frozen ? 'SIGSTOP' : 'SIGCONT');
+  }
+
+  /** Does `work` on a connection of its own to a node's server, as the administrator. */
+  async asAdmin<T>({ host, port }: SandboxNode, work: (connection: Connection) => Promise<T>): Promise<T> {
+    const { user, password } = this.sandbox.admin;
+    const connection = await mysql.createConnection({ host, port, user, password });
+    try {
+      return await work(connection);
+    } finally {
+      connection.destroy();
+    }
   }
 
   /** The node at this address. */

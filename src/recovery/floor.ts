@@ -38,21 +38,20 @@ export function floorAfter(before: Floor | null, view: ClusterView, primary: Nod
   const { facts } = seen;
   const others = view.nodes.filter(({ node }) => node !== primary).map(({ observation }) => observation);
   const waits = waitsOf(facts);
-  if (same === null) return floorOf(primary, seen, facts, others, waits);
+  if (same === null) return floorOf(primary, facts, seen.factsAt, others);
   const changed = others.filter((other) => mayHaveLost(same, other));
   const left = [...same.received.keys()].some((node) => !others.some((other) => other.node === node));
   if (changed.length === 0 && !left && isSameOrMore(waits, same.waits)) return goesOn(same, others, waits);
   // What it acknowledged a moment before it lost it must be in the primary's word: one that came after that.
   const known = changed.every(({ factsAt }) => (seen.factsAt ?? 0) >= (factsAt ?? 0));
-  return known ? floorOf(primary, seen, facts, others, waits) : same;
+  return known ? floorOf(primary, facts, seen.factsAt, others) : same;
 }
 
 function floorOf(
   primary: NodeAddress,
-  { factsAt }: NodeObservation,
   facts: NodeFacts,
+  factsAt: number | null,
   others: readonly NodeObservation[],
-  waits: Waits,
 ): Floor {
   const startedAtMs = new Map([[primary, facts.startedAtMs]]);
   const received = new Map<NodeAddress, string>();
@@ -62,8 +61,14 @@ function floorOf(
     received.set(node, receivedBy(own));
   }
   const gone = others.filter(({ refusedSince }) => refusedSince !== undefined && refusedSince <= (factsAt ?? -1));
-  const position = facts.gtidPosition;
-  return { primary, position, startedAtMs, received, waits, gone: new Set(gone.map(({ node }) => node)) };
+  return {
+    primary,
+    position: facts.gtidPosition,
+    startedAtMs,
+    received,
+    waits: waitsOf(facts),
+    gone: new Set(gone.map(({ node }) => node)),
+  };
 }
 
 /** Nothing was lost; who came back meanwhile is known from now on. */

@@ -1,11 +1,10 @@
 // What a control process makes of the simulated cluster: one look at every node each tick, over links that may be cut,
 // and from that the detector's word, the view and who is primary, put together as ClusterMonitor does it.
 import { type DetectorEvent, type DetectorState, detect, newDetector } from '../../src/cluster/detector.ts';
-import type { Ahead } from '../../src/cluster/errant.ts';
 import { type CommitHealth, refusedSince } from '../../src/cluster/index.ts';
 import { writersBeside } from '../../src/cluster/primary.ts';
 import type { ClusterView, NodeFacts, NodeObservation, PrimaryHealth, Reach } from '../../src/cluster/types.ts';
-import { computeView, unobserved } from '../../src/cluster/view.ts';
+import { computeView, NO_VERDICTS, unobserved } from '../../src/cluster/view.ts';
 import type { NodeAddress } from '../../src/messages/index.ts';
 import { type SimNode, uuidOf, type WorldOptions } from './model.ts';
 
@@ -35,8 +34,7 @@ export class SimMonitor {
   #primarySince = Number.NEGATIVE_INFINITY;
   #remembered: NodeAddress | null;
   #promised: NodeAddress | null;
-  #errant: ReadonlyMap<NodeAddress, string> = new Map();
-  #ahead: ReadonlyMap<NodeAddress, Ahead> = new Map();
+  #verdicts = NO_VERDICTS;
   #stuckSince: number | null = null;
 
   constructor(
@@ -121,8 +119,7 @@ export class SimMonitor {
     this.#primary = node;
     this.#detector = newDetector(this.#sights.nowMs());
     this.#forgive(node);
-    this.#errant = new Map();
-    this.#ahead = new Map();
+    this.#verdicts = NO_VERDICTS;
   }
 
   #demote(node: NodeAddress): void {
@@ -152,15 +149,13 @@ export class SimMonitor {
       demoted: this.#demoted,
       identities: new Map(this.#sights.nodes.map(({ id, name }) => [name, uuidOf(id)])),
       aliases: new Map(),
-      errant: this.#errant,
-      ahead: this.#ahead,
+      ...this.#verdicts,
     });
   }
 
   #refresh(): void {
     let result = this.#compute();
-    this.#errant = result.errant;
-    this.#ahead = result.ahead;
+    this.#verdicts = { errant: result.errant, ahead: result.ahead };
     if (result.choice.node !== null && result.choice.node !== this.#primary) {
       this.#adopt(result.choice.node);
       result = this.#compute();

@@ -9,12 +9,11 @@ import { directly, type Evenkeel, through, until, withEvenkeel } from './harness
 type Ledger = ReturnType<Witnesses['take']>;
 
 async function asked(connection: Connection, witness: Ledger): Promise<string> {
-  let n: string | null = null;
-  for (const sql of question(witness)) {
-    const [rows] = await connection.query<RowDataPacket[]>(sql);
-    if (sql.startsWith('SELECT')) n = String(rows[0]?.['n'] ?? null);
-  }
-  return toldBy(witness, n);
+  const { claims, read } = question(witness);
+  for (const sql of ['BEGIN', ...claims]) await connection.query(sql);
+  const [rows] = await connection.query<RowDataPacket[]>(read);
+  await connection.query('COMMIT');
+  return toldBy(witness, String(rows[0]?.['n'] ?? null));
 }
 
 const commit = (connection: Connection, witness: Ledger) => connection.query(commitWithLedger(witness, 'a node'));

@@ -53,12 +53,12 @@ export function ask(
     });
   } else if (witness?.kind === 'ledger') {
     let found: Told = 'untold';
-    for (const sql of question(witness)) {
-      // Of a claim that failed, what the row has tells; nothing, where it is not there.
-      if (/^(INSERT|UPDATE)/.test(sql)) add(sql, { failed: (err) => (conflict = err) });
-      else if (sql.startsWith('SELECT')) add(sql, { row: (row) => (found = toldBy(witness, row?.values[0] ?? null)) });
-      else add(sql, sql === 'COMMIT' ? { ok: () => (told = found) } : {});
-    }
+    const { claims, read } = question(witness);
+    add('BEGIN');
+    // Of a claim that failed, what the row has tells; nothing, where it is not there.
+    for (const sql of claims) add(sql, { failed: (err) => (conflict = err) });
+    add(read, { row: (row) => (found = toldBy(witness, row?.values[0] ?? null)) });
+    add('COMMIT', { ok: () => (told = found) });
   }
   // MySQL logs what such a table keeps under the chosen GTID at once.
   if (flavor === 'mariadb') add(UNCOVERED, { row: (row) => (covered = row?.values[0] === '0') });

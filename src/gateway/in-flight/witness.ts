@@ -93,16 +93,16 @@ export function claim(witness: Witness, node: NodeAddress): string[] {
 
 /**
  * MariaDB: whether a transaction was committed. Where it was not the row is claimed in its place, so that a commit that is
- * still on its way to a server that lives comes too late; and whoever has asked and got no answer may ask again. The first
- * of these that is a SELECT tells, if the COMMIT behind it succeeds.
+ * still on its way to a server that lives comes too late; and whoever has asked and got no answer may ask again. All of it is
+ * one transaction: the claims, of which any may fail, and then what the row has, see toldBy, which counts if its COMMIT succeeds.
  */
-export function question(witness: Witness): string[] {
+export function question(witness: Witness): { claims: string[]; read: string } {
   const { row } = rowOf(witness);
-  const read = `SELECT n FROM evenkeel.ledger WHERE id=${row.id}`;
-  return ['BEGIN', newRow(row), claimAs(witness, witness.number + 1), read, 'COMMIT'];
+  const claims = [newRow(row), claimAs(witness, witness.number + 1)];
+  return { claims, read: `SELECT n FROM evenkeel.ledger WHERE id=${row.id}` };
 }
 
-/** `n`: what the row has. */
+/** `n`: what the row has; null where there is none. */
 export function toldBy(witness: Witness, n: string | null): Told {
   if (n === String(witness.number)) return 'executed';
   return n === String(witness.number + 1) ? 'not-executed' : 'untold';
