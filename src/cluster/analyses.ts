@@ -60,6 +60,14 @@ export const ANALYSES = [
     does: 'the smaller part is kept out of everything',
   },
   {
+    name: 'cluster-restarted',
+    about: 'cluster',
+    condition: 'no node answered, and now one does again, and its primary does not yet',
+    confidence: 'none of at least two nodes answered at the same time; groups settle it by themselves',
+    action: 'hold',
+    does: 'for 10 s nobody is promoted: the primary has all that was acknowledged and is reinstated when it is back; then as `primary-dead`',
+  },
+  {
     name: 'primary-suspect',
     about: 'primary',
     condition: 'a connection broke, a look failed, or a worker brought evidence',

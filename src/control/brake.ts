@@ -1,6 +1,7 @@
 // What keeps automatic failovers from following each other without end: a least time between two where the primary
 // answers (a judgement, which may be wrong twice), and a stop after several that failed. Pure, and made from the
 // history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
+import type { AnalysisName } from '../cluster/index.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { ENDED_EARLY, NOT_FENCED, OBSERVED, type RecoveryRecord, UNFINISHED } from '../recovery/index.ts';
 import type { Clock } from './ports.ts';
@@ -12,7 +13,8 @@ export interface BrakeSettings {
 
 export type Brake =
   | { state: 'free' }
-  | { state: 'waits'; reason: string }
+  /** `analysis`: what it waits for; absent where the last recovery was a moment ago. */
+  | { state: 'waits'; reason: string; analysis?: AnalysisName }
   /** Until an operator orders a failover or a switchover. */
   | { state: 'stopped'; reason: string };
 

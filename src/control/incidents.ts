@@ -34,6 +34,7 @@ import {
 } from './decide.ts';
 import { decideByTopology } from './decide-groups.ts';
 import { runFollow } from './follow.ts';
+import { brakeAfterOutage, noOutage, type Outage, observeOutage } from './outage.ts';
 import { type Clock, errorText, type Log } from './ports.ts';
 import type { ClusterRouting } from './routing.ts';
 import { observeUpkeep, type UpkeepStories, upkeepOf } from './upkeep.ts';
@@ -99,6 +100,7 @@ export class Incidents {
   readonly #options: IncidentsOptions;
   #stories: Stories = new Map();
   #failovers: FailoverStory = noFailovers;
+  #outage: Outage = noOutage;
   #follow: FollowStory | null = null;
   /** The newest records; null: to be read. */
   #history: RecoveryRecord[] | null = null;
@@ -148,17 +150,18 @@ export class Incidents {
     if (brake.state === 'free') return [...this.#refusals.values()];
     const mend =
       brake.state === 'stopped' ? ': look into it, then order a failover or a switchover, which ends this' : '';
-    const code = brake.state === 'stopped' ? 'recovery-stopped' : 'recovery-postponed';
+    const code = brake.state === 'stopped' ? 'recovery-stopped' : (brake.analysis ?? 'recovery-postponed');
     return [...this.#refusals.values(), { code, text: `${brake.reason}${mend}` }];
   }
 
   /** From the history, which is read anew only when something was added to it. */
   #brakes(): { dead: Brake; answers: Brake; degraded: Brake } {
-    const { config, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
+    const { clock, config, cluster, store } = { ...this.#options.context, cluster: this.#options.routing.cluster };
     this.#history ??= store.history({ cluster, limit: BRAKE_RECORDS });
     const age = (record: RecoveryRecord) => this.#ages.of(record);
     const of = (answers: boolean) => brakeOf(this.#history ?? [], answers, config.failover, age);
-    return { dead: of(false), answers: of(true), degraded: degradedBrake(this.#history, age) };
+    const dead = brakeAfterOutage(this.#outage, this.#options.routing.memory.primary, of(false), clock.nowMs());
+    return { dead, answers: of(true), degraded: degradedBrake(this.#history, age) };
   }
 
   /** Looks at what is seen now and starts what follows from it. Call it after every change, and every while. */
@@ -166,6 +169,7 @@ export class Incidents {
     const { clock, commit, health, routing, view } = this.#options;
     const now = clock.nowMs();
     this.#stories = observe(this.#stories, view(), now);
+    this.#outage = observeOutage(this.#outage, view(), routing.memory.primary, now);
     this.#calm(health());
     if (view().primary === routing.memory.primary) this.#follow = null;
     this.#rememberWritable();

@@ -100,6 +100,9 @@ async function failOver(
   const fenced = await quiesce(run, view, from, alive, stuck);
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
   const settled = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
+  if (!alive && options.operator !== true && options.promised == null && hasReturned(view, settled, from)) {
+    return takeBack(run, from, `refused: ${from} came back meanwhile, with all that it had`);
+  }
   const fenceIn = (now: ClusterView) =>
     fenceOf({
       view: now,
@@ -193,6 +196,12 @@ function lastWord(
 
 function nodeOf(view: ClusterView, node: NodeAddress): NodeView | null {
   return view.nodes.find((one) => one.node === node) ?? null;
+}
+
+/** Its process was gone, and is there again. */
+function hasReturned(before: ClusterView, now: ClusterView, node: NodeAddress): boolean {
+  const wasGone = nodeOf(before, node)?.observation.reach.state === 'refused';
+  return wasGone && nodeOf(now, node)?.observation.reach.state === 'up';
 }
 
 /** Nodes whose process is not the one that it was `before`. */

@@ -2,6 +2,7 @@
 // who must not be kept waiting. See control-world.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { returnMs } from '../../src/control/outage.ts';
 import { ControlWorld } from './control-world.ts';
 import type { WorldOptions } from './model.ts';
 
@@ -113,6 +114,41 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     await pass(world, 1_000);
     await settle(world);
     assert.equal(world.applied?.primary, 'db2:3306');
+  });
+
+  test(`${flavor}: a whole cluster that comes back waits for its primary, which has what nobody else was sent`, async () => {
+    const world = await begin({ flavor, durability: 'none' });
+    for (const id of [2, 3, 1]) world.crash(db(world, id));
+    await pass(world, 5_000);
+    for (const id of [2, 3]) world.restart(db(world, id));
+    assert.equal(await arrives(world, 2, 5_000), false);
+    world.restart(db(world, 1));
+    assert.ok(await arrives(world, 1, 5_000));
+    await settle(world);
+    assert.equal(world.applied?.primary, 'db1:3306');
+  });
+
+  test(`${flavor}: a primary that does not come back with its cluster is not waited for for ever`, async () => {
+    const world = await begin({ flavor, durability: 'none' });
+    for (const node of world.nodes) world.crash(node);
+    await pass(world, 5_000);
+    for (const id of [2, 3]) world.restart(db(world, id));
+    await pass(world, returnMs - 1_000);
+    assert.equal(world.applied?.primary, 'db1:3306');
+    await pass(world, 5_000);
+    assert.notEqual(world.applied?.primary, 'db1:3306');
+    await settle(world);
+  });
+
+  test(`${flavor}: a primary that is back before anybody was elected stays the primary`, async () => {
+    const world = await begin({ flavor });
+    world.crash(db(world, 1));
+    for (let ms = 0; !world.isRecovering && ms < 10_000; ms += 1) await pass(world, 1);
+    for (let ms = 0; db(world, 2).receiving && ms < 1_000; ms += 1) await pass(world, 1);
+    world.restart(db(world, 1));
+    assert.ok(await arrives(world, 1, 5_000));
+    await settle(world);
+    assert.equal(world.applied?.primary, 'db1:3306');
   });
 
   test(`${flavor}: an order to be read-only that the process left behind when it died is taken back`, async () => {

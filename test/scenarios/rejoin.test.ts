@@ -32,10 +32,21 @@ stories(
       const replicas = await evenkeel.replicas();
       for (const node of [...replicas, primary]) await evenkeel.signalNode(node, 'SIGTERM');
       const waiting = through(evenkeel, 'INSERT INTO back VALUES (3)', 'SELECT COUNT(*) AS count FROM back');
-      await Promise.all(evenkeel.sandbox.nodes.map((node) => evenkeel.restartNode(node)));
+      await until('every node to be away', 30_000, async () => {
+        const { nodes = [] } = (await evenkeel.status()).clusters[0] ?? {};
+        return nodes.every(({ state }) => state === 'unreachable');
+      });
+      // The replicas come first: the primary may have what it could not send, and is waited for.
+      await Promise.all(replicas.map((node) => evenkeel.restartNode(node)));
+      await until('the wait to be told', 5000, async () => {
+        const { problems = [] } = (await evenkeel.status()).clusters[0] ?? {};
+        return problems.some(({ code }) => code === 'cluster-restarted');
+      });
+      await evenkeel.restartNode(primary);
       const [rows] = await waiting;
       assert.equal(rows[0]?.['count'], 3);
       await evenkeel.healthy();
+      assert.equal(addressOf(await evenkeel.primary()), addressOf(primary));
       assert.equal((await writableNodes(evenkeel)).length, 1);
     },
 
