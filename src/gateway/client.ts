@@ -203,6 +203,13 @@ export class Client {
     return this.#closed || this.#outbox.write(piece);
   }
 
+  /** A piece of an answer, which is flushed when the read that it came in has been taken. False: as for `write`. */
+  forward(piece: Buffer, from: ServerConnection): boolean {
+    if (this.#closed) return true;
+    from.flushAfterRead(this);
+    return this.#outbox.gather(piece);
+  }
+
   /** Hands what was written to the kernel. */
   flush(): void {
     this.#outbox.flush();

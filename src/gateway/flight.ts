@@ -168,9 +168,7 @@ export class Flight implements Exchange {
       return;
     }
     this.shown = true;
-    const more = client.write(piece);
-    this.link.flushAfterRead(client);
-    if (more) return;
+    if (client.forward(piece, this.link)) return;
     this.link.pause();
     if (shareable) client.worker.pool(client.cluster, this.link.node).leaveAlone(this.link);
     client.onceDrained(() => this.link.resume());

@@ -38,11 +38,16 @@ export class Outbox {
     this.#compression = compression;
   }
 
-  /** False: the client reads too slowly; wait for `onceDrained`. */
+  /** As `gather`, and it is written at the end of this turn at the latest. */
   write(piece: Buffer): boolean {
+    if (this.#pieces.length === 0) process.nextTick(flushLater, this);
+    return this.gather(piece);
+  }
+
+  /** The caller sees to it that it is flushed. False: the client reads too slowly; wait for `onceDrained`. */
+  gather(piece: Buffer): boolean {
     this.#pieces.push(piece);
     this.#bytes += piece.length;
-    if (this.#pieces.length === 1) process.nextTick(flushLater, this);
     return this.#socket.writableLength + this.#bytes < this.#maxBytes;
   }
 
