@@ -13,7 +13,7 @@ const ARROWS: Record<string, readonly string[]> = {
   wire: [],
   sql: [],
   messages: [],
-  config: [],
+  config: ['sql'],
   store: [],
   sandbox: [],
   cluster: ['wire'],

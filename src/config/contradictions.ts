@@ -1,5 +1,6 @@
 // What two settings say together: each rule is one function over what could be read, so that an error in one
 // entry hides no contradiction between two others. A rule names the later or narrower of the two places.
+import { ruleContradictions } from './rules.ts';
 import type { ClusterInput, EndpointInput, PartialSettings } from './schema.ts';
 import type { Path } from './source.ts';
 import { type Address, formatAddress, formatDuration, nearest } from './units.ts';
@@ -37,6 +38,7 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...placement(draft),
     ...pool(draft),
     ...accounts(draft),
+    ...ruleContradictions(draft.settings.rules ?? [], routesOf(draft)),
   ];
 }
 
@@ -318,4 +320,16 @@ function accounts(draft: Draft): Contradiction[] {
       return [{ path: ['users', index, 'name'], text }];
     }),
   );
+}
+
+/** What rules may name; null where an endpoint has errors of its own, and may be what is meant. */
+function routesOf(draft: Draft): Map<string, EndpointInput['route']> | null {
+  if (draft.endpoints?.some(({ input }) => input === undefined) === true) return null;
+  if (draft.endpoints === null) {
+    return new Map([
+      ['writer', 'primary'],
+      ['reader', 'replica'],
+    ]);
+  }
+  return new Map(known(draft).map(({ input }) => [input.name, input.route]));
 }

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { z } from 'zod';
-import type { EndpointRoute, EndpointSettings } from '../messages/index.ts';
+import type { AsideTerms, EndpointRoute, EndpointSettings, RuleSettings } from '../messages/index.ts';
 import { DEFAULT_LISTEN, type Draft, findContradictions } from './contradictions.ts';
 import { ConfigError, type ConfigIssue } from './errors.ts';
 import {
@@ -15,6 +15,7 @@ import {
   endpointSchema,
   isOurs,
   type PartialSettings,
+  type RuleInput,
   settingsSchemas,
   TOP_KEYS,
 } from './schema.ts';
@@ -369,11 +370,18 @@ function shapeOf(schema: unknown): Record<string, unknown> {
   return {};
 }
 
-function routeOf(input: EndpointInput): EndpointRoute {
+/** Whether a rule sends reads of the endpoint to replicas. */
+function sendsAside({ settings: { rules = [] } }: Draft, endpoint: string): boolean {
+  return rules.some((rule) => rule.route === 'replica' && (rule.endpoint?.includes(endpoint) ?? true));
+}
+
+type RouteInput = Pick<EndpointInput, 'route' | 'maxLag' | 'fallbackToPrimary' | 'causal' | 'causalTimeout'>;
+
+function routeOf(input: RouteInput, aside: boolean): EndpointRoute {
   const { route } = input;
   if (Array.isArray(route)) return { kind: 'fixed', nodes: route };
   const maxLagMs = input.maxLag ?? null;
-  if (route === 'primary') return { kind: route };
+  if (route === 'primary') return aside ? { kind: route, aside: ASIDE } : { kind: route };
   if (route === 'auto') {
     const causalTimeoutMs = input.causalTimeout ?? CAUSAL_TIMEOUT_MS;
     return { kind: route, maxLagMs, causal: input.causal ?? 'session', causalTimeoutMs };
@@ -383,13 +391,29 @@ function routeOf(input: EndpointInput): EndpointRoute {
 
 const IN_FLIGHT = 'exactly-once';
 const CAUSAL_TIMEOUT_MS = 50;
+const ASIDE: AsideTerms = { maxLagMs: null, causal: 'session', causalTimeoutMs: CAUSAL_TIMEOUT_MS };
+
+function rulesOf(rules: readonly RuleInput[]): RuleSettings[] {
+  return rules.map(({ name, endpoint, user, schema, statement, route, timeout, refuse, maxPerSecond }) => ({
+    name,
+    endpoints: endpoint ?? null,
+    users: user ?? null,
+    schemas: schema ?? null,
+    statement: statement ?? null,
+    route: route ?? null,
+    timeoutMs: timeout ?? null,
+    refuse: refuse ?? null,
+    maxPerSecond: maxPerSecond ?? null,
+  }));
+}
 
 function endpointsOf(draft: Draft): EndpointSettings[] {
   const only = draft.clusters[0]?.name ?? '';
   if (draft.endpoints === null) {
     const reader: EndpointRoute = { kind: 'replica', maxLagMs: null, fallbackToPrimary: true };
+    const writer: EndpointRoute = routeOf({ route: 'primary' }, sendsAside(draft, 'writer'));
     return [
-      { name: 'writer', cluster: only, ...DEFAULT_LISTEN[0], route: { kind: 'primary' }, inFlight: IN_FLIGHT },
+      { name: 'writer', cluster: only, ...DEFAULT_LISTEN[0], route: writer, inFlight: IN_FLIGHT },
       { name: 'reader', cluster: only, ...DEFAULT_LISTEN[1], route: reader, inFlight: IN_FLIGHT },
     ];
   }
@@ -401,7 +425,8 @@ function endpointsOf(draft: Draft): EndpointSettings[] {
     const members = draft.clusters.find(({ name }) => name === cluster)?.input.nodes ?? [];
     const near = members.filter(({ zone }) => zone === input.zone).map(({ node }) => node);
     const zone = input.zone === undefined ? {} : { near };
-    return [{ name: input.name, cluster, host, port, route: routeOf(input), inFlight, ...zone }];
+    const route = routeOf(input, sendsAside(draft, input.name));
+    return [{ name: input.name, cluster, host, port, route, inFlight, ...zone }];
   });
 }
 
@@ -411,9 +436,10 @@ function stateDirOf(stateDir: string | undefined, place: Place): string {
 
 /** Only called when there is no issue, so that every setting is there. */
 function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], place: Place): Config {
-  const { users, hold, replay, pool, limits, workers, http, stateDir, store, log, shutdownTimeout } =
+  const { rules, users, hold, replay, pool, limits, workers, http, stateDir, store, log, shutdownTimeout } =
     draft.settings as Required<typeof draft.settings>;
   if (
+    !rules ||
     !users ||
     !hold ||
     !replay ||
@@ -431,6 +457,7 @@ function build(draft: Draft, clusters: ClusterConfig[], tls: Config['tls'], plac
     file: place.file,
     clusters,
     endpoints: endpointsOf(draft),
+    rules: rulesOf(rules),
     users,
     hold: { timeoutMs: hold.timeout, maxStatements: hold.maxStatements, maxBytes: hold.maxBytes },
     replay,

@@ -147,6 +147,29 @@ export const endpointSchema = z.strictObject({
 
 export type EndpointInput = z.output<typeof endpointSchema>;
 
+/** One name, or a list of them. */
+const names = (what: string) =>
+  scalar((value): string[] | Complaint => {
+    const read = (Array.isArray(value) ? value : [value]).map((one: unknown) => readText(one, what));
+    const wrong = read.find((one) => one instanceof Complaint);
+    if (wrong !== undefined) return wrong;
+    return read.length === 0 ? new Complaint('is an empty list', `write ${what}, or leave it out`) : (read as string[]);
+  });
+
+const rule = z.strictObject({
+  name,
+  endpoint: names('the name of an endpoint').optional(),
+  user: names('the name of an account').optional(),
+  schema: names('the name of a schema').optional(),
+  statement: text('an example of the statements that are meant').optional(),
+  route: word('primary', 'replica').optional(),
+  timeout: duration(1, 24 * HOUR).optional(),
+  refuse: text('the text that clients are told').optional(),
+  maxPerSecond: count(1, 10_000_000).optional(),
+});
+
+export type RuleInput = z.output<typeof rule>;
+
 const user = z.strictObject({
   name: text('the name of the account'),
   password: secret,
@@ -155,6 +178,7 @@ const user = z.strictObject({
 
 /** Everything but `clusters` and `endpoints`, which load.ts takes apart itself so that one bad entry hides no other. */
 export const settingsSchemas = {
+  rules: z.array(rule).max(1000).default([]),
   users: z.union([z.literal('cluster'), z.array(user).min(1).max(100_000)]).default('cluster'),
   hold: z
     .strictObject({

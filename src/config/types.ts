@@ -1,5 +1,11 @@
 // The configuration after loading: every default filled in, every duration in milliseconds, every size in bytes.
-import type { EndpointSettings, PoolSettings, ReplaySettings, ServerTlsSettings } from '../messages/index.ts';
+import type {
+  EndpointSettings,
+  PoolSettings,
+  ReplaySettings,
+  RuleSettings,
+  ServerTlsSettings,
+} from '../messages/index.ts';
 
 export interface ClusterConfig {
   name: string;
@@ -26,6 +32,7 @@ export interface Config {
   file: string | null;
   clusters: ClusterConfig[];
   endpoints: EndpointSettings[];
+  rules: RuleSettings[];
   users: 'cluster' | { name: string; password: string; hosts: string[] }[];
   hold: { timeoutMs: number; maxStatements: number; maxBytes: number };
   replay: ReplaySettings;

@@ -7,6 +7,7 @@ import type { Material } from './material.ts';
 export function gatewaySettings(config: Config, material: Material): GatewaySettings {
   return {
     endpoints: config.endpoints,
+    rules: config.rules,
     tls: material.tls,
     rsaKey: material.rsaKey,
     serverTls: Object.fromEntries(config.clusters.map(({ name, serverTls }) => [name, serverTls])),

@@ -20,12 +20,12 @@ export interface Wait {
 }
 
 /** The replica that the statement goes to; null: it stays on the primary. */
-export function replicaFor(client: Client, request: ServerRequest): NodeAddress | null {
+export function replicaFor(client: Client, request: ServerRequest, followsOnly: boolean): NodeAddress | null {
   const { gate, session, tether, link, worker, profileKey } = client;
   // What it keeps on the primary is needed there.
   if (link !== null && tether.way === 'primary') return null;
   const how = leaves(request, session, tether.guard !== null);
-  if (how === null) return null;
+  if (how === null || (followsOnly && how !== 'follow')) return null;
   const { causality } = session;
   causality?.enter(gate.cluster.route?.epoch ?? 0);
   if (causality?.dirty === true) return null;

@@ -14,6 +14,7 @@ import {
 } from '../wire/index.ts';
 import {
   findStatement,
+  keepLongData,
   maySetUnseen,
   readRequest,
   type ServerRequest,
@@ -23,11 +24,12 @@ import {
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
-import { KILLED, killError, killSelf, PROXY_ID_BASE } from './kill.ts';
+import { KILLED, killOther, killSelf, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import { readIntoShared } from './read-buffer.ts';
 import type { Gate } from './routes.ts';
+import type { ClientRules } from './rules.ts';
 import type { LoginProfile, ServerConnection } from './server-connection.ts';
 import { SessionState } from './session.ts';
 import { Statement } from './statement.ts';
@@ -58,6 +60,8 @@ export class Client {
   session = new SessionState(0);
   profile: LoginProfile | null = null;
   profileKey = '';
+  /** Those of the configuration that may fit its statements. */
+  rules: ClientRules | null = null;
   readonly tether: Tether;
   #socket: Socket;
   #inbox: Inbox;
@@ -263,18 +267,18 @@ export class Client {
   /** Ends half commands and answers that nobody reads. */
   tick(nowMs: number): void {
     if (this.#login !== null) return;
-    const halfRead = this.#statement === null && this.#inbox.bufferedBytes > 0;
-    const waitsForFile = this.#statement?.takesFile ?? false;
-    if ((halfRead || waitsForFile) && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
-      this.worker.log.info({ client: this.connectionId, reason: 'net-read-timeout' }, 'client closed: half a packet');
-      this.close();
-    } else if (this.#outbox.stalledSinceMs !== null && nowMs - this.#outbox.stalledSinceMs > STALLED_TIMEOUT_MS) {
-      this.worker.log.info(
-        { client: this.connectionId, reason: 'net-write-timeout' },
-        'client closed: it does not read',
-      );
-      this.close();
+    const waits = this.#statement === null ? this.#inbox.bufferedBytes > 0 : this.#statement.takesFile;
+    if (waits && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
+      return this.#closeFor('net-read-timeout', 'half a packet');
     }
+    if (this.#outbox.stalledSinceMs !== null && nowMs - this.#outbox.stalledSinceMs > STALLED_TIMEOUT_MS) {
+      this.#closeFor('net-write-timeout', 'it does not read');
+    }
+  }
+
+  #closeFor(reason: string, text: string): void {
+    this.worker.log.info({ client: this.connectionId, reason }, `client closed: ${text}`);
+    this.close();
   }
 
   /** A plain read is in flight: it can be run again elsewhere. */
@@ -337,6 +341,7 @@ export class Client {
     this.profileKey = result.profileKey;
     this.#group = `${this.endpoint.name}\0${result.profileKey}`;
     this.tether.changeLane();
+    this.rules = this.worker.rules.of(this.endpoint.name, this.user);
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
     const { causality, state } = this.session;
     this.session = new SessionState(result.profile.collation, causality ?? this.worker.causality(this));
@@ -378,7 +383,8 @@ export class Client {
       case 'kill':
         return this.#kill(packet, request.connectionId, request.queryOnly);
       case 'long-data':
-        return this.#longData(packet, request.statementId);
+        if (keepLongData(packet, request.statement, this.worker.settings.limits.maxPacketBytes)) return;
+        return this.end(gatewayError('packet-too-large'));
       case 'close-statement':
         return this.#closeStatement(request.statementId);
       case 'unknown-statement':
@@ -451,22 +457,10 @@ export class Client {
       return this.#statement.start();
     }
     this.#waiting = true;
-    this.worker.kill(this, connectionId, queryOnly, (outcome) => {
+    killOther(this, connectionId, queryOnly, () => {
       this.#waiting = false;
-      if (outcome === 'done') this.answerOk();
-      else this.answerError(killError(outcome, connectionId));
       this.#readOn();
     });
-  }
-
-  #longData(packet: Packet, statementId: number): void {
-    const statement = findStatement(this.session, statementId);
-    if (statement === undefined) return; // no answer to this command, not even an error
-    statement.longData ??= [];
-    statement.longDataBytes += packet.raw.length;
-    if (statement.longDataBytes > this.worker.settings.limits.maxPacketBytes)
-      return this.end(gatewayError('packet-too-large'));
-    statement.longData.push(Buffer.from(packet.raw));
   }
 
   /** Others may have it too: server connections close what was not used for longest (prepared.ts). */

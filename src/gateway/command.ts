@@ -26,7 +26,8 @@ export type Request =
   | { kind: 'reset' }
   | { kind: 'change-user' }
   | { kind: 'kill'; connectionId: number; queryOnly: boolean }
-  | { kind: 'long-data'; statementId: number }
+  /** There is no answer to this command, not even an error. */
+  | { kind: 'long-data'; statement: PreparedStatement | undefined }
   | { kind: 'close-statement'; statementId: number }
   | { kind: 'unknown-statement'; statementId: number }
   | { kind: 'refused'; name: string }
@@ -106,7 +107,7 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
       return prepareRequest(payload.subarray(1), session, flavor);
     }
     case Command.STMT_SEND_LONG_DATA:
-      return { kind: 'long-data', statementId: statementId(payload) };
+      return { kind: 'long-data', statement: findStatement(session, statementId(payload)) };
     case Command.STMT_CLOSE:
       return { kind: 'close-statement', statementId: statementId(payload) };
     case Command.INIT_DB:
@@ -331,3 +332,13 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
 
 /** CURSOR_TYPE_READ_ONLY, FOR_UPDATE and SCROLLABLE of COM_STMT_EXECUTE's flags. */
 const CURSOR_FLAGS = 0x07;
+
+/** Of COM_STMT_SEND_LONG_DATA, until its statement is executed. False: it has become too much. */
+export function keepLongData({ raw }: Packet, statement: PreparedStatement | undefined, maxBytes: number): boolean {
+  if (statement === undefined) return true;
+  statement.longData ??= [];
+  statement.longDataBytes += raw.length;
+  if (statement.longDataBytes > maxBytes) return false;
+  statement.longData.push(Buffer.from(raw));
+  return true;
+}

@@ -71,6 +71,18 @@ const CATALOGUE = {
     verdict: 'not executed',
     text: 'the hint in the comment is not understood',
   },
+  'refused-by-rule': {
+    errno: 9113,
+    sqlState: 'HY000',
+    verdict: 'not executed',
+    text: 'a rule of the configuration refuses the statement',
+  },
+  'rate-limited': {
+    errno: 9114,
+    sqlState: 'HY000',
+    verdict: 'not executed',
+    text: 'a rule of the configuration allows no more such statements in this second',
+  },
   'client-limit': { errno: 1040, sqlState: '08004', verdict: null, text: 'Too many connections' },
   'unknown-command': {
     errno: 1047,

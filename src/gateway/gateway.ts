@@ -45,6 +45,7 @@ import { StatementBook } from './prepared.ts';
 import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
 import { type Gate, RoutingTable } from './routes.ts';
+import { Rules } from './rules.ts';
 import { describeLoss, ServerConnection } from './server-connection.ts';
 import { wayOf } from './split.ts';
 import { Warmer } from './warm.ts';
@@ -86,6 +87,7 @@ export class GatewayWorker {
   readonly authServices: ServerAuthServices;
   readonly directory: Directory;
   readonly costs = new Costs();
+  readonly rules: Rules;
   readonly statements = new StatementBook();
   readonly flusher = new Flusher();
   readonly witnesses = new Witnesses();
@@ -124,6 +126,7 @@ export class GatewayWorker {
       rsa: loadRsaKeys(options.settings.rsaKey),
       decoyKey: randomBytes(32),
     };
+    this.rules = new Rules(options.settings.rules, options.workers, this.nowMs());
     const limits: HoldLimits = { ...hold, releaseConcurrency: RELEASE_CONCURRENCY };
     this.#routes = new RoutingTable(endpoints, limits, this.#budget, {
       evidence: (cluster, node, kind, evidence, detail) => this.#evidence(cluster, node, kind, evidence, detail),
@@ -420,8 +423,8 @@ export class GatewayWorker {
     let options = this.#bringUp.get(cluster);
     const flavor = this.flavor(cluster);
     if (options === undefined || options.flavor !== flavor) {
-      const tracksGtids = this.settings.endpoints.some(
-        ({ cluster: its, route }) => its === cluster && route.kind === 'auto' && route.causal !== 'none',
+      const tracksGtids = [...this.#routes.gates.values()].some(
+        ({ cluster: its, split }) => its.cluster === cluster && split !== null && split.causal !== 'none',
       );
       options = { flavor, cluster, directory: this.directory, accepted: new Accepted(), tracksGtids };
       this.#bringUp.set(cluster, options);

@@ -5,7 +5,14 @@ import type { GatewayWorker } from './gateway.ts';
 import { runQuietly } from './quiet.ts';
 import { ServerConnection } from './server-connection.ts';
 
-export function killThread(worker: GatewayWorker, victim: Client, link: ServerConnection, queryOnly: boolean): void {
+/** `done`: the server has been told, or cannot be. */
+export function killThread(
+  worker: GatewayWorker,
+  victim: Client,
+  link: ServerConnection,
+  queryOnly: boolean,
+  done: () => void,
+): void {
   const sql = `KILL ${queryOnly ? 'QUERY' : 'CONNECTION'} ${link.threadId}`;
   const { pool, limits, serverTls } = worker.settings;
   const connection: ServerConnection = new ServerConnection({
@@ -19,6 +26,7 @@ export function killThread(worker: GatewayWorker, victim: Client, link: ServerCo
       runQuietly(connection, [{ packet: connection.query(sql), what: 'KILL' }], () => connection.quit());
     },
     onLost: (loss) => {
+      done();
       if (loss.kind !== 'closed')
         worker.log.info({ node: link.node, reason: loss.kind }, 'KILL did not reach the server');
     },

@@ -32,7 +32,10 @@ export function killVictim(
   const link = victim.activeLink;
   const told = victim.statement?.interrupt() ?? false;
   // A connection that strangers share is not to go for one of them: at most its statement is stopped.
-  if (link !== null && link.busy && !told) killThread(worker, victim, link, queryOnly || victim.link === null);
+  if (link !== null && link.busy && !told) {
+    const done = victim.statement?.awaitsKill() ?? (() => {});
+    killThread(worker, victim, link, queryOnly || victim.link === null, done);
+  }
   if (!queryOnly) victim.killed();
   return 'done';
 }
@@ -46,8 +49,14 @@ export function killSelf(client: Client, connectionId: number, queryOnly: boolea
   return true;
 }
 
-export function killError(outcome: Exclude<KillOutcome, 'done'>, connectionId: number): ErrPacket {
-  return gatewayError(outcome === 'denied' ? 'kill-denied' : 'unknown-thread', String(connectionId));
+/** A client's KILL of another of ours, which is answered before `done`. */
+export function killOther(client: Client, connectionId: number, queryOnly: boolean, done: () => void): void {
+  client.worker.kill(client, connectionId, queryOnly, (outcome) => {
+    if (outcome === 'done') client.answerOk();
+    else
+      client.answerError(gatewayError(outcome === 'denied' ? 'kill-denied' : 'unknown-thread', String(connectionId)));
+    done();
+  });
 }
 
 /** KILLs that another worker is asked to carry out. */

@@ -3,6 +3,7 @@
 // A gate is closed by the control process (no primary, recovery, pause) or by this worker's own suspicion: the first
 // broken connection closes it, before anybody has decided anything, and the control process's look opens it again.
 import type {
+  AsideTerms,
   ClusterRoute,
   EndpointRoute,
   EndpointSettings,
@@ -52,17 +53,24 @@ export class Gate {
     this.#pausedUntilMs = untilMs;
   }
 
-  /** Of `route: auto`: which reads may leave the primary, and on what terms. */
-  get split(): Extract<EndpointRoute, { kind: 'auto' }> | null {
-    return this.#route.kind === 'auto' ? this.#route : null;
+  /** On what terms reads may leave the primary; null: none does. */
+  get split(): AsideTerms | null {
+    const route = this.#route;
+    if (route.kind === 'auto') return route;
+    return route.kind === 'primary' ? (route.aside ?? null) : null;
   }
 
-  /** A replica for a read of `route: auto`, of those that `fit`; null: the primary. It may be had while the primary may not. */
+  /** Of those that may leave the primary: only what a rule sends away does. */
+  get staysUnlessRuled(): boolean {
+    return this.#route.kind === 'primary';
+  }
+
+  /** A replica for a read that may leave the primary, of those that `fit`; null: the primary. It may be had while the primary may not. */
   pickAside(fit: (node: NodeAddress) => boolean): NodeAddress | null {
-    const route = this.#route;
-    if (route.kind !== 'auto' || this.#pausedUntilMs !== null) return null;
+    const { split } = this;
+    if (split === null || this.#pausedUntilMs !== null) return null;
     return this.cluster.leastLoaded(
-      (each) => this.cluster.able(each, false, route.maxLagMs) && fit(each.node),
+      (each) => this.cluster.able(each, false, split.maxLagMs) && fit(each.node),
       this.#near,
     );
   }
@@ -87,10 +95,9 @@ export class Gate {
     const route = this.#route;
     switch (route.kind) {
       case 'auto':
+      case 'primary':
         // What has begun may end there, though the replica has fallen behind, or is the primary by now.
         if (way === 'replica') return this.cluster.drains(node) || this.cluster.serves(node, true, null);
-        return this.cluster.route?.primary === node;
-      case 'primary':
         return this.cluster.route?.primary === node;
       case 'replica':
         return this.cluster.drains(node) || this.cluster.serves(node, route.fallbackToPrimary, route.maxLagMs);

@@ -15,11 +15,13 @@ import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, ty
 import { hintsOf } from './hints.ts';
 import type { Waiter } from './hold.ts';
 import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
+import { killVictim } from './kill.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
+import type { Rule } from './rules.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
 
@@ -32,6 +34,8 @@ const ROOM_MS = 10;
 const MAX_ASIDE = 3;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
+/** How often a statement is stopped whose time is over. */
+const OVERDUE_AGAIN_MS = 250;
 
 function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
@@ -49,6 +53,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   way: Way = 'primary';
   /** Its client wants it on the primary. */
   #staysHere = false;
+  /** The rule of the configuration that counts for it. */
+  #rule: Rule | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  /** KILLs of it that are on their way. */
+  #kills = 0;
+  /** It has had its answer, and waits for them. */
+  #finishes = false;
   /** How often it was sent to a replica, and did not stay there. */
   #aside = 0;
   /** What it waits for on the replica that it is on. */
@@ -175,10 +186,48 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (defers(this.client, this.request)) return this.#finish();
+    if (!this.#obeys()) return;
     if (gate.split !== null && !this.#takeHints()) return;
     // What a COMMIT makes permanent was noted when it was written.
     session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
     this.#route();
+  }
+
+  /** What a rule of the configuration says of it. False: it has been answered. */
+  #obeys(): boolean {
+    const { rules, session, worker } = this.client;
+    this.#rule = rules?.find(this.request, session.state.schema) ?? null;
+    if (this.#rule === null) return true;
+    worker.count('ruled_statements', this.#rule.name);
+    const refusal = this.#rule.refusalOf(this.request, worker.nowMs());
+    if (refusal !== null) {
+      this.#fail(refusal);
+      return false;
+    }
+    const limitMs = this.#rule.limitOf(this.request);
+    if (limitMs !== null) this.#timer = setTimeout(() => this.#overdue(), limitMs);
+    return true;
+  }
+
+  /** A rule's time for it is over. */
+  #overdue(): void {
+    const { gate, tether, user, worker } = this.client;
+    switch (this.#step) {
+      case 'holding':
+        this.client.held(false);
+        gate.hold.abandon(this);
+        return this.#fail(INTERRUPTED);
+      case 'linking':
+        tether.cancel(this);
+        return this.#fail(INTERRUPTED);
+      case 'sent':
+        if (!this.#finishes) killVictim(worker, this.client, true, user);
+        break;
+      default:
+        break;
+    }
+    // Until it has ended: it may be sent again meanwhile.
+    if (!this.over) this.#timer = setTimeout(() => this.#overdue(), OVERDUE_AGAIN_MS);
   }
 
   /** What its client says of it. False: it has been answered. */
@@ -235,8 +284,11 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #replica(): NodeAddress | null {
-    if (this.client.gate.split === null || this.#quiet !== null) return null;
-    return this.#staysHere || this.#aside >= MAX_ASIDE ? null : replicaFor(this.client, this.request);
+    const { gate } = this.client;
+    if (gate.split === null || this.#quiet !== null || this.#aside >= MAX_ASIDE) return null;
+    const ruled = this.#rule?.route ?? null;
+    if (this.#staysHere || ruled === 'primary') return null;
+    return replicaFor(this.client, this.request, gate.staysUnlessRuled && ruled === null);
   }
 
   /** What the replica must have executed before it runs this; null where it is known to have, or where it does not matter. */
@@ -561,7 +613,12 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #finish(): void {
+    if (this.#kills > 0) {
+      this.#finishes = true;
+      return;
+    }
     this.#step = 'done';
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     const { statement, command } = this.request;
     // Executed, failed or reset: the next execution starts without this one's long data.
     if (statement !== null && command !== Command.STMT_FETCH) {
@@ -758,10 +815,23 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     return true;
   }
 
+  /**
+   * A KILL is on its way to its server. Until that has been told its connection is for nobody else, whose statement the KILL would
+   * stop; of a connection that is shared, strangers' reads are run again. Call what is returned then.
+   */
+  awaitsKill(): () => void {
+    if (this.shareable || this.#step !== 'sent') return () => {};
+    this.#kills++;
+    return () => {
+      if (--this.#kills === 0 && this.#finishes && !this.over) this.#finish();
+    };
+  }
+
   /** The client left. True: the server connection is not in the middle of anything of this statement's. */
   abandon(): boolean {
     const step = this.#step;
     const { gate } = this.client;
+    clearTimeout(this.#timer);
     gate.hold.abandon(this);
     if (step === 'holding') this.client.held(false);
     if (step === 'linking') this.client.tether.cancel(this);

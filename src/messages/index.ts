@@ -97,10 +97,18 @@ export interface Account {
  */
 export type CausalMode = 'session' | 'global' | 'none';
 
+/** On what terms reads leave the primary. */
+export interface AsideTerms {
+  maxLagMs: number | null;
+  causal: CausalMode;
+  causalTimeoutMs: number;
+}
+
 export type EndpointRoute =
-  | { kind: 'primary' }
+  /** `aside`: rules send some reads to replicas. */
+  | { kind: 'primary'; aside?: AsideTerms }
   | { kind: 'replica'; maxLagMs: number | null; fallbackToPrimary: boolean }
-  | { kind: 'auto'; maxLagMs: number | null; causal: CausalMode; causalTimeoutMs: number }
+  | ({ kind: 'auto' } & AsideTerms)
   | { kind: 'fixed'; nodes: NodeAddress[] };
 
 /**
@@ -118,6 +126,24 @@ export interface EndpointSettings {
   inFlight: InFlightMode;
   /** The members of its own zone: of replicas these come first. */
   near?: NodeAddress[];
+}
+
+/** What is done with some statements. Null: any, or nothing. */
+export interface RuleSettings {
+  name: string;
+  endpoints: string[] | null;
+  users: string[] | null;
+  schemas: string[] | null;
+  /** An example of the statements that are meant: those of its shape. */
+  statement: string | null;
+  /** Where reads go. */
+  route: 'primary' | 'replica' | null;
+  /** How long a read may take, from its arrival. */
+  timeoutMs: number | null;
+  /** Why the statement is refused. */
+  refuse: string | null;
+  /** All workers together. */
+  maxPerSecond: number | null;
 }
 
 export interface TlsSettings {
@@ -164,6 +190,8 @@ export interface ReplaySettings {
 /** Everything a worker must know to serve; sent once, before it listens. */
 export interface GatewaySettings {
   endpoints: EndpointSettings[];
+  /** The first that fits a statement counts. */
+  rules: RuleSettings[];
   tls: TlsSettings;
   /** PEM, RSA private key for caching_sha2_password's full exchange without TLS; shared by all workers. */
   rsaKey: string;

@@ -8,6 +8,7 @@ export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
 export { type SessionObjects, sessionObjects, type TableName } from './objects.ts';
 export { scopeSystemVariables } from './session-scope.ts';
 export { type NamesSetting, setNames, setRole } from './settings.ts';
+export { shapeOf } from './shape.ts';
 export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 
 /** Whether a text sets a session_track_* variable, on which the data plane itself relies. */

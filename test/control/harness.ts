@@ -231,6 +231,7 @@ export function temporaryDir(): { dir: string; remove: () => void } {
 export function testConfig(stateDir: string, port: number, over: Partial<Config> = {}): Config {
   return {
     file: null,
+    rules: [],
     clusters: [
       {
         name: 'shop',

@@ -45,6 +45,7 @@ async function staged(t: TestContext, flavor: Flavor): Promise<Stage> {
     controlled: () => true,
     nowMs: () => performance.now(),
     settings: {
+      rules: [],
       endpoints: modes.map((inFlight, at) => ({
         name: inFlight,
         cluster: 'c',

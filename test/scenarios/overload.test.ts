@@ -27,6 +27,11 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         slowReadAmongOthers,
       );
       await equalWithoutPipelining(t.test.bind(t), sandbox);
+      await story(
+        'a KILL QUERY that comes late stops no statement of a stranger',
+        { config: 'pool: { maxPerNode: 1, pipelining: false }' },
+        lateKills,
+      );
       await story('a killed worker costs its own clients only, and is replaced', { workers: 2 }, killedWorker);
     });
   });
@@ -203,5 +208,27 @@ async function killedWorker(ek: Evenkeel): Promise<void> {
       for (const client of fresh) await client.query('SELECT 1');
     });
     for (const client of kept) await client.query('SELECT @mine');
+  });
+}
+
+/** One connection for all: as soon as a statement has had its answer, a stranger's goes over it. */
+async function lateKills(ek: Evenkeel): Promise<void> {
+  await through(ek, 'CREATE TABLE counted (id INT PRIMARY KEY, n INT)', 'INSERT INTO counted VALUES (1, 0)');
+  await clients(ek, 3, async ([victim, stranger, killer]) => {
+    assert.ok(victim && stranger && killer);
+    const end = new AbortController();
+    let [written, stopped] = [0, 0];
+    const reads = (async () => {
+      while (!end.signal.aborted) await victim.query('SELECT SLEEP(0.002), n FROM counted').catch(() => stopped++);
+    })();
+    const writes = (async () => {
+      for (; !end.signal.aborted; written++) await stranger.query('UPDATE counted SET n = n + 1');
+    })();
+    for (let n = 0; n < 300; n++) await killer.query(`KILL QUERY ${victim.threadId}`);
+    end.abort();
+    await Promise.all([reads, writes]);
+    const [rows] = await stranger.query<RowDataPacket[]>('SELECT n FROM counted');
+    assert.deepEqual(rows, [{ n: written }]);
+    process.stdout.write(`# ${stopped} reads stopped, ${written} writes\n`);
   });
 }
