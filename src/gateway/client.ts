@@ -268,12 +268,9 @@ export class Client {
   tick(nowMs: number): void {
     if (this.#login !== null) return;
     const waits = this.#statement === null ? this.#inbox.bufferedBytes > 0 : this.#statement.takesFile;
-    if (waits && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) {
-      return this.#closeFor('net-read-timeout', 'half a packet');
-    }
-    if (this.#outbox.stalledSinceMs !== null && nowMs - this.#outbox.stalledSinceMs > STALLED_TIMEOUT_MS) {
-      this.#closeFor('net-write-timeout', 'it does not read');
-    }
+    const stalledMs = nowMs - (this.#outbox.stalledSinceMs ?? nowMs);
+    if (waits && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) this.#closeFor('net-read-timeout', 'half a packet');
+    else if (stalledMs > STALLED_TIMEOUT_MS) this.#closeFor('net-write-timeout', 'it does not read');
   }
 
   #closeFor(reason: string, text: string): void {
