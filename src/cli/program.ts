@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { addNodeCommand } from './add-node.ts';
 import { checkCommand } from './check.ts';
 import { demoCommand } from './demo.ts';
+import { digestsCommand } from './digests.ts';
 import { drainCommand } from './drain.ts';
 import { drillCommand } from './drill.ts';
 import { errantCommand } from './errant.ts';
@@ -56,6 +57,7 @@ async function buildProgram(argv: readonly string[], version: string): Promise<C
   program.addCommand(addNodeCommand());
   program.addCommand(removeNodeCommand());
   program.addCommand(historyCommand());
+  program.addCommand(digestsCommand());
   program.addCommand(await sandbox(argv));
   program.addCommand(demoCommand());
   program.addCommand(drillCommand());

@@ -15,6 +15,7 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'routes-applied',
   'pauses-applied',
   'quiesced',
+  'digests',
   'drained',
   'evidence',
   'refresh-accounts',

@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ErrantReport } from '../cluster/index.ts';
 import type { ClusterConfig, Config } from '../config/types.ts';
-import type { FromWorker, NodeAddress } from '../messages/index.ts';
+import type { DigestCounts, DigestOrder, FromWorker, NodeAddress } from '../messages/index.ts';
 import { concludeUnfinished, type RecoveryRecord } from '../recovery/index.ts';
 import type { ClusterMemory, Store } from '../store/types.ts';
 import { demotedBy } from './brake.ts';
 import { type AddOrder, ClusterControl, type RebuildOrder } from './cluster.ts';
-import { CounterBook } from './counters.ts';
+import { CounterBook, topDigests } from './counters.ts';
 import { type ControlEvent, Events } from './events.ts';
 import { Fleet, type Member } from './fleet.ts';
 import { OrderError, type Recoveries } from './incidents.ts';
@@ -210,6 +210,10 @@ export class ControlProcess {
     return this.#store.history(filter);
   }
 
+  async digests({ order, limit }: { order: DigestOrder; limit: number }): Promise<DigestCounts[]> {
+    return topDigests(await this.#fleet.digests(), order, limit);
+  }
+
   recovery(id: string): RecoveryRecord | null {
     return this.#store.recovery(id);
   }
@@ -375,6 +379,7 @@ export class ControlProcess {
       case 'routes-applied':
       case 'pauses-applied':
       case 'quiesced':
+      case 'digests':
       case 'drained':
       case 'impact':
         this.#fleet.message(member, message);

@@ -2,6 +2,8 @@
 // back, the last counters of a dead one stay in the sum. Gauges (clients, connections) die with it.
 import {
   CLOSE_REASONS,
+  type DigestCounts,
+  type DigestOrder,
   type NodeAddress,
   noServerConnections,
   PIN_REASONS,
@@ -99,4 +101,34 @@ export class CounterBook<K> {
     }
     return totals;
   }
+}
+
+/** One entry for each shape, with what all workers counted of it. */
+export function mergeDigests(all: readonly DigestCounts[]): DigestCounts[] {
+  const merged = new Map<string, DigestCounts>();
+  for (const one of all) {
+    const key = JSON.stringify([one.endpoint, one.user, one.schema, one.statement]);
+    const sum = merged.get(key);
+    if (sum === undefined) merged.set(key, { ...one });
+    else {
+      sum.count += one.count;
+      sum.errors += one.errors;
+      sum.totalMs += one.totalMs;
+      sum.longestMs = Math.max(sum.longestMs, one.longestMs);
+    }
+  }
+  return [...merged.values()];
+}
+
+const orders: Record<DigestOrder, (one: DigestCounts) => number> = {
+  time: ({ totalMs }) => totalMs,
+  count: ({ count }) => count,
+  errors: ({ errors }) => errors,
+  longest: ({ longestMs }) => longestMs,
+};
+
+/** The first `limit` of them, most first. */
+export function topDigests(all: readonly DigestCounts[], order: DigestOrder, limit: number): DigestCounts[] {
+  const of = orders[order];
+  return all.toSorted((a, b) => of(b) - of(a)).slice(0, limit);
 }

@@ -1,7 +1,8 @@
 // All workers as one: publishes routing tables, asks questions and waits until every worker has answered. A
 // worker that does not answer what must be answered is killed: one that cannot be told that a route is closed must
 // not go on sending. What is awaited here is what a switchover relies on, so an answer is never assumed.
-import type { Account, ClusterRoute, FromWorker, QuiesceTarget, ToWorker } from '../messages/index.ts';
+import type { Account, ClusterRoute, DigestCounts, FromWorker, QuiesceTarget, ToWorker } from '../messages/index.ts';
+import { mergeDigests } from './counters.ts';
 import type { Log } from './ports.ts';
 
 /** One worker process that has said hello. */
@@ -138,6 +139,15 @@ export class Fleet {
     const quiesced = (message: FromWorker) => message.type === 'quiesced' && message.id === id;
     const replies = await this.#wait(quiesced, waitMs + this.#options.applyTimeoutMs, null);
     return replies.reduce((sum, reply) => sum + (reply.type === 'quiesced' ? reply.inProgress : 0), 0);
+  }
+
+  /** What statements of each shape took. Workers that do not answer in time are left out. */
+  async digests(): Promise<DigestCounts[]> {
+    const id = this.#nextId++;
+    this.broadcast({ type: 'digests-report', id });
+    const reported = (message: FromWorker) => message.type === 'digests' && message.id === id;
+    const replies = await this.#wait(reported, this.#options.applyTimeoutMs, null);
+    return mergeDigests(replies.flatMap((reply) => (reply.type === 'digests' ? reply.digests : [])));
   }
 
   /** What clients noticed of a recovery. Workers that do not answer in time are left out. */

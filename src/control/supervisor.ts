@@ -288,6 +288,7 @@ export class Supervisor {
       case 'routes-applied':
       case 'pauses-applied':
       case 'quiesced':
+      case 'digests':
       case 'drained':
       case 'evidence':
       case 'refresh-accounts':

@@ -52,6 +52,8 @@ export interface ServerRequest {
   executesPlainly: boolean;
   /** Where its cost is kept (costs.ts); -1: nowhere. */
   costSlot: number;
+  /** Of its text's shape (`lastDigest`); 0: none. */
+  digest: number;
 }
 
 /** Nothing that a second look would have to find out, and nothing that only the last connection could tell. */
@@ -154,6 +156,7 @@ function server(command: number, shape: AnswerShape, sql: Classification): Serve
     reads: false,
     executesPlainly: false,
     costSlot: -1,
+    digest: 0,
   };
 }
 
@@ -191,6 +194,7 @@ const PREPARE_SLOT = 1;
 function textRequest(command: number, text: Buffer, session: SessionState, flavor: Flavor): Request {
   const options = optionsFor(session, flavor);
   const sql = classify(text, options);
+  const digest = lastDigest();
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
   if (sql.kind === 'kill' && sql.flags.connectionId) {
     const rewritten = rewriteConnectionId(text, options, 0);
@@ -208,7 +212,8 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
     plain: isPlain(sql),
     reads: sql.kind === 'read' || sql.kind === 'locking-read',
     executesPlainly: false,
-    costSlot: slotOf(lastDigest()),
+    costSlot: slotOf(digest),
+    digest,
   };
 }
 
@@ -275,6 +280,7 @@ interface Known {
   plain: boolean;
   reads: boolean;
   costSlot: number;
+  digest: number;
 }
 
 const knownStatements = new WeakMap<LogicalStatement, Known>();
@@ -286,8 +292,9 @@ function knownOf(logical: LogicalStatement, session: SessionState, flavor: Flavo
   const options = optionsFor(session, flavor);
   const sql = classify(logical.sql, options);
   const reads = sql.kind === 'read' || sql.kind === 'locking-read';
+  const digest = lastDigest();
   // Executing what is prepared costs less than running its text.
-  const fresh = { options, sql, plain: isPlain(sql), reads, costSlot: slotOf(~lastDigest()) };
+  const fresh = { options, sql, plain: isPlain(sql), reads, costSlot: slotOf(~digest), digest };
   knownStatements.set(logical, fresh);
   return fresh;
 }
@@ -313,7 +320,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
     const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
     return { ...server(command, shape, READ), text: logical.sql, statement };
   }
-  const { options, sql, plain: isPlainText, reads, costSlot } = knownOf(logical, session, flavor);
+  const { options, sql, plain: isPlainText, reads, costSlot, digest } = knownOf(logical, session, flavor);
   const cursor = ((payload[5] ?? 0) & CURSOR_FLAGS) !== 0;
   return {
     kind: 'server',
@@ -327,6 +334,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
     reads,
     executesPlainly: command === Command.STMT_EXECUTE && !cursor && statement.longData === null,
     costSlot,
+    digest,
   };
 }
 

@@ -69,7 +69,7 @@ const CATALOGUE = {
     errno: 9112,
     sqlState: 'HY000',
     verdict: 'not executed',
-    text: 'the hint in the comment is not understood',
+    text: 'the hint in the comment, or query attribute, is not understood',
   },
   'refused-by-rule': {
     errno: 9113,

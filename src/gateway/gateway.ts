@@ -32,6 +32,7 @@ import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.t
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
 import { Costs } from './costs.ts';
+import { Digests } from './digests.ts';
 import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';
 import { Flusher } from './flusher.ts';
@@ -88,6 +89,7 @@ export class GatewayWorker {
   readonly directory: Directory;
   readonly costs = new Costs();
   readonly rules: Rules;
+  readonly digests = new Digests();
   readonly statements = new StatementBook();
   readonly flusher = new Flusher();
   readonly witnesses = new Witnesses();
@@ -236,6 +238,8 @@ export class GatewayWorker {
       case 'pauses':
         this.#routes.applyPauses(message.pauses, this.nowMs());
         return this.#options.send({ type: 'pauses-applied', version: message.version });
+      case 'digests-report':
+        return this.#options.send({ type: 'digests', id: message.id, digests: this.digests.report() });
       case 'quiesce':
         return this.#quiesce(message.id, message.of, message.waitMs);
       case 'retire':

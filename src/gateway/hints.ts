@@ -2,6 +2,7 @@
 //   /* evenkeel: route=primary */        it stays on the primary
 //   /* evenkeel: after=0-1-4711 */       it, and all that follows in its session, sees what these GTIDs name
 // Elsewhere in a text nothing is looked for: a value that an application puts into it must not be taken for a hint.
+// Query attributes say the same: evenkeel_route, evenkeel_after.
 
 export interface Hints {
   primary: boolean;
@@ -9,18 +10,25 @@ export interface Hints {
   after: string | null;
 }
 
+/** Of a query, by name. */
+type Attributes = ReadonlyMap<string, string>;
+
+const ATTRIBUTE = /^evenkeel_/;
 const SLASH = 0x2f;
 const MARK = /^\s*evenkeel:/i;
 const ITEM = /^([a-z]+)=(\S+)$/i;
 const MAX_HINT_CHARS = 16 * 1024;
 
-/** Null where the text has none; `wrong` says what cannot be understood. */
-export function hintsOf(text: Buffer): Hints | { wrong: string } | null {
+/** Null where the text has none, and no attribute says anything; `wrong` says what cannot be understood. */
+export function hintsOf(text: Buffer, attributes: Attributes | null): Hints | { wrong: string } | null {
   // The usual text neither begins nor ends with a slash, and is looked at no further.
   const comment = first(text) ?? last(text);
-  if (comment === null) return null;
+  const told = attributes === null ? [] : [...attributes].filter(([name]) => ATTRIBUTE.test(name));
+  if (comment === null && told.length === 0) return null;
+  const items = comment?.replace(MARK, '').split(/[\s;]+/) ?? [];
+  const all = [...told.map(([name, value]) => `${name.replace(ATTRIBUTE, '')}=${value}`), ...items];
   const hints: Hints = { primary: false, after: null };
-  for (const item of comment.replace(MARK, '').split(/[\s;]+/)) {
+  for (const item of all) {
     if (item === '') continue;
     const [, key, value = ''] = ITEM.exec(item) ?? [];
     if (key === 'route' && value === 'primary') hints.primary = true;

@@ -3,7 +3,16 @@
 //   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
-import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
+import {
+  asPacket,
+  Command,
+  commandPacket,
+  type ErrPacket,
+  encodeErr,
+  frame,
+  type Packet,
+  queryAttributes,
+} from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
 import { addQuestion, addWait, asksPrimary, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
@@ -234,7 +243,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #takeHints(): boolean {
     const { text, command } = this.request;
     if (text === null || command === Command.STMT_PREPARE) return true;
-    const hints = hintsOf(text);
+    const hints = hintsOf(text, queryAttributes(this.packet.payload, this.client.capabilities));
     if (hints === null) return true;
     const { session, gate } = this.client;
     let wrong = 'wrong' in hints ? hints.wrong : null;
@@ -633,7 +642,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.client.tether.guard?.settled();
     const { session } = this.client;
     if (this.client.gate.split !== null && this.request.reads) this.client.worker.count('auto_reads', this.way);
-    session.causality?.ends(!this.#failed && this.#flight?.failed !== true && !session.inTransaction);
+    const failed = this.#failed || this.#flight?.failed === true;
+    session.causality?.ends(!failed && !session.inTransaction);
+    const { digests } = this.client.worker;
+    digests.note(this.client, this.request, this.client.worker.nowMs() - this.arrivedMs, failed);
     this.client.finished(this);
     this.#quiet?.(this.#quietError);
   }

@@ -16,6 +16,7 @@ import {
 } from './bring-up.ts';
 import type { Client } from './client.ts';
 import type { ServerRequest } from './command.ts';
+import type { DigestGroup } from './digests.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Guard } from './in-flight/index.ts';
@@ -45,6 +46,8 @@ export class Tether implements LinkOwner {
   guard: Guard | null = null;
   /** What the last statement left on a connection that the session has not any more. */
   aftermath: Aftermath | null = null;
+  /** Where its statements are counted. */
+  digests: DigestGroup | null = null;
   #client: Client;
   #pool: NodePool | null = null;
   #readingBack = false;

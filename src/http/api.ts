@@ -3,10 +3,10 @@
 // shape alone and does not import this file; src/cli/start.ts joins the two, where the compiler compares them.
 import type { Credentials, ErrantReport } from '../cluster/index.ts';
 import type { NodeRole, NodeState, Problem, Topology } from '../cluster/types.ts';
-import type { NodeAddress, PinCounts } from '../messages/index.ts';
+import type { DigestCounts, DigestOrder, NodeAddress, PinCounts } from '../messages/index.ts';
 import type { RecoveryRecord, RecoveryStep } from '../recovery/types.ts';
 
-export type { ErrantReport };
+export type { DigestCounts, ErrantReport };
 
 /** `holding`: clients wait. `recovering`: a switchover or failover runs. `degraded`: serves, with a problem. */
 export type ClusterState = 'healthy' | 'holding' | 'recovering' | 'degraded' | 'down';
@@ -137,6 +137,8 @@ export interface ControlApi {
   /** Newest first, at most `limit`. */
   history(filter: { cluster?: string; limit: number }): RecoveryRecord[];
   recovery(id: string): RecoveryRecord | null;
+  /** Statements by shape since their worker started, most first; workers that do not answer are left out. */
+  digests(filter: { order: DigestOrder; limit: number }): Promise<DigestCounts[]>;
   /** Resolves when it has ended, however it ended. Rejects with an OrderErrorCode where it did not begin. */
   switchover(cluster: string, options: { to?: NodeAddress }): Promise<RecoveryRecord>;
   /** As `switchover`. `force` promotes where durability would speak against it. */

@@ -2,10 +2,12 @@
 // this list and openapi.ts describes it, so neither can know of a route that the other does not.
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
+import { DIGEST_ORDERS, type DigestOrder } from '../messages/index.ts';
 import { ORDER_ROUTES } from './orders.ts';
 import { clusterName, compact, HttpError, order, type Route, readBody, type Services } from './requests.ts';
 import {
   clusterSchema,
+  digestSchema,
   failoverBody,
   healthSchema,
   readySchema,
@@ -14,14 +16,21 @@ import {
   switchoverBody,
 } from './schemas.ts';
 
-export const MAX_HISTORY = 1000;
-const DEFAULT_HISTORY = 100;
+export const MAX_LISTED = 1000;
+const DEFAULT_LISTED = 100;
+const LIMIT_TEXT = `1 to ${MAX_LISTED}; ${DEFAULT_LISTED} if absent`;
 
-function historyLimit(text: string | undefined): number {
-  if (text === undefined) return DEFAULT_HISTORY;
+function listLimit(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_LISTED;
   const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= MAX_HISTORY) return limit;
-  throw new HttpError(400, 'bad-request', `limit is not a whole number from 1 to ${MAX_HISTORY}`);
+  if (limit >= 1 && limit <= MAX_LISTED) return limit;
+  throw new HttpError(400, 'bad-request', `limit is not a whole number from 1 to ${MAX_LISTED}`);
+}
+
+function digestOrder(text: string | undefined): DigestOrder {
+  const order = DIGEST_ORDERS.find((one) => one === (text ?? 'time'));
+  if (order !== undefined) return order;
+  throw new HttpError(400, 'bad-request', `sort is not one of ${DIGEST_ORDERS.join(', ')}`);
 }
 
 function streamEvents(context: Context, { events, heartbeatMs }: Services): Response {
@@ -134,12 +143,12 @@ export const ROUTES: readonly Route[] = [
     path: '/api/v1/history',
     access: 'read',
     summary: 'Recoveries, newest first',
-    query: { cluster: 'Only of this cluster', limit: `1 to ${MAX_HISTORY}; ${DEFAULT_HISTORY} if absent` },
+    query: { cluster: 'Only of this cluster', limit: LIMIT_TEXT },
     answers: { name: 'Recovery', schema: recoverySchema, list: true },
     errors: [400],
     handle: (context, { api }) => {
       const cluster = context.req.query('cluster');
-      const limit = historyLimit(context.req.query('limit'));
+      const limit = listLimit(context.req.query('limit'));
       return context.json(api.history({ ...(cluster === undefined ? {} : { cluster }), limit }));
     },
   },
@@ -154,6 +163,19 @@ export const ROUTES: readonly Route[] = [
       const record = api.recovery(context.req.param('id') ?? '');
       if (record === null) throw new HttpError(404, 'not-found', 'there is no recovery of this id');
       return context.json(record);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/digests',
+    access: 'read',
+    summary: 'Statements by endpoint, account, schema and shape, since their worker started',
+    query: { sort: `${DIGEST_ORDERS.join(', ')}: most first; time if absent`, limit: LIMIT_TEXT },
+    answers: { name: 'Digest', schema: digestSchema, list: true },
+    errors: [400],
+    handle: async (context, { api }) => {
+      const limit = listLimit(context.req.query('limit'));
+      return context.json(await api.digests({ order: digestOrder(context.req.query('sort')), limit }));
     },
   },
   {

@@ -2,7 +2,7 @@
 // the tests hold the answers against them. `satisfies` lets the compiler compare each with its type.
 import { z } from 'zod';
 import { ANALYSIS_NAMES } from '../cluster/index.ts';
-import { PIN_REASONS } from '../messages/index.ts';
+import { type DigestCounts, PIN_REASONS } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
 import type {
   ClusterStatus,
@@ -121,6 +121,19 @@ export const recoverySchema = z.object({
   clientErrors: z.number(),
   steps: z.array(stepSchema),
 }) satisfies z.ZodType<RecoveryRecord>;
+
+export const digestSchema = z.object({
+  endpoint: z.string(),
+  user: z.string().describe('Empty: of accounts that were too many to be told apart'),
+  schema: z.string().nullable().describe("The session's default schema"),
+  statement: z
+    .string()
+    .describe('Their shape, with ? for values; empty: of shapes that were too many to be told apart'),
+  count: z.int().nonnegative(),
+  errors: z.int().nonnegative(),
+  totalMs: z.number().describe('From their arrival to the end of their answers, waits included'),
+  longestMs: z.number(),
+}) satisfies z.ZodType<DigestCounts>;
 
 export const readySchema = z.object({ ready: z.boolean(), reasons: z.array(z.string()) });
 export const healthSchema = z.object({ status: z.literal('ok') });

@@ -4,6 +4,7 @@
 
 export { joinAddress, splitAddress } from './address.ts';
 export { BREAKS_PROMISES, type BrokenMode, broken, brokenModeOf } from './broken.ts';
+export { DIGEST_ORDERS, type DigestCounts, type DigestOrder } from './digests.ts';
 export { LineDecoder, maxLineBytes } from './lines.ts';
 export {
   CLOSE_REASONS,
@@ -15,6 +16,7 @@ export {
   type ServerConnectionCounts,
 } from './sessions.ts';
 
+import type { DigestCounts } from './digests.ts';
 import type { PinCounts, ServerConnectionCounts } from './sessions.ts';
 
 /** `host:port`, the identity of a node everywhere in this code base. An IPv6 host stands in brackets. */
@@ -238,6 +240,8 @@ export type ToWorker =
   | { type: 'pauses'; version: number; pauses: { endpoint: string; leftMs: number }[] }
   /** Wait until nothing more is in progress there, or the time is over. Answered by `quiesced`. */
   | { type: 'quiesce'; id: number; of: QuiesceTarget; waitMs: number }
+  /** Answered by `digests`. */
+  | { type: 'digests-report'; id: number }
   /** A recovery ended: send the clients' view of it (`impact`) and forget it. */
   | { type: 'impact-report'; id: number; cluster: string; recovery: string }
   /** Stop listening, let clients finish their transactions, close, exit 0. */
@@ -286,4 +290,5 @@ export type FromWorker =
   | { type: 'kill-answer'; order: number; asker: number; outcome: KillOutcome }
   | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }
   | { type: 'counters'; counters: WorkerCounters }
+  | { type: 'digests'; id: number; digests: DigestCounts[] }
   | { type: 'retired' };

@@ -29,21 +29,39 @@ export function queryTextOffset(payload: Buffer, capabilities: number): number {
   const reader = new PayloadReader(payload, 1);
   const count = parameterCount(reader);
   reader.lenencInt('the number of attribute sets');
-  if (count > 0) skipAttributes(reader, count);
+  if (count > 0) readAttributes(reader, count, null);
   return payload.length - reader.remaining;
 }
 
-function skipAttributes(reader: PayloadReader, count: number): void {
+/** Those attributes of a COM_QUERY that are text, by name; null where it has none at all. Throws ProtocolError. */
+export function queryAttributes(payload: Buffer, capabilities: number): ReadonlyMap<string, string> | null {
+  if (!speaks(capabilities) || payload[0] !== Command.QUERY || payload[1] === 0) return null;
+  const reader = new PayloadReader(payload, 1);
+  const count = parameterCount(reader);
+  reader.lenencInt('the number of attribute sets');
+  const found = new Map<string, string>();
+  if (count > 0) readAttributes(reader, count, (name, value) => found.set(name.toString(), value.toString()));
+  return found;
+}
+
+/** `take` gets those that are text. */
+function readAttributes(
+  reader: PayloadReader,
+  count: number,
+  take: ((name: Buffer, value: Buffer) => void) | null,
+): void {
   const nulls = reader.bytes((count + 7) >> 3, 'the NULL bitmap');
   if (reader.u8('the bind flag') !== 1) throw new ProtocolError('malformed', 'attributes without their types');
   const types: number[] = [];
+  const names: Buffer[] = [];
   for (let i = 0; i < count; i++) {
     types.push(reader.u16('an attribute type') & 0xff);
-    reader.lenencBytes(MAX_NAME_BYTES, 'an attribute name');
+    names.push(reader.lenencBytes(MAX_NAME_BYTES, 'an attribute name'));
   }
   types.forEach((type, i) => {
     const isNull = ((nulls[i >> 3] as number) & (1 << (i & 7))) !== 0;
-    if (!isNull) skipValue(reader, type);
+    const value = isNull ? null : readValue(reader, type);
+    if (value !== null) take?.(names[i] as Buffer, value);
   });
 }
 
@@ -62,11 +80,14 @@ const FIXED_BYTES: ReadonlyMap<number, number> = new Map([
 /** TIMESTAMP, DATE, TIME, DATETIME, and NEWDATE: a byte with the length of what follows. */
 const TEMPORAL: ReadonlySet<number> = new Set([0x07, 0x0a, 0x0b, 0x0c, 0x0e]);
 
-function skipValue(reader: PayloadReader, type: number): void {
+/** Null for numbers and times, which are skipped. */
+function readValue(reader: PayloadReader, type: number): Buffer | null {
   const fixed = FIXED_BYTES.get(type);
-  if (fixed !== undefined) reader.skip(fixed, 'an attribute value');
-  else if (TEMPORAL.has(type)) reader.skip(reader.u8('an attribute value'), 'an attribute value');
-  else reader.lenencBytes(Number.MAX_SAFE_INTEGER, 'an attribute value');
+  if (fixed === undefined && !TEMPORAL.has(type)) {
+    return reader.lenencBytes(Number.MAX_SAFE_INTEGER, 'an attribute value');
+  }
+  reader.skip(fixed ?? reader.u8('an attribute value'), 'an attribute value');
+  return null;
 }
 
 function parameterCount(reader: PayloadReader): number {

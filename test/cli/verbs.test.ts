@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../support/fake-control.ts';
+import { DIGESTS, RECORD, STATUS, serveFake, stepEvent, TOKEN } from '../support/fake-control.ts';
 import { evenkeel } from './run.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'evenkeel-cli-'));
@@ -79,6 +79,7 @@ describe('usage', () => {
     'add-node',
     'remove-node',
     'history',
+    'digests',
     'demo',
   ]) {
     test(`evenkeel ${verb} --help shows an example`, async () => {
@@ -175,6 +176,17 @@ describe('what is printed', () => {
     const none = await evenkeel(['history', 'x/../y', '--api', fake.base], { cwd: empty });
     assert.equal(none.status, 1);
     assert.match(none.err, /no recovery of this id/);
+  });
+
+  test('digests lists statements, whole as JSON', async () => {
+    await using fake = await serveFake();
+    const list = await evenkeel(['digests', '--sort', 'longest', '--api', fake.base], { cwd: empty });
+    assert.match(list.out, /3 +1 +6 ms +2 ms +4 ms +writer +app +shop +select n from t where id = \?/);
+    assert.match(list.out, /4 ms +writer +\(others\) +- +\(others\)/);
+    const json = await evenkeel(['digests', '--json', '--limit', '1', '--api', fake.base], { cwd: empty });
+    assert.deepEqual(JSON.parse(json.out), DIGESTS.slice(0, 1));
+    const wrong = await evenkeel(['digests', '--sort', 'name', '--api', fake.base], { cwd: empty });
+    assert.equal(wrong.status, 2);
   });
 
   test('a switchover prints each step once, as it ends, then the longest stall', async () => {

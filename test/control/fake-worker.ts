@@ -77,6 +77,11 @@ function take(message: ToWorker): void {
       return;
     case 'quiesce':
       return send({ type: 'quiesced', id: message.id, inProgress: index });
+    case 'digests-report': {
+      const shape = { endpoint: 'writer', user: 'app', schema: null, statement: 'select ?' };
+      const digests = [{ ...shape, count: 1 + index, errors: index, totalMs: 10, longestMs: 5 + index }];
+      return send({ type: 'digests', id: message.id, digests });
+    }
     case 'retire':
       for (const server of listeners) server.close();
       send({ type: 'retired' });

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hintsOf } from '../../src/gateway/hints.ts';
 
-const of = (text: string): ReturnType<typeof hintsOf> => hintsOf(Buffer.from(text));
+const of = (text: string, attributes: Record<string, string> | null = null): ReturnType<typeof hintsOf> =>
+  hintsOf(Buffer.from(text), attributes === null ? null : new Map(Object.entries(attributes)));
 const PRIMARY = { primary: true, after: null };
 
 describe('a hint', () => {
@@ -24,6 +25,19 @@ describe('a hint', () => {
       after: '0-1-5,2-1-7',
     });
     assert.deepEqual(of('SELECT 1 /* evenkeel: after=3e11fa47:1-5:7 */'), { primary: false, after: '3e11fa47:1-5:7' });
+  });
+
+  test('may be a query attribute', () => {
+    assert.deepEqual(of('SELECT 1', { evenkeel_route: 'primary', traceparent: '00-1-2' }), PRIMARY);
+    assert.deepEqual(of('/* evenkeel: route=primary */ SELECT 1', { evenkeel_after: '0-1-5' }), {
+      primary: true,
+      after: '0-1-5',
+    });
+    assert.equal(of('SELECT 1', { route: 'primary' }), null);
+    for (const wrong of [{ evenkeel_route: 'replica' }, { evenkeel_after: '0-1-5 x' }, { evenkeel_other: '1' }]) {
+      const found = of('SELECT 1', wrong);
+      assert.ok(found !== null && 'wrong' in found, JSON.stringify(wrong));
+    }
   });
 
   test('is nothing where a value could have brought it in, nor anything that is no comment of ours', () => {

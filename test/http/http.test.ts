@@ -73,7 +73,9 @@ describe('reading', () => {
     await assertError(await fetch(`${fake.base}/api/v1/history/r-2`), 404, 'not-found');
     for (const limit of ['0', '-1', '1001', 'x', '']) {
       await assertError(await fetch(`${fake.base}/api/v1/history?limit=${limit}`), 400, 'bad-request');
+      await assertError(await fetch(`${fake.base}/api/v1/digests?limit=${limit}`), 400, 'bad-request');
     }
+    await assertError(await fetch(`${fake.base}/api/v1/digests?sort=name`), 400, 'bad-request');
     const response = await fetch(`${fake.base}/api/v1/clusters`, { method: 'DELETE', headers: AUTHORIZED });
     assert.equal(response.headers.get('allow'), 'GET, HEAD');
     await assertError(response, 405, 'method-not-allowed');

@@ -105,6 +105,25 @@ stories(
       await client.end();
     },
 
+    'what ran is told by its shape, account and schema, and the shape is an example for a rule': async (evenkeel) => {
+      const client = await application(evenkeel);
+      const { database, user } = evenkeel.login();
+      for (const list of ['1', '1, 2', '1, 2, 3']) await client.query(`SELECT n FROM things WHERE id IN (${list})`);
+      await client.execute('SELECT n FROM things WHERE id IN (?, ?)', [1, 2]);
+      await assert.rejects(client.query("SELECT nothing FROM things WHERE id IN ('x')"));
+      const asked = await evenkeel.run('digests', '--sort', 'count', '--limit', '1000', '--json');
+      assert.equal(asked.code, 0, asked.stderr);
+      const digests = JSON.parse(asked.stdout) as Record<string, unknown>[];
+      const of = (statement: string) =>
+        digests.filter((one) => one['statement'] === statement && one['schema'] === database && one['user'] === user);
+      const [good] = of('select n from things where id in ( ? )');
+      assert.deepEqual([good?.['count'], good?.['errors'], good?.['endpoint']], [4, 0, 'writer']);
+      const [bad] = of('select nothing from things where id in ( ? )');
+      assert.deepEqual([bad?.['count'], bad?.['errors']], [1, 1]);
+      assert.match((await evenkeel.run('digests')).stdout, /^COUNT +ERRORS +TIME/);
+      await client.end();
+    },
+
     'reads that a rule sends to replicas go there, and see what their session has written': async (evenkeel) => {
       const client = await application(evenkeel);
       const before = await selectsOnReplica(evenkeel);

@@ -4,6 +4,7 @@ import {
   type ControlApi,
   type ControlEvent,
   createHttp,
+  type DigestCounts,
   type ErrantReport,
   type HttpServer,
   type OperatorOrder,
@@ -96,6 +97,19 @@ const ERRANT: ErrantReport = {
   note: '',
 };
 
+const DIGEST: DigestCounts = {
+  endpoint: 'writer',
+  user: 'app',
+  schema: 'shop',
+  statement: 'select n from t where id = ?',
+  count: 3,
+  errors: 1,
+  totalMs: 6,
+  longestMs: 4,
+};
+
+export const DIGESTS: readonly DigestCounts[] = [DIGEST, { ...DIGEST, user: '', schema: null, statement: '' }];
+
 export interface FakeControl extends ControlApi {
   emit(event: ControlEvent): void;
   /** The orders that were carried out. */
@@ -124,6 +138,7 @@ export function fakeControl(): FakeControl {
     history: ({ cluster, limit }) =>
       [RECORD].filter((one) => cluster === undefined || one.cluster === cluster).slice(0, limit),
     recovery: (id) => (id === RECORD.id ? RECORD : null),
+    digests: ({ limit }) => Promise.resolve(DIGESTS.slice(0, limit)),
     switchover: order('switchover'),
     failover: order('failover'),
     maintenance: (cluster, options) => {

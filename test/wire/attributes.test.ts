@@ -1,7 +1,14 @@
 // COM_QUERY and COM_STMT_EXECUTE with query attributes, built here from the protocol's manual.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Capability, executeLayout, ProtocolError, queryPacket, queryTextOffset } from '../../src/wire/index.ts';
+import {
+  Capability,
+  executeLayout,
+  ProtocolError,
+  queryAttributes,
+  queryPacket,
+  queryTextOffset,
+} from '../../src/wire/index.ts';
 import fc, { seed } from '../seed.ts';
 
 const SPOKEN = Capability.QUERY_ATTRIBUTES;
@@ -66,6 +73,23 @@ describe('the text of a COM_QUERY', () => {
       }),
       { seed, numRuns: 500 },
     );
+  });
+
+  test('has those attributes in front of it that are text', () => {
+    fc.assert(
+      fc.property(fc.array(attribute, { maxLength: 20 }), fc.string(), (others, value) => {
+        const named = others.filter(({ name }) => name !== 'wanted');
+        const wanted = { type: 0xfd, name: 'wanted', value: lenencText(Buffer.from(value)) };
+        const found = queryAttributes(query([...named, wanted, ...named], TEXT), SPOKEN);
+        assert.equal(found?.get('wanted'), Buffer.from(value).toString());
+      }),
+      { seed, numRuns: 500 },
+    );
+    const number = { type: 0x03, name: 'number', value: Buffer.alloc(4) };
+    const none = { type: 0xfd, name: 'none', value: null };
+    assert.deepEqual(queryAttributes(query([number, none], TEXT), SPOKEN), new Map());
+    assert.equal(queryAttributes(query([], TEXT), SPOKEN), null);
+    assert.equal(queryAttributes(query([number], TEXT), 0), null);
   });
 
   test('is all of it where the client does not speak of attributes', () => {
