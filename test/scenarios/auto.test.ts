@@ -150,10 +150,8 @@ stories('reads leave the primary', OPTIONS, {
     const replicas = await evenkeel.replicas();
     const [writer, reader] = [await clientOf(evenkeel), await clientOf(evenkeel)];
     await until('all to have the table', 10_000, async () => {
-      const counts = await Promise.all(
-        replicas.map((node) => directly(evenkeel, node, 'SELECT * FROM app.shared').catch(() => null)),
-      );
-      return counts.every((found) => found?.[0].length === 1);
+      const counts = await Promise.all(replicas.map((node) => directly(evenkeel, node, 'SELECT * FROM app.shared')));
+      return counts.every(([rows]) => rows.length === 1);
     });
     const release = await Promise.all(replicas.map((node) => holdBack(evenkeel, node, 'shared')));
     await writer.query('UPDATE shared SET n = 1');

@@ -9,7 +9,10 @@ export function succeeds(promise: Promise<unknown>): Promise<boolean> {
   );
 }
 
-/** Asks every 20 ms until `condition` holds. Throws, naming `what`, when the time is over. */
+/** ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE: what is asked for has not been replicated yet. */
+const NOT_THERE_YET = [1049, 1146];
+
+/** Asks every 20 ms until `condition` holds; a table that is not there is waited for. Throws, naming `what`, when the time is over. */
 export async function until(
   what: string,
   timeoutMs: number,
@@ -17,7 +20,12 @@ export async function until(
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    if (await condition()) return;
+    try {
+      if (await condition()) return;
+    } catch (error) {
+      const errno = error instanceof Error && 'errno' in error ? error.errno : null;
+      if (!NOT_THERE_YET.some((one) => one === errno) || performance.now() > deadline) throw error;
+    }
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
     await delay(20);
   }
