@@ -18,7 +18,8 @@ export function ruleContradictions(rules: readonly RuleInput[], routes: Routes |
     if (first !== undefined) {
       found.push({ path: at('name'), text: `rules[${first}] has this name too; rename one of them` });
     }
-    if (rule.statement !== undefined && !FLAVORS.some((flavor) => shapeOf(rule.statement ?? '', { flavor }))) {
+    const { statement } = rule;
+    if (statement !== undefined && !FLAVORS.some((flavor) => shapeOf(statement, { flavor }))) {
       const text =
         'is no text that could be read with certainty, so that nothing would have its shape; write one statement';
       found.push({ path: at('statement'), text });

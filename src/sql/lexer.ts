@@ -17,6 +17,7 @@ import {
   STAR,
 } from './bytes.ts';
 import { markKind, T } from './kinds.ts';
+import type { ClassifyOptions } from './types.ts';
 import { findWord, fold, HASH_SEED, mix } from './words.ts';
 
 /** What a literal counts for in the digest: the same as a prepared statement's parameter. */
@@ -32,6 +33,15 @@ export interface Dialect {
   mariadb: boolean;
   ansiQuotes: boolean;
   noBackslashEscapes: boolean;
+}
+
+/** As the options say it. A new object: `classify`, which every statement goes through, fills one of its own. */
+export function dialectOf({ flavor, sqlMode }: ClassifyOptions): Dialect {
+  return {
+    mariadb: flavor === 'mariadb',
+    ansiQuotes: sqlMode?.ansiQuotes ?? false,
+    noBackslashEscapes: sqlMode?.noBackslashEscapes ?? false,
+  };
 }
 
 /** A reader of tokens. One is used again and again; `open` makes it ready for a text. */

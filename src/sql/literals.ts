@@ -2,7 +2,7 @@
 
 import { MAX_USER_VARIABLES } from './cursor.ts';
 import { T } from './kinds.ts';
-import { type Dialect, Lexer } from './lexer.ts';
+import { dialectOf, Lexer } from './lexer.ts';
 import { variableName } from './names.ts';
 import type { ClassifyOptions } from './types.ts';
 import { W } from './words.ts';
@@ -26,12 +26,7 @@ export function literalUserVariableSet(
   options: ClassifyOptions = { flavor: 'mysql' },
 ): LiteralAssignment[] | null {
   if (options.multiByteUnsafe === true) return null;
-  const dialect: Dialect = {
-    mariadb: options.flavor === 'mariadb',
-    ansiQuotes: options.sqlMode?.ansiQuotes ?? false,
-    noBackslashEscapes: options.sqlMode?.noBackslashEscapes ?? false,
-  };
-  lexer.open(typeof text === 'string' ? Buffer.from(text) : text, dialect);
+  lexer.open(typeof text === 'string' ? Buffer.from(text) : text, dialectOf(options));
   const found = assignments();
   const sure = !lexer.broken && !lexer.mayRunSeen;
   lexer.close();

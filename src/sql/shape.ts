@@ -1,6 +1,6 @@
 // The shape of a text: what two statements have in common that differ in their values only.
 import { T } from './kinds.ts';
-import { type Dialect, Lexer } from './lexer.ts';
+import { dialectOf, Lexer } from './lexer.ts';
 import type { ClassifyOptions } from './types.ts';
 
 const VALUE = '?';
@@ -12,13 +12,7 @@ const lexer = new Lexer();
  */
 export function shapeOf(text: Buffer | Uint8Array | string, options: ClassifyOptions): string | null {
   if (options.multiByteUnsafe === true) return null;
-  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
-  const dialect: Dialect = {
-    mariadb: options.flavor === 'mariadb',
-    ansiQuotes: options.sqlMode?.ansiQuotes ?? false,
-    noBackslashEscapes: options.sqlMode?.noBackslashEscapes ?? false,
-  };
-  lexer.open(bytes, dialect);
+  lexer.open(typeof text === 'string' ? Buffer.from(text) : text, dialectOf(options));
   try {
     const parts: string[] = [];
     for (let kind = lexer.next(); kind !== T.end; kind = lexer.next()) {

@@ -1,7 +1,7 @@
 // A text as a list of tokens, for the slower second looks (objects, settings, connection-id): those are made for few
 // statements only and may make objects. What cannot be read with certainty gives no list at all.
 import { T } from './kinds.ts';
-import { Lexer } from './lexer.ts';
+import { dialectOf, Lexer } from './lexer.ts';
 import type { ClassifyOptions } from './types.ts';
 
 /** A longer text is not looked at a second time. */
@@ -24,11 +24,7 @@ const lexer = new Lexer();
 /** The text's tokens; null where servers could read it in more than one way, or where it has more than MAX_TOKENS. */
 export function readTokens(text: Uint8Array | string, options: ClassifyOptions): Token[] | null {
   if (options.multiByteUnsafe === true) return null;
-  lexer.open(typeof text === 'string' ? Buffer.from(text) : text, {
-    mariadb: options.flavor === 'mariadb',
-    ansiQuotes: options.sqlMode?.ansiQuotes ?? false,
-    noBackslashEscapes: options.sqlMode?.noBackslashEscapes ?? false,
-  });
+  lexer.open(typeof text === 'string' ? Buffer.from(text) : text, dialectOf(options));
   const tokens: Token[] = [];
   let dotted = false;
   while (tokens.length <= MAX_TOKENS) {

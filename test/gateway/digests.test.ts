@@ -1,16 +1,8 @@
 // Statistics of statements: what is counted as one, and that what is kept has bounds.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { Digests } from '../../src/gateway/digests.ts';
-import { SessionState } from '../../src/gateway/session.ts';
-import { asPacket, queryPacket } from '../../src/wire/index.ts';
-
-function requestOf(sql: string): ServerRequest {
-  const request = readRequest(asPacket(queryPacket(sql, 0)), new SessionState(45), 'mysql', 0);
-  assert.equal(request.kind, 'server');
-  return request;
-}
+import { requestOf } from './request-of.ts';
 
 test('statements of one shape are one, each account and schema by itself', () => {
   const digests = new Digests();

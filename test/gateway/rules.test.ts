@@ -1,17 +1,12 @@
 // Rules of the configuration: which one counts for a statement, and what it says of it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
+import { readRequest } from '../../src/gateway/command.ts';
 import { type Rule, Rules } from '../../src/gateway/rules.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import type { RuleSettings } from '../../src/messages/index.ts';
-import { asPacket, Command, commandPacket, queryPacket } from '../../src/wire/index.ts';
-
-function requestOf(sql: string): ServerRequest {
-  const request = readRequest(asPacket(queryPacket(sql, 0)), new SessionState(45), 'mysql', 0);
-  assert.equal(request.kind, 'server');
-  return request;
-}
+import { asPacket, Command, commandPacket } from '../../src/wire/index.ts';
+import { requestOf } from './request-of.ts';
 
 const NOTHING: Omit<RuleSettings, 'name'> = {
   endpoints: null,

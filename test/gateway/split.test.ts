@@ -1,18 +1,11 @@
 // Which statements of `route: auto` may leave the primary, as tables: by their text, and by what their session is in.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { readRequest, type ServerRequest } from '../../src/gateway/command.ts';
 import { changed } from '../../src/gateway/link-state.ts';
 import { SessionState } from '../../src/gateway/session.ts';
 import { leaves, staysOnReplica } from '../../src/gateway/split.ts';
-import type { Flavor } from '../../src/messages/index.ts';
-import { asPacket, queryPacket, ServerStatus } from '../../src/wire/index.ts';
-
-function requestOf(sql: string, flavor: Flavor = 'mysql'): ServerRequest {
-  const request = readRequest(asPacket(queryPacket(sql, 0)), new SessionState(45), flavor, 0);
-  assert.equal(request.kind, 'server');
-  return request;
-}
+import { ServerStatus } from '../../src/wire/index.ts';
+import { requestOf } from './request-of.ts';
 
 const how = (sql: string, session = new SessionState(45), replays = true): string =>
   leaves(requestOf(sql), session, replays) ?? 'stays';
