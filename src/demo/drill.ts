@@ -179,9 +179,16 @@ async function playOn(ground: Ground, login: WorkloadLogin, options: LoopOptions
 /** Resolves with what came out, pass or fail. Rejects where the servers or Evenkeel do not start. */
 export async function runDrill(options: DrillOptions): Promise<DrillResult> {
   const { flavor, main, nodes, progress } = options;
-  return withStage({ flavor, main, nodes, progress }, (stage) => {
+  return withStage({ flavor, main, nodes, progress }, async (stage) => {
     const login = { host: '127.0.0.1', port: stage.port, ...stage.sandbox.app };
-    return playOn(sandboxGround(stage, nodes), login, options);
+    try {
+      return await playOn(sandboxGround(stage, nodes), login, options);
+    } catch (error) {
+      // The sandbox goes, and with it what its servers had to say.
+      throw new Error(`${error instanceof Error ? error.message : String(error)}${await stage.fallen()}`, {
+        cause: error,
+      });
+    }
   });
 }
 

@@ -36,7 +36,8 @@ export async function becomesWhole(
   for (;;) {
     const wrong = await ailment(stage, nodes);
     if (wrong === null || enough()) return null;
-    if (performance.now() > end) return `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}`;
+    if (performance.now() > end)
+      return `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}${await stage.fallen()}`;
     const out = await keptOut(stage);
     errantSinceMs = out === null ? null : (errantSinceMs ?? performance.now());
     if (out !== null && errantSinceMs !== null && performance.now() - errantSinceMs > ERRANT_FOR_MS) {

@@ -10,12 +10,22 @@ import mysql, { type Connection } from 'mysql2/promise';
 import type { StatusJson } from '../http/api.ts';
 import type { Flavor } from '../messages/index.ts';
 import type { RecoveryRecord } from '../recovery/types.ts';
-import { freePorts, killNode, type SandboxInfo, type SandboxNode, startNode, withSandbox } from '../sandbox/index.ts';
+import {
+  freePorts,
+  killNode,
+  nodeLog,
+  type SandboxInfo,
+  type SandboxNode,
+  sandboxStatus,
+  startNode,
+  withSandbox,
+} from '../sandbox/index.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 5000;
 const FETCH_TIMEOUT_MS = 2000;
 const MAX_OUTPUT_CHARS = 20_000;
+const LOG_LINES = 40;
 
 /** The part of the environment that the demo needs; `main` is the script that this very command runs as. */
 export interface StageOptions {
@@ -129,6 +139,17 @@ export class Stage {
   /** Stops the node's process where it stands, its sockets open, or lets it go on. */
   async freeze(node: SandboxNode, frozen: boolean): Promise<void> {
     await killNode(this.sandbox.dir, node.name, frozen ? 'SIGSTOP' : 'SIGCONT');
+  }
+
+  /** For each node whose server does not run: that, and the end of its log. Nothing where all run. */
+  async fallen(): Promise<string> {
+    const { nodes } = await sandboxStatus(this.sandbox.dir);
+    const down = nodes.filter(({ state }) => state === 'down');
+    const logs = down.map(async ({ name }) => {
+      const log = await nodeLog(this.sandbox.dir, name, LOG_LINES);
+      return `\nthe server of ${name} does not run; the end of its log:\n${log}`;
+    });
+    return (await Promise.all(logs)).join('');
   }
 
   /** Does `work` on a connection of its own to a node's server, as the administrator. */

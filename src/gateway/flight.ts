@@ -215,7 +215,7 @@ export class Flight implements Exchange {
     // A KILL QUERY that was meant for a stranger's read on the same connection.
     else if (first && mayRetry && shareable && err.errno === INTERRUPTED.errno && !this.killed) {
       this.#unfit = { kind: 'interrupted', err };
-    } else if (first && way === 'replica' && !this.inTransaction && !this.killed && !TIMED_OUT.has(err.errno)) {
+    } else if (first && way === 'replica' && !this.inTransaction && !this.#isStopped(err.errno)) {
       // What the primary says counts: the two may differ in what they have, or allow.
       this.#unfit = { kind: 'aside', err };
     } else if (mayRetry && this.shape === 'prepare' && err.errno === TOO_MANY_PREPARED) {
@@ -228,6 +228,11 @@ export class Flight implements Exchange {
     if (err.errno === 1213) client.session.transactionEnded();
     client.worker.count('server_errors', String(err.errno));
     return true;
+  }
+
+  /** It was stopped, by its client or since it took too long. */
+  #isStopped(errno: number): boolean {
+    return TIMED_OUT.has(errno) || (this.killed && errno === INTERRUPTED.errno);
   }
 
   localInfile(): void {

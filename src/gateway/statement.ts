@@ -813,14 +813,14 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   /**
-   * KILL QUERY of a read that shares its connection. True: the client has been told, and strangers are left alone; false:
-   * the server is to be asked.
+   * KILL QUERY of it. True: it is a read that shares its connection, the client has been told, and strangers are left alone;
+   * false: the server is to be asked.
    */
   interrupt(): boolean {
     const flight = this.#flight;
-    if (flight === null || this.#step !== 'sent' || !this.shareable) return false;
+    if (flight === null || this.#step !== 'sent') return false;
     flight.killed = true;
-    if (this.#link?.depth === 1 || flight.shown) return false;
+    if (!this.shareable || this.#link?.depth === 1 || flight.shown) return false;
     flight.dropped = true;
     this.client.write(frame(encodeErr(INTERRUPTED), 1));
     this.#finish();

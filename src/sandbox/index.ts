@@ -5,6 +5,7 @@ export { findLanguage, type Language } from './languages.ts';
 export { freePorts } from './ports.ts';
 export {
   killNode,
+  nodeLog,
   type SandboxNodeStatus,
   type SandboxStatus,
   sandboxStatus,

@@ -130,6 +130,11 @@ export async function killNode(dir: string, name: string, signal: NodeJS.Signals
   if (signal === 'SIGKILL' || signal === 'SIGTERM') await gone(join(at, name), START_DEADLINE_MS);
 }
 
+/** The last lines of what a node's server wrote into its log. */
+export function nodeLog(dir: string, name: string, lines: number): Promise<string> {
+  return logTail(join(resolve(dir), name), lines);
+}
+
 function validate(options: SandboxOptions): void {
   const { flavor, replication, nodes } = options as { flavor: string; replication: string; nodes: number };
   const wrong = (message: string): never => {

@@ -10,20 +10,28 @@ import { BREAKS_PROMISES, type BrokenMode } from '../../src/messages/index.ts';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
-/** What the drill says of this build: its JSON, with the exit status. */
-async function drillOf(mode: BrokenMode, ...args: string[]): Promise<{ code: number | null; told: string }> {
+/** What the drill says of this build: its JSON, with the exit status and what else it said. */
+async function drillOf(
+  mode: BrokenMode,
+  ...args: string[]
+): Promise<{ code: number | null; told: string; progress: string }> {
   const dir = await mkdtemp(join(tmpdir(), 'drill-test-'));
   const words = ['drill', '--json', '--seed', '1', '--seconds', '1', ...args];
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...words], {
     env: { ...process.env, TMPDIR: dir, [BREAKS_PROMISES]: mode },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let told = '';
+  let progress = '';
   child.stdout.on('data', (chunk: Buffer) => {
     told += chunk.toString();
   });
+  child.stderr.on('data', (chunk: Buffer) => {
+    progress += chunk.toString();
+  });
   try {
-    return { code: await new Promise<number | null>((resolve) => child.once('close', resolve)), told };
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { code, told, progress };
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -60,8 +68,9 @@ const BROKEN: Broken[] = [
 
 for (const { mode, args, evidence } of BROKEN) {
   test(`a build with ${mode} fails the drill`, { timeout: 120_000 }, async () => {
-    const { code, told } = await drillOf(mode, ...args);
+    const { code, told, progress } = await drillOf(mode, ...args);
     assert.equal(code, 1, told);
+    assert.notEqual(told, '', progress);
     const result = JSON.parse(told) as Record<string, unknown>;
     assert.equal(result['verdict'], 'fail', told);
     assert.ok(
