@@ -1,7 +1,8 @@
 // Ordinary drivers behind one small interface, used as an application would: no option that makes failures look better. The
 // MariaDB connector is not among what Evenkeel is installed with (its licence is the LGPL); where it is not there, all
 // clients use mysql2.
-import type { Connection as MariaDbConnection } from 'mariadb';
+import { connect, type Socket } from 'node:net';
+import type { ConnectionConfig, Connection as MariaDbConnection } from 'mariadb';
 import mysql, { type Connection as Mysql2Connection } from 'mysql2/promise';
 import type { WorkloadLogin } from './workload.ts';
 
@@ -52,8 +53,10 @@ export async function connectWith(driver: DriverName, login: Login): Promise<Dri
   await driversHere();
   const loaded = await connector;
   if (loaded === null) throw new Error('the MariaDB connector is not installed');
+  const socket = connect({ host: login.host, port: login.port, noDelay: true });
   const options = { connectTimeout: CONNECT_TIMEOUT_MS, allowPublicKeyRetrieval: true, bigIntAsNumber: true };
-  return overMariaDb(await loaded.createConnection({ ...login, ...options }));
+  const stream: ConnectionConfig['stream'] = (callback) => callback(undefined, socket);
+  return overMariaDb(await loaded.createConnection({ ...login, ...options, stream }), socket);
 }
 
 function answerOf(result: unknown): Answer {
@@ -72,13 +75,17 @@ function overMysql2(connection: Mysql2Connection): DriverConnection {
   };
 }
 
-function overMariaDb(connection: MariaDbConnection): DriverConnection {
+/**
+ * The connector's own destroy() sends a KILL over another connection while a statement is on its way, and where that fails the
+ * whole process ends by an unhandled rejection: the socket is closed instead.
+ */
+function overMariaDb(connection: MariaDbConnection, socket: Socket): DriverConnection {
   return {
     driver: 'mariadb',
     query: async (sql, values) => answerOf(await connection.query(sql, [...values])),
     execute: async (sql, values) => answerOf(await connection.execute(sql, [...values])),
     onLost: (listener) => void connection.on('error', listener),
     end: () => connection.end(),
-    destroy: () => connection.destroy(),
+    destroy: () => void socket.destroy(),
   };
 }

@@ -1,5 +1,6 @@
 // An operator's stories of a pause: everything waits, nothing fails, what had begun ends, and it is over by itself.
 import assert from 'node:assert/strict';
+import { connectWith } from '../../src/drill/driver.ts';
 import { application, type Evenkeel, Load, stories, until } from './harness/index.ts';
 
 const held = async (evenkeel: Evenkeel, endpoint = 0): Promise<number> =>
@@ -58,6 +59,20 @@ stories(
       await evenkeel.start();
       assert.equal((await evenkeel.run('resume', 'writer')).code, 1, 'it is over');
       await client.end();
+    },
+
+    "a drill's client that gives up while it waits closes its connection, and asks for nothing else": async (
+      evenkeel,
+    ) => {
+      const clients = [];
+      for (const driver of ['mysql2', 'mariadb'] as const) clients.push(await connectWith(driver, evenkeel.login()));
+      assert.equal((await evenkeel.run('pause', 'writer', '--for', '20s')).code, 0);
+      for (const client of clients) client.query('SELECT 1', []).catch(() => {});
+      await until('both to wait', 5000, async () => (await held(evenkeel)) === 2);
+      for (const client of clients) client.destroy();
+      await until('both to be gone', 5000, async () => (await evenkeel.status()).endpoints[0]?.clients === 0);
+      assert.equal((await evenkeel.run('resume', 'writer')).code, 0);
+      assert.doesNotMatch(await (await evenkeel.fetch('/metrics')).text(), /^evenkeel_kills_total.* [1-9]/m);
     },
 
     'one endpoint is paused, others go on; a pause longer than statements may wait is refused': async (evenkeel) => {
