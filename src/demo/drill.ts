@@ -63,6 +63,7 @@ const STUCK_AFTER_MS = 32_000;
 const STUCK_AFTER_FAILURE_MS = 2000;
 /** Between the first and the last of those that strike together. */
 const TOGETHER_MS = 400;
+const BRINGS_DOWN: ReadonlySet<FaultKind> = new Set(['kill', 'kill-in-commit', 'freeze']);
 
 class Drill {
   readonly #ground: Ground;
@@ -72,6 +73,8 @@ class Drill {
   readonly #faults: DrillFault[] = [];
   /** What did not happen that should have, in sentences. */
   readonly #missing: string[] = [];
+  /** Primaries that went down since the cluster was whole. */
+  readonly #down = new Set<string>();
   #rebuilt = 0;
 
   constructor(ground: Ground, options: LoopOptions, load: CheckedLoad) {
@@ -127,8 +130,10 @@ class Drill {
         this.#rebuilt += 1;
       },
       enough: () => this.#hasFailed,
+      wentDown: (name) => this.#down.has(name),
     });
     if (wrong !== null) this.#missing.push(wrong);
+    this.#down.clear();
     await within(seconds * 1000, () => Promise.resolve(this.#hasFailed));
   }
 
@@ -143,6 +148,7 @@ class Drill {
       return;
     }
     load.newPeriod();
+    if (kinds.some((kind) => BRINGS_DOWN.has(kind))) this.#down.add(victim);
     const fault = { kinds, node: victim, atMs: load.nowMs(), doneMs: Number.POSITIVE_INFINITY };
     this.#faults.push(fault);
     const waits = kinds.map((_, at) => (at === 0 ? 0 : dice.below(TOGETHER_MS)));

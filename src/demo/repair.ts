@@ -1,14 +1,9 @@
 // Waiting until a cluster is whole again after a fault, and what an operator does with a node that is kept out since it has
 // transactions that were never acknowledged: it is built anew. On MySQL by `evenkeel rebuild`, with the restart that a
 // supervisor would do; on MariaDB by the commands that `evenkeel rebuild` tells.
-import { execFile } from 'node:child_process';
-import { readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import mysql, { type RowDataPacket } from 'mysql2/promise';
 import type { ClusterStatus } from '../http/api.ts';
-import { findTool, killNode, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
+import { buildFromBackup, type SandboxInfo, type SandboxNode, sandboxStatus, startNode } from '../sandbox/index.ts';
 import type { Stage } from './stage.ts';
 
 export const HEALTHY_TIMEOUT_MS = 30_000;
@@ -23,13 +18,15 @@ export interface Waiting {
   rebuilt: () => void;
   /** There is no need to wait any longer. */
   enough: () => boolean;
+  /** Whether the node went down since the cluster was whole, so that it may have what nobody was told of. */
+  wentDown: (name: string) => boolean;
 }
 
 /** Waits until the cluster is as it was; what is wrong in the end, or null. */
 export async function becomesWhole(
   stage: Stage,
   nodes: number,
-  { progress, rebuilt, enough }: Waiting,
+  { progress, rebuilt, enough, wentDown }: Waiting,
 ): Promise<string | null> {
   let end = performance.now() + HEALTHY_TIMEOUT_MS;
   let errantSinceMs: number | null = null;
@@ -41,6 +38,7 @@ export async function becomesWhole(
     const out = await keptOut(stage);
     errantSinceMs = out === null ? null : (errantSinceMs ?? performance.now());
     if (out !== null && errantSinceMs !== null && performance.now() - errantSinceMs > ERRANT_FOR_MS) {
+      if (!wentDown(out.name)) return `${out.name}, which was never down, has transactions that the primary has not`;
       progress(`${out.name} is kept out with transactions that nobody was told of; it is built anew`);
       try {
         await rebuildNode(stage, out, await soundNode(stage, out));
@@ -110,37 +108,9 @@ async function pidOf(sandbox: SandboxInfo, { name }: SandboxNode): Promise<numbe
 
 /** See mariadbProcedure in src/recovery: maintenance, since the node must follow nobody before it has its position. */
 async function byHand(stage: Stage, node: SandboxNode, donor: SandboxNode): Promise<void> {
-  const { sandbox } = stage;
-  const fromPrimary = (await stage.status())?.clusters[0]?.primary === address(donor);
-  const tool = await findTool('mariadb-backup');
-  const [command = '', ...words] = tool.argv0;
-  const { user, password } = sandbox.admin;
-  const data = join(sandbox.dir, node.name, 'data');
-  const backup = (...args: string[]) =>
-    promisify(execFile)(command, [...words, ...args, `--target-dir=${data}`], {
-      env: { ...process.env, ...tool.env },
-    });
+  const donorIsPrimary = (await stage.status())?.clusters[0]?.primary === address(donor);
   await stage.maintain(node, '--for', '1h');
-  await killNode(sandbox.dir, node.name, 'SIGKILL');
-  await rename(data, `${data}.old`);
-  const state = await stage.asAdmin(donor, async (connection) => {
-    const [rows] = await connection.query<RowDataPacket[]>('SELECT @@global.gtid_binlog_state AS state');
-    return String(rows[0]?.['state'] ?? '');
-  });
-  const login = [`--host=${donor.host}`, `--port=${donor.port}`, `--user=${user}`, `--password=${password}`];
-  await backup('--backup', `--datadir=${join(sandbox.dir, donor.name, 'data')}`, ...login);
-  await backup('--prepare');
-  await startNode(sandbox.dir, node.name, { bound: true });
-  await rm(`${data}.old`, { recursive: true, force: true });
-  const setup = ['RESET MASTER', `SET GLOBAL gtid_binlog_state = ${mysql.escape(state)}`];
-  // A replica's position has come with its data.
-  if (fromPrimary) {
-    const info = await readFile(join(data, 'xtrabackup_binlog_info'), 'utf8');
-    setup.push(`SET GLOBAL gtid_slave_pos = ${mysql.escape(info.trim().split('\t')[2] ?? '')}`);
-  }
-  await stage.asAdmin(node, async (connection) => {
-    for (const sql of setup) await connection.query(sql);
-  });
+  await buildFromBackup(stage.sandbox.dir, { node: node.name, donor: donor.name, donorIsPrimary });
   await stage.maintain(node, '--end');
 }
 

@@ -68,9 +68,6 @@ async function failOver(
     const life = signOfLife(primary);
     if (life !== null) return primaryLives(run, view, from, life);
   }
-  const closed = await carryOut(run, [{ lanes: [[step({ do: 'close-gate', reason: 'failover' }, LIMITS.gateMs)]] }]);
-  if (!closed.ok) return notBegun(run, `${closed.step}: ${closed.error}`, alive);
-
   const semiSync = wantsSemiSync(ctx, primary?.observation.facts ?? null);
   const floor = options.floor === undefined || options.floor?.primary === from ? options.floor : null;
   const input = (now: ClusterView): FailoverInput => ({
@@ -89,6 +86,11 @@ async function failOver(
     ...(options.force === undefined ? {} : { force: options.force }),
   });
   const first = electForFailover(input(view));
+  // Of a primary that answers, clients and what they have in progress are left alone where nobody can take its place.
+  if (first.ok || !alive) {
+    const closed = await carryOut(run, [{ lanes: [[step({ do: 'close-gate', reason: 'failover' }, LIMITS.gateMs)]] }]);
+    if (!closed.ok) return notBegun(run, `${closed.step}: ${closed.error}`, alive);
+  }
   if (!first.ok) {
     journal.note('elect', first.refusals.join('; '));
     return notBegun(run, `refused: ${first.refusals.join('; ')}`, alive);

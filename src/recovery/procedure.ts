@@ -33,6 +33,9 @@ export function mariadbProcedure(input: ProcedureInput): string[] {
     `on ${to.host}:`,
     `  mariadb-backup --prepare --target-dir=${dataDir}`,
     `  chown -R mysql:mysql ${dataDir}`,
+    // Of a replica that applies in parallel, transactions come along that it had not committed: no server starts with them.
+    '  mariadbd --user=mysql --tc-heuristic-recover=ROLLBACK',
+    '  (ends by itself: what was not committed at the donor is replicated later, see MDEV-36025)',
     '  systemctl start mariadb',
     // The new log knows no server that wrote before: as a primary it would make all others look errant.
     `  mariadb -e "RESET MASTER; SET GLOBAL gtid_binlog_state='$(cat ${dataDir}.state)'${donorIsPrimary ? `; SET GLOBAL gtid_slave_pos='$(cut -f3 ${dataDir}/*_binlog_info)'` : ''}"`,

@@ -1,5 +1,6 @@
 // The door of the sandbox: local clusters of real servers, for `evenkeel sandbox`, the demo, the scenario tests and
 // the benchmarks. It stands alone: nothing of the proxy is imported here, so the proxy is tested from outside.
+export { buildFromBackup } from './backup.ts';
 export { SandboxError, type SandboxReason } from './errors.ts';
 export { findLanguage, type Language } from './languages.ts';
 export { freePorts } from './ports.ts';

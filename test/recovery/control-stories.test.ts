@@ -151,6 +151,23 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     assert.equal(world.applied?.primary, 'db1:3306');
   });
 
+  test(`${flavor}: a primary that cannot commit keeps its clients where nobody can take its place`, async () => {
+    const world = await begin({ flavor });
+    for (const id of [2, 3]) world.crash(db(world, id));
+    world.stuck.add(db(world, 1));
+    let refused = 0;
+    for (let ms = 0; ms < 30_000; ms += 1) {
+      await pass(world, 1);
+      assert.equal(world.applied?.gate.state, 'open');
+      if (world.isRecovering) refused += 1;
+    }
+    assert.ok(refused > 0, 'it was not even tried');
+    world.stuck.delete(db(world, 1));
+    for (const id of [2, 3]) world.restart(db(world, id));
+    await settle(world);
+    assert.equal(world.applied?.primary, 'db1:3306');
+  });
+
   test(`${flavor}: an order to be read-only that the process left behind when it died is taken back`, async () => {
     const world = await begin({ flavor });
     world.stuck.add(db(world, 1));

@@ -1,11 +1,7 @@
 // What becomes of a node with errant transactions, and of nodes that are added and removed: on MySQL by clone, on MariaDB
 // by the commands that are told.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { findTool, type SandboxNode } from '../../src/sandbox/index.ts';
+import { buildFromBackup, type SandboxNode } from '../../src/sandbox/index.ts';
 import { addressOf, directly, type Evenkeel, stories, succeeds, through, until } from './harness/index.ts';
 
 async function stateOf(evenkeel: Evenkeel, node: SandboxNode): Promise<string | undefined> {
@@ -27,27 +23,10 @@ async function restartWhenStopped(evenkeel: Evenkeel, node: SandboxNode): Promis
 
 /** The commands that `rebuild` tells for MariaDB, on one machine. */
 async function byHand(evenkeel: Evenkeel, node: SandboxNode, donor: SandboxNode): Promise<void> {
-  const tool = await findTool('mariadb-backup');
-  const [command = '', ...words] = tool.argv0;
-  const { user, password } = evenkeel.sandbox.admin;
-  const data = join(evenkeel.sandbox.dir, node.name, 'data');
-  const backup = (...args: string[]) =>
-    promisify(execFile)(command, [...words, ...args, `--target-dir=${data}`], { env: { ...process.env, ...tool.env } });
   const maintenance = ['maintenance', addressOf(node)];
   assert.equal((await evenkeel.run(...maintenance, '--for', '6h')).code, 0);
-  await evenkeel.signalNode(node, 'SIGTERM');
-  await rename(data, `${data}.old`);
-  const [[before]] = await directly(evenkeel, donor, 'SELECT @@global.gtid_binlog_state AS state');
-  const login = [`--host=${donor.host}`, `--port=${donor.port}`, `--user=${user}`, `--password=${password}`];
-  await backup('--backup', `--datadir=${join(evenkeel.sandbox.dir, donor.name, 'data')}`, ...login);
-  await backup('--prepare');
-  await evenkeel.restartNode(node);
-  const info = await readFile(join(data, 'xtrabackup_binlog_info'), 'utf8');
-  const position = info.trim().split('\t')[2];
-  const state = `SET GLOBAL gtid_binlog_state = '${before?.['state']}'`;
-  const isReplica = (await evenkeel.replicas()).includes(donor);
-  const last = isReplica ? [] : [`SET GLOBAL gtid_slave_pos = '${position}'`];
-  await directly(evenkeel, node, 'RESET MASTER', state, ...last);
+  const donorIsPrimary = !(await evenkeel.replicas()).includes(donor);
+  await buildFromBackup(evenkeel.sandbox.dir, { node: node.name, donor: donor.name, donorIsPrimary });
   assert.equal((await evenkeel.run(...maintenance, '--end')).code, 0);
 }
 
