@@ -3,16 +3,7 @@
 //   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
-import {
-  asPacket,
-  Command,
-  commandPacket,
-  type ErrPacket,
-  encodeErr,
-  frame,
-  type Packet,
-  queryAttributes,
-} from '../wire/index.ts';
+import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
 import { addQuestion, addWait, asksPrimary, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
@@ -21,7 +12,6 @@ import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
-import { hintsOf } from './hints.ts';
 import type { Waiter } from './hold.ts';
 import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
 import { killVictim } from './kill.ts';
@@ -30,9 +20,9 @@ import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
-import type { Rule } from './rules.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
+import { NO_TERMS, type Terms, termsOf } from './terms.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
 const MAX_TRIES = 20;
@@ -60,10 +50,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   lane: Lane;
   shareable = false;
   way: Way = 'primary';
-  /** Its client wants it on the primary. */
-  #staysHere = false;
-  /** The rule of the configuration that counts for it. */
-  #rule: Rule | null = null;
+  #terms: Terms = NO_TERMS;
   #timer: NodeJS.Timeout | undefined;
   /** KILLs of it that are on their way. */
   #kills = 0;
@@ -181,7 +168,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   #begin(): void {
     if (this.#step === 'done') return; // its client left
-    const { session, tether, gate } = this.client;
+    const { session, tether, gate, rules } = this.client;
     const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     if (tether.aftermath !== null) {
@@ -195,27 +182,15 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
     if (defers(this.client, this.request)) return this.#finish();
-    if (!this.#obeys()) return;
-    if (gate.split !== null && !this.#takeHints()) return;
+    if (gate.split !== null || rules !== null) {
+      this.#terms = termsOf(this.client, this.request, this.packet);
+      const { limitMs, refusal } = this.#terms;
+      if (refusal !== null) return this.#fail(refusal);
+      if (limitMs !== null) this.#timer = setTimeout(() => this.#overdue(), limitMs);
+    }
     // What a COMMIT makes permanent was noted when it was written.
     session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
     this.#route();
-  }
-
-  /** What a rule of the configuration says of it. False: it has been answered. */
-  #obeys(): boolean {
-    const { rules, session, worker } = this.client;
-    this.#rule = rules?.find(this.request, session.state.schema) ?? null;
-    if (this.#rule === null) return true;
-    worker.count('ruled_statements', this.#rule.name);
-    const refusal = this.#rule.refusalOf(this.request, worker.nowMs());
-    if (refusal !== null) {
-      this.#fail(refusal);
-      return false;
-    }
-    const limitMs = this.#rule.limitOf(this.request);
-    if (limitMs !== null) this.#timer = setTimeout(() => this.#overdue(), limitMs);
-    return true;
   }
 
   /** A rule's time for it is over. */
@@ -237,25 +212,6 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     }
     // Until it has ended: it may be sent again meanwhile.
     if (!this.over) this.#timer = setTimeout(() => this.#overdue(), OVERDUE_AGAIN_MS);
-  }
-
-  /** What its client says of it. False: it has been answered. */
-  #takeHints(): boolean {
-    const { text, command } = this.request;
-    if (text === null || command === Command.STMT_PREPARE) return true;
-    const hints = hintsOf(text, queryAttributes(this.packet.payload, this.client.capabilities));
-    if (hints === null) return true;
-    const { session, gate } = this.client;
-    let wrong = 'wrong' in hints ? hints.wrong : null;
-    if (!('wrong' in hints)) {
-      this.#staysHere = hints.primary || (hints.after !== null && session.causality === null);
-      if (hints.after !== null && session.causality !== null) {
-        session.causality.enter(gate.cluster.route?.epoch ?? 0);
-        if (!session.causality.mustSee(hints.after)) wrong = `"${hints.after.slice(0, 80)}" is no list of GTIDs`;
-      }
-    }
-    if (wrong !== null) this.#fail(gatewayError('bad-hint', wrong));
-    return wrong === null;
   }
 
   // ---- route ----------------------------------------------------------------------------------------------------
@@ -295,9 +251,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #replica(): NodeAddress | null {
     const { gate } = this.client;
     if (gate.split === null || this.#quiet !== null || this.#aside >= MAX_ASIDE) return null;
-    const ruled = this.#rule?.route ?? null;
-    if (this.#staysHere || ruled === 'primary') return null;
-    return replicaFor(this.client, this.request, gate.staysUnlessRuled && ruled === null);
+    const { route } = this.#terms;
+    if (route === 'primary') return null;
+    return replicaFor(this.client, this.request, gate.staysUnlessRuled && route === null);
   }
 
   /** What the replica must have executed before it runs this; null where it is known to have, or where it does not matter. */
