@@ -157,6 +157,8 @@ export class NodePool {
   #hooks: PoolHooks;
   #lanes = new Map<string, Lane>();
   #seats = new Map<ServerConnection, Seat>();
+  /** Free ones that were given back with a LAST_INSERT_ID() that nobody has read. */
+  #unread = new Set<ServerConnection>();
   #queue = new FairQueue<LinkRequest>();
   #connecting = 0;
   #held = 0;
@@ -381,7 +383,8 @@ export class NodePool {
     const now = this.#hooks.nowMs();
     seat.place = 'free';
     seat.idleSinceMs = now;
-    if (!hasUnread(link)) {
+    if (hasUnread(link)) this.#unread.add(link);
+    else {
       if (now > seat.expiresMs) return this.#quit(link, 'lifetime');
       if (waitTimeoutMs(link) < SHORT_WAIT_MS) return this.#quit(link, 'idle');
     }
@@ -427,8 +430,9 @@ export class NodePool {
 
   /** Several times a second: refuses who waited too long, and looks for slow heads. */
   tick(): void {
-    for (const lane of this.#lanes.values()) {
-      for (const link of lane.free) if (hasUnread(link) && !link.busy) this.#hooks.readInsertId(link);
+    for (const link of this.#unread) {
+      if (link.seat?.place !== 'free' || !hasUnread(link)) this.#unread.delete(link);
+      else if (!link.busy) this.#hooks.readInsertId(link);
     }
     const slowSince = this.#hooks.nowMs() - SLOW_MS;
     if (this.#shared > 0) {
