@@ -20,7 +20,8 @@ export type ProbePart =
   | 'group-members'
   | 'galera-settings'
   | 'galera-status'
-  | 'platform-topology';
+  | 'platform-topology'
+  | 'session-variables';
 
 /** The rows of each part that was asked; a part that was refused is missing. */
 export type ProbeRows = Partial<Record<ProbePart, Row[]>>;
@@ -44,6 +45,8 @@ export interface Dialect {
   /** The same for members of a group. */
   readonly everyProbeOfMembers: readonly ProbePart[];
   readonly fullProbe: readonly ProbePart[];
+  /** Asked once, by the first full one of a connection. */
+  readonly firstProbe: readonly ProbePart[];
   executed(state: Row): { gtidExecuted: string; gtidPosition: string };
   replication(rows: ProbeRows, gtidExecuted: string): ReplicationFacts | null;
   topology(rows: ProbeRows): TopologyFacts | null;

@@ -175,6 +175,7 @@ export const mariadbDialect: Dialect = {
   everyProbe: ['state', 'replication'],
   everyProbeOfReplicas: [],
   everyProbeOfMembers: ['galera-status'],
+  firstProbe: [],
   fullProbe: [
     'galera-settings',
     'galera-status',

@@ -30,6 +30,9 @@ const PARTS: Partial<Record<ProbePart, string>> = {
   'semisync-status': "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'",
   activity: "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running')",
   replicas: 'SHOW REPLICAS',
+  'session-variables':
+    'SELECT JSON_ARRAYAGG(VARIABLE_NAME) AS names FROM performance_schema.variables_by_thread WHERE THREAD_ID =' +
+    ' (SELECT THREAD_ID FROM performance_schema.threads WHERE PROCESSLIST_ID = CONNECTION_ID())',
   'dump-threads':
     "SELECT HOST FROM performance_schema.processlist WHERE COMMAND IN ('Binlog Dump', 'Binlog Dump GTID')",
 };
@@ -124,6 +127,7 @@ export const mysqlDialect: Dialect = {
   everyProbe: ['state', 'replication'],
   everyProbeOfReplicas: ['receiver', 'applier'],
   everyProbeOfMembers: ['group-members', 'applier'],
+  firstProbe: ['session-variables'],
   fullProbe: [
     'group-settings',
     'group-members',

@@ -57,6 +57,7 @@ export class Prober {
   #slow: ProbeRows = {};
   #refused = new Map<ProbePart, string>();
   #fullProbes = 0;
+  #sessionVariables: string | null = null;
   #isReplica = true;
   #readOnly: boolean | null = null;
   #isMember = false;
@@ -111,6 +112,7 @@ export class Prober {
     if (this.#isReplica || isFull) wanted.push(...dialect.everyProbeOfReplicas);
     if (this.#isMember && !isFull) wanted.push(...dialect.everyProbeOfMembers);
     if (isFull) wanted.push(...dialect.fullProbe);
+    if (this.#fullProbes === 1) wanted.push(...dialect.firstProbe);
     if (constants.topology?.kind === 'aurora') wanted.push('platform-topology');
     const rows = await this.#ask(
       [...new Set(wanted)].filter((part) => !this.#refused.has(part)),
@@ -124,10 +126,12 @@ export class Prober {
     if (turned && !isFull) return await this.probe(true, timeoutMs);
     // Groups and platforms decide for themselves, and Galera has no such locks.
     if (isFull && told.topology === null) await this.#takeClaim(timeoutMs);
+    this.#sessionVariables ??= namesIn(rows['session-variables']?.[0]?.['names']);
     const { greeting } = this.connection;
+    const sessionVariables = this.#sessionVariables === null ? {} : { sessionVariables: this.#sessionVariables };
     const facts = {
       ...told,
-      ...(greeting === null ? {} : { greeting }),
+      ...(greeting === null ? {} : { greeting: { ...greeting, ...sessionVariables } }),
       claim: this.#claim,
     };
     this.#isReplica = facts.replication !== null;
@@ -176,6 +180,12 @@ export class Prober {
     }
     return rows;
   }
+}
+
+/** With commas in between; null where there are none. */
+function namesIn(list: string | null | undefined): string | null {
+  const names: unknown = list === null || list === undefined ? null : JSON.parse(list);
+  return Array.isArray(names) && names.length > 0 ? names.join(',') : null;
 }
 
 function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeFacts {

@@ -122,6 +122,11 @@ export interface ServerGreeting {
   version: string;
   /** The low byte of the id of the collation that the server was started with. */
   collation: number;
+  /**
+   * MySQL: the names of the variables of which every session has a value of its own, with commas in between; absent where that
+   * could not be read.
+   */
+  sessionVariables?: string;
 }
 
 /** What a node said of itself in one probe. */

@@ -121,6 +121,7 @@ export function routeOf(input: RouteInput): ClusterRoute {
     flavor,
     serverVersion: greeting.version,
     collation: greeting.collation,
+    ...(greeting.sessionVariables === undefined ? {} : { sessionVariables: greeting.sessionVariables }),
     primary: input.primary,
     gate: gateOf(input),
     nodes,

@@ -15,13 +15,25 @@ export interface ClusterGreeting {
   flavor: Flavor;
 }
 
+/** Of one cluster and version. */
+interface Tracked {
+  /** As a client's account sees them: those of the server, too. */
+  all: readonly string[];
+  /** As the control process was told; null before. */
+  sessionVariables: string | null;
+  /** Those of both. */
+  names: readonly string[];
+}
+
+const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: [] };
+
 const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql' };
 
 export class Directory {
   #greetings = new Map<string, ClusterGreeting>();
   #accounts = new Map<string, Account[]>();
   #characterSets = new Map<string, string>();
-  #tracked = new Map<string, string[]>();
+  #tracked = new Map<string, Tracked>();
   #unknown = new Map<string, Set<() => void>>();
   #refreshing = new Map<string, Set<(changed: boolean) => void>>();
   #askForAccounts: (cluster: string, user: string) => void;
@@ -30,8 +42,13 @@ export class Directory {
     this.#askForAccounts = askForAccounts;
   }
 
-  setGreeting(cluster: string, greeting: ClusterGreeting): void {
+  /** `sessionVariables`: the names of those of which every session has a value, with commas in between. */
+  setGreeting(cluster: string, greeting: ClusterGreeting, sessionVariables?: string): void {
     this.#greetings.set(cluster, greeting);
+    const version = this.#versionOf(cluster);
+    if (sessionVariables !== undefined && sessionVariables !== this.#tracked.get(version)?.sessionVariables) {
+      this.#track(version, { sessionVariables });
+    }
     this.#settle(cluster);
   }
 
@@ -111,15 +128,23 @@ export class Directory {
 
   /** The variables whose changes a server is to report; empty until one was asked. */
   trackedVariables(cluster: string): readonly string[] {
-    return this.#tracked.get(this.#versionOf(cluster)) ?? [];
+    return this.#tracked.get(this.#versionOf(cluster))?.names ?? [];
+  }
+
+  /** A server looks at all of the list whenever one of them changes, so it is to hold nothing that no session can set. */
+  #track(version: string, more: Partial<Pick<Tracked, 'all' | 'sessionVariables'>>): void {
+    const { all, sessionVariables } = { ...(this.#tracked.get(version) ?? NOTHING_TRACKED), ...more };
+    const known = sessionVariables === null ? null : new Set(sessionVariables.split(','));
+    const names = known === null ? all : all.filter((name) => known.has(name));
+    this.#tracked.set(version, { all, sessionVariables, names });
   }
 
   /** Asked once a cluster and version. */
   askTrackedVariables(cluster: string, query: (sql: string) => Buffer, commands: QuietCommand[]): void {
-    if (this.flavor(cluster) !== 'mysql' || this.#tracked.has(this.#versionOf(cluster))) return;
+    if (this.flavor(cluster) !== 'mysql' || this.trackedVariables(cluster).length > 0) return;
     const row = (answer: QuietRow | null): void => {
       const names: unknown = JSON.parse(answer?.values[0] ?? '[]');
-      if (Array.isArray(names)) this.#tracked.set(this.#versionOf(cluster), names.map(String));
+      if (Array.isArray(names)) this.#track(this.#versionOf(cluster), { all: names.map(String) });
     };
     commands.push({ packet: query(TRACKED_VARIABLES), what: 'the names of variables', row, failed: () => {} });
   }

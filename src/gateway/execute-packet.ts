@@ -1,7 +1,7 @@
 // COM_STMT_EXECUTE for another server connection than the one that the client's driver has in mind: the statement's
 // id differs, and the parameter types, which a driver sends once, have to be sent again.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html
-import { executeLayout, frame, HEADER_BYTES, type Packet } from '../wire/index.ts';
+import { executeAttributes, executeLayout, frame, HEADER_BYTES, type Packet } from '../wire/index.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { PreparedStatement } from './session.ts';
 
@@ -78,4 +78,17 @@ export function executePacket(
   head[boundAt] = 1;
   head.writeUInt32LE(prepared.id, ID_OFFSET);
   return { raw: frame(Buffer.concat([head, statement.types, payload.subarray(typesAt)]), 0), opensCursor };
+}
+
+/** In COM_STMT_SEND_LONG_DATA. */
+const PARAMETER_OFFSET = HEADER_BYTES + 5;
+
+/** What its client sends along by name; null where that is nothing. `capabilities`: the client's. */
+export function attributesOfExecution(
+  { payload }: Packet,
+  { logical, longData }: PreparedStatement,
+  capabilities: number,
+): ReadonlyMap<string, string> | null {
+  const sentBefore = (longData ?? []).map((chunk) => chunk.readUInt16LE(PARAMETER_OFFSET));
+  return executeAttributes(payload, capabilities, logical.parameters, new Set(sentBefore));
 }

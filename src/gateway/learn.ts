@@ -53,7 +53,7 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (opaque || flags.setsLastInsertId) session.insertIdIsOn(learned.link);
   if (flags.setsNames) learnNames(session, text, options);
   // What was reported is not what stays; what stays is reported with the next answer.
-  if (flags.setsUnreported) session.uncertain = true;
+  if (flags.setsUnreported) learnUnreported(session, text);
   // A server reports the time that was set before.
   if (kind === 'set' && text !== null) learnUnmovable(session, text.toString('latin1'));
   if (flags.setsRole) learnRole(session, text, options);
@@ -103,6 +103,7 @@ export function learnFromFailure(session: SessionState, request: ServerRequest, 
   if (request.plain) return;
   if (mayHide(request)) session.hide();
   if (isOpaque(request.sql) || kind === 'set') session.uncertain = true;
+  if (flags.setsUnreported) learnUnreported(session, request.text);
   if (kind === 'call' || kind === 'prepare' || flags.unknownFunction) session.routineFailed = true;
   if (flags.setsUserVariable) session.touchUserVariables(userVariables);
   // Part of it may have been done: what each of these leaves behind is there, as far as we know.
@@ -206,6 +207,11 @@ function learnTemporaryTables(
   } else if (flags.temporaryTable || (flags.renamesTable && session.pins.has('temporary-table'))) {
     session.pin('temporary-table');
   }
+}
+
+function learnUnreported(session: SessionState, text: Buffer | null): void {
+  session.uncertain = true;
+  if (text === null || /gtid_next/i.test(text.toString('latin1'))) session.pin('unmovable-variable');
 }
 
 function learnUnmovable(session: SessionState, text: string): void {

@@ -3,6 +3,7 @@ import { Command, type ErrPacket, type Packet, queryAttributes } from '../wire/i
 import type { Client } from './client.ts';
 import type { ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
+import { attributesOfExecution } from './execute-packet.ts';
 import { hintsOf } from './hints.ts';
 
 export interface Terms {
@@ -34,9 +35,14 @@ function byRule({ rules, session, worker }: Client, request: ServerRequest): Ter
 }
 
 /** Null: nothing that changes anything. */
-function byHints(client: Client, { text, command }: ServerRequest, packet: Packet): Partial<Terms> | null {
+function byHints(client: Client, { text, command, statement }: ServerRequest, packet: Packet): Partial<Terms> | null {
   if (text === null || command === Command.STMT_PREPARE) return null;
-  const hints = hintsOf(text, queryAttributes(packet.payload, client.capabilities));
+  const { capabilities } = client;
+  const attributes =
+    statement === null
+      ? queryAttributes(packet.payload, capabilities)
+      : attributesOfExecution(packet, statement, capabilities);
+  const hints = hintsOf(text, attributes);
   if (hints === null) return null;
   if ('wrong' in hints) return { refusal: gatewayError('bad-hint', hints.wrong) };
   const { after, primary } = hints;

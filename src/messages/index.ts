@@ -68,6 +68,8 @@ export interface ClusterRoute {
   serverVersion: string;
   /** The collation byte of the primary's greeting. */
   collation: number;
+  /** MySQL: the names of the variables of sessions, with commas in between; absent where they are not known. */
+  sessionVariables?: string;
   /** Null while there is none; the gate is closed then. */
   primary: NodeAddress | null;
   gate: Gate;

@@ -44,12 +44,41 @@ export function queryAttributes(payload: Buffer, capabilities: number): Readonly
   return found;
 }
 
+/**
+ * The same of a COM_STMT_EXECUTE, where they stand behind the parameters. `parameters`: how many the statement has; `elsewhere`:
+ * those whose values came before, by COM_STMT_SEND_LONG_DATA. Null where it has none, and where it is not laid out as it should
+ * be: the server will say so.
+ */
+export function executeAttributes(
+  payload: Buffer,
+  capabilities: number,
+  parameters: number,
+  elsewhere: ReadonlySet<number>,
+): ReadonlyMap<string, string> | null {
+  if (!speaks(capabilities) || payload[0] !== Command.STMT_EXECUTE) return null;
+  if (((payload[5] ?? 0) & PARAMETER_COUNT_AVAILABLE) === 0) return null;
+  try {
+    const reader = new PayloadReader(payload, EXECUTE_HEAD_BYTES);
+    const count = parameterCount(reader);
+    if (count <= parameters) return null;
+    const found = new Map<string, string>();
+    const take: Take = (name, value, at) => {
+      if (at >= parameters) found.set(name.toString(), value.toString());
+    };
+    readAttributes(reader, count, take, elsewhere);
+    return found;
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
+}
+
+type Take = (name: Buffer, value: Buffer, at: number) => void;
+
+const NOWHERE: ReadonlySet<number> = new Set();
+
 /** `take` gets those that are text. */
-function readAttributes(
-  reader: PayloadReader,
-  count: number,
-  take: ((name: Buffer, value: Buffer) => void) | null,
-): void {
+function readAttributes(reader: PayloadReader, count: number, take: Take | null, elsewhere = NOWHERE): void {
   const nulls = reader.bytes((count + 7) >> 3, 'the NULL bitmap');
   if (reader.u8('the bind flag') !== 1) throw new ProtocolError('malformed', 'attributes without their types');
   const types: number[] = [];
@@ -60,8 +89,8 @@ function readAttributes(
   }
   types.forEach((type, i) => {
     const isNull = ((nulls[i >> 3] as number) & (1 << (i & 7))) !== 0;
-    const value = isNull ? null : readValue(reader, type);
-    if (value !== null) take?.(names[i] as Buffer, value);
+    const value = isNull || elsewhere.has(i) ? null : readValue(reader, type);
+    if (value !== null) take?.(names[i] as Buffer, value, i);
   });
 }
 

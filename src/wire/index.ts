@@ -1,7 +1,7 @@
 // The protocol of MySQL and MariaDB, without I/O: the folder's door.
 
 export type { AnswerShape, ScannerSink } from './answer.ts';
-export { executeLayout, queryAttributes, queryPacket, queryTextOffset } from './attributes.ts';
+export { executeAttributes, executeLayout, queryAttributes, queryPacket, queryTextOffset } from './attributes.ts';
 export * from './auth/index.ts';
 export * from './auth-packets.ts';
 export * from './capabilities.ts';

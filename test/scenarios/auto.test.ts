@@ -170,6 +170,13 @@ stories('reads leave the primary', OPTIONS, {
       const [rows] = await reader.query({ sql, attributes: { evenkeel_route: 'primary' } });
       assert.deepEqual(rows, [{ n: 1 }]);
       await assert.rejects(reader.query({ sql, attributes: { evenkeel_route: 'moon' } }), { errno: 9112 });
+      const prepared = 'SELECT n + ? AS n FROM shared WHERE ? IS NOT NULL';
+      for (const attributes of [{ evenkeel_route: 'primary' }, {}, { evenkeel_route: 'primary', other: 'one' }]) {
+        const [executed] = await reader.execute({ sql: prepared, values: [10, 'text'], attributes });
+        assert.deepEqual(executed, [{ n: 'evenkeel_route' in attributes ? 11 : 10 }]);
+      }
+      const wrong = reader.execute({ sql: prepared, values: [1, 'text'], attributes: { evenkeel_route: 'moon' } });
+      await assert.rejects(wrong, { errno: 9112 });
     }
     await assert.rejects(rowsOf(reader, '/* evenkeel: after=yesterday */ SELECT n FROM shared'), { errno: 9112 });
     assert.deepEqual(await rowsOf(reader, `SELECT n FROM shared /* evenkeel: after=${String(row?.['token'])} */`), [

@@ -34,6 +34,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       await checksStayOn(stage);
       await strangers(stage);
       await roomToPrepare(stage);
+      if (flavor === 'mysql') await reported(stage);
     });
   });
 }
@@ -300,5 +301,46 @@ async function roomToPrepare({ t, ek, onPrimary }: Stage): Promise<void> {
     }
     client.destroy();
     other.destroy();
+  });
+}
+
+/** A server looks at the whole list of variables whenever one of them changes, so it names those of sessions alone. */
+async function reported({ t, ek, onPrimary }: Stage): Promise<void> {
+  await t.test('servers report the variables that a session can have of its own, and no others', async () => {
+    const client = await mysql.createConnection(ek.login());
+    const [[row]] = await client.query<Rows>('SELECT @@SESSION.session_track_system_variables AS list');
+    await client.end();
+    const list = new Set(String(row?.['list']).split(','));
+    assert.ok(list.has('sql_mode') && list.has('time_zone') && list.size > 100, String(list.size));
+    const admin = await mysql.createConnection(ek.direct(await ek.primary()));
+    const [all] = await admin.query<Rows>('SELECT variable_name AS name FROM performance_schema.session_variables');
+    const left = all.map(({ name }) => String(name)).filter((name) => !list.has(name));
+    const known = (name: string) => name.startsWith('session_track_') || ['statement_id', 'gtid_next'].includes(name);
+    for (const name of left.filter((one) => !known(one))) {
+      await assert.rejects(admin.query(`SELECT @@SESSION.${name}`), { errno: 1238 }, name);
+    }
+    await admin.end();
+  });
+
+  await t.test('a GTID that a client chooses, whatever the text, is for nobody else', async () => {
+    await onPrimary(`CREATE PROCEDURE one.choose(gtid VARCHAR(100)) SET @@SESSION.gtid_next = gtid`);
+    const ways = [
+      ["SET gtid_next='GTID'"],
+      ["SET time_zone='+03:00', @@SESSION.gtid_next='GTID'"],
+      ["PREPARE p FROM \"SET time_zone='+04:00', gtid_next='GTID'\"", 'EXECUTE p'],
+      ["CALL one.choose('GTID')"],
+    ];
+    for (const [n, way] of ways.entries()) {
+      const gtid = `dddddddd-0000-4000-a000-000000000001:${n + 1}`;
+      const client = await mysql.createConnection(ek.login());
+      for (const sql of way) await client.query(sql.replace('GTID', gtid));
+      const others = await Promise.all(Array.from({ length: 8 }, () => mysql.createConnection(ek.login())));
+      for (const other of others) await other.query('INSERT INTO one.own (client, n) VALUES (0, 0)');
+      const [[mine]] = await client.query<Rows>('SELECT @@SESSION.gtid_next AS gtid');
+      assert.equal(mine?.['gtid'], gtid);
+      await client.query('ROLLBACK');
+      await client.query("SET gtid_next='AUTOMATIC'");
+      await Promise.all([client, ...others].map((one) => one.end()));
+    }
   });
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   Capability,
+  executeAttributes,
   executeLayout,
   ProtocolError,
   queryAttributes,
@@ -125,6 +126,47 @@ describe('the text of a COM_QUERY', () => {
       }),
       { seed, numRuns: 3000 },
     );
+  });
+});
+
+describe('the attributes of a COM_STMT_EXECUTE', () => {
+  const head = (flags: number): Buffer => Buffer.from([0x17, 1, 0, 0, 0, flags, 1, 0, 0, 0]);
+  const NONE = new Set<number>();
+
+  /** Laid out as a text's, behind another head; what was sent before has no value here. */
+  function execution(parameters: Attribute[], elsewhere: ReadonlySet<number>): Buffer {
+    const sent = parameters.map((one, at) => (elsewhere.has(at) ? { ...one, value: Buffer.alloc(0) } : one));
+    const { length } = Buffer.concat([Buffer.from([3]), lenenc(sent.length), Buffer.from([1])]);
+    return Buffer.concat([head(8), lenenc(sent.length), query(sent, Buffer.alloc(0)).subarray(length)]);
+  }
+
+  test('stand behind the parameters, of which some may have been sent before', () => {
+    const lists = fc.array(attribute, { maxLength: 12 });
+    fc.assert(
+      fc.property(lists, lists, fc.infiniteStream(fc.boolean()), fc.string(), (own, others, before, value) => {
+        const elsewhere = new Set(
+          own.flatMap(({ value: its }, at) => (its !== null && before.next().value ? [at] : [])),
+        );
+        const wanted = { type: 0xfd, name: 'wanted', value: lenencText(Buffer.from(value)) };
+        const all = [...own, wanted, ...others.filter(({ name }) => name !== 'wanted')];
+        const found = executeAttributes(execution(all, elsewhere), SPOKEN, own.length, elsewhere);
+        assert.equal(found?.get('wanted'), Buffer.from(value).toString());
+        for (const { name } of own)
+          assert.ok(!found.has(name) || others.some((other) => other.name === name) || name === 'wanted');
+        assert.equal(executeAttributes(execution(own, elsewhere), SPOKEN, own.length, elsewhere), null);
+      }),
+      { seed, numRuns: 500 },
+    );
+  });
+
+  test('are none where the packet is cut off, or its client does not speak of them', () => {
+    const one = { type: 0xfd, name: 'name', value: lenencText(Buffer.from('value')) };
+    const payload = execution([one, one], NONE);
+    assert.deepEqual(executeAttributes(payload, SPOKEN, 1, NONE), new Map([['name', 'value']]));
+    assert.equal(executeAttributes(payload, 0, 1, NONE), null);
+    for (let length = 1; length < payload.length; length++) {
+      assert.equal(executeAttributes(payload.subarray(0, length), SPOKEN, 1, NONE), null, `${length}`);
+    }
   });
 });
 
