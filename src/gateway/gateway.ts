@@ -45,6 +45,7 @@ import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
 import { StatementBook } from './prepared.ts';
 import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
+import { RandomPool } from './random-pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { Rules } from './rules.ts';
 import { describeLoss, ServerConnection } from './server-connection.ts';
@@ -89,6 +90,7 @@ export class GatewayWorker {
   readonly directory: Directory;
   readonly costs = new Costs();
   readonly rules: Rules;
+  readonly #random = new RandomPool();
   readonly digests = new Digests();
   readonly statements = new StatementBook();
   readonly flusher = new Flusher();
@@ -372,7 +374,7 @@ export class GatewayWorker {
   }
 
   makeNonce(): Buffer {
-    return makeNonce(randomBytes);
+    return makeNonce((bytes) => this.#random.take(bytes));
   }
 
   addressOf(socket: Socket): string {

@@ -177,7 +177,12 @@ describe('a recording', () => {
   test('keeps what RAND() began with, of a statement that asks for it', () => {
     const below = (max: number): number => max - 1;
     assert.match(chanceFor(Buffer.from('SELECT RAND()'), below) ?? '', /^SET rand_seed1=\d+, rand_seed2=\d+$/);
-    assert.equal(chanceFor(Buffer.from('SELECT n FROM t'), below), null);
+    for (const text of ['rand()', 'SELECT 1 + Rand ( 3)', 'SELECT (1) < RAND\n()']) {
+      assert.ok(chanceFor(Buffer.from(text), below) !== null, text);
+    }
+    for (const text of ['SELECT n FROM t', '(', '()', 'AND(', ' AND (1)', 'SELECT rand, (1)', '']) {
+      assert.equal(chanceFor(Buffer.from(text), below), null, text);
+    }
     assert.equal(chanceFor(null, below), null);
   });
 
