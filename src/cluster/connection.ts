@@ -2,7 +2,7 @@
 // past its time a query rejects and the socket is destroyed, because an answer that comes late must not be
 // taken for the answer to something else. Errors carry the server's words, never a password.
 
-import type { Connection, ConnectionOptions } from 'mysql2';
+import type { Connection, ConnectionOptions, FieldPacket } from 'mysql2';
 import mysql from 'mysql2';
 import { type NodeAddress, type ServerTlsSettings, splitAddress } from '../messages/index.ts';
 import type { Reach, ServerGreeting } from './types.ts';
@@ -153,8 +153,9 @@ export class ControlConnection {
       enableKeepAlive: true,
       multipleStatements: true,
       trace: false,
-      // Everything as text, so that 64-bit numbers and timestamps stay what the server said.
-      typeCast: (field) => field.string(),
+      // As bytes, which become text below: 64-bit numbers and timestamps stay what the server said. A function here would get an
+      // object for every column of every answer.
+      typeCast: false,
       connectAttributes: { program_name: 'evenkeel' },
       ...(ssl === undefined ? {} : { ssl }),
     });
@@ -232,12 +233,12 @@ export class ControlConnection {
       const timer = setTimeout(() => {
         this.#end(new ConnectionError(this.node, 'timeout', 0, `no answer within ${Math.round(timeoutMs)} ms`));
       }, timeoutMs);
-      this.#connection.query(sql, (error: unknown, result: unknown) => {
+      this.#connection.query(sql, (error: unknown, result: unknown, columns: unknown) => {
         if (error !== null && error !== undefined) {
           settle(() => reject(toConnectionError(this.node, error)));
           return;
         }
-        settle(() => resolve(resultSets(result)));
+        settle(() => resolve(resultSets(result, columns)));
       });
     });
   }
@@ -253,10 +254,25 @@ export class ControlConnection {
   }
 }
 
-/** mysql2 answers with rows for one statement, a list of rows or headers for several. */
-function resultSets(result: unknown): Row[][] {
+type Column = Pick<FieldPacket, 'name' | 'encoding'>;
+type RawRow = Record<string, Buffer | null>;
+
+/** mysql2 answers with rows for one statement, a list of rows or headers for several; with the columns alike. */
+function resultSets(result: unknown, columns: unknown): Row[][] {
   if (!Array.isArray(result)) return [[]];
   const several = result.some((part) => Array.isArray(part) || (part as object).constructor.name === 'ResultSetHeader');
-  if (!several) return [result as Row[]];
-  return result.map((part) => (Array.isArray(part) ? (part as Row[]) : []));
+  if (!several) return [rowsOf(result as RawRow[], columns as Column[])];
+  return result.map((part, at) =>
+    Array.isArray(part) ? rowsOf(part as RawRow[], (columns as Column[][])[at] ?? []) : [],
+  );
+}
+
+/** All but what has no character set comes in UTF-8. */
+function rowsOf(rows: readonly RawRow[], columns: readonly Column[]): Row[] {
+  const known = columns.map(({ name, encoding }) => ({ name, as: encoding === 'binary' ? 'latin1' : 'utf8' }) as const);
+  return rows.map((row) => {
+    const texts: Row = {};
+    for (const { name, as } of known) texts[name] = row[name]?.toString(as) ?? null;
+    return texts;
+  });
 }
