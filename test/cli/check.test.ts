@@ -86,6 +86,18 @@ describe('the rules about members of a group', () => {
     assert.deepEqual(about(config.endpoints.map((each) => ({ ...each, inFlight: 'report' as const }))), []);
   });
 
+  test('an account that may not read performance_schema is told what it costs', () => {
+    const may = (select: string[], global: string[]) => {
+      const grants = { global: new Set(global), select: new Set(select), own: new Set<string>() };
+      const verdicts = judgeNode({ config, cluster: none, inspection: replica({}, { grants }), primary: false });
+      return verdicts.filter(({ check }) => check === 'performance_schema').map(({ level }) => level);
+    };
+    assert.deepEqual(may([], ['PROCESS']), ['warn']);
+    assert.deepEqual(may(['performance_schema'], ['PROCESS']), []);
+    assert.deepEqual(may([], ['SELECT']), []);
+    assert.deepEqual(may([], ['ALL PRIVILEGES']), []);
+  });
+
   test('what a group lacks for a switchover, and for reads after an election, is told with what mends it', () => {
     const grants = { global: new Set(['REPLICATION SLAVE']), select: new Set<string>(), own: new Set<string>() };
     const settings = {
@@ -158,6 +170,7 @@ describe('the rules of check', () => {
         "GRANT REPLICATION SLAVE ON *.* TO 'evenkeel'@'%'",
         "GRANT CLONE_ADMIN ON *.* TO 'evenkeel'@'%'",
         "GRANT CREATE, SELECT, INSERT, UPDATE ON evenkeel.* TO 'evenkeel'@'%'",
+        "GRANT SELECT ON performance_schema.* TO 'evenkeel'@'%'",
       ],
     );
   });

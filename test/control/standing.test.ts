@@ -74,7 +74,7 @@ test('maintenance that has a time ends by itself, and that is told', async () =>
   const { control, monitor } = await startTestControl(await prepared());
   cleanups.push(() => control.stop(500));
   const told = listen(control);
-  control.maintenance('shop', { node: 'b:1', forMs: 20 });
+  control.maintenance('shop', { node: 'b:1', forMs: 1000 });
   assert.equal(control.status().clusters[0]?.nodes[1]?.maintenance === null, false);
   await until('the end', () => told.length === 2);
   assert.deepEqual(

@@ -1,7 +1,8 @@
-// Accounts that are newer than what a worker knows: a login is refused only by what was read after it had asked.
+// What a worker knows of a cluster. Accounts that are newer than that: a login is refused only by what was read after it had asked.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Directory } from '../../src/gateway/directory.ts';
+import type { QuietCommand } from '../../src/gateway/quiet.ts';
 import type { Account } from '../../src/messages/index.ts';
 
 const account = (user: string): Account => ({
@@ -50,4 +51,32 @@ test('where nobody answers, what is known decides after a while', (t) => {
   assert.deepEqual(told, []);
   t.mock.timers.tick(1);
   assert.deepEqual(told, [false]);
+});
+
+test('servers report the variables that are those of sessions, once it is known which', () => {
+  const directory = new Directory(() => {});
+  const greet = (serverVersion: string, variables?: string) =>
+    directory.setGreeting('shop', { serverVersion, collation: 45, flavor: 'mysql' }, variables);
+  const ask = () => {
+    const commands: QuietCommand[] = [];
+    directory.askTrackedVariables('shop', (sql) => Buffer.from(sql), commands);
+    return commands;
+  };
+  const answers = (names: string[]) => ask()[0]?.row?.({ values: [JSON.stringify(names)], columns: [] });
+  greet('9.7.0');
+  assert.deepEqual(directory.trackedVariables('shop'), []);
+  answers(['port', 'sql_mode', 'time_zone']);
+  assert.deepEqual(directory.trackedVariables('shop'), ['port', 'sql_mode', 'time_zone']);
+  assert.deepEqual(ask(), [], 'asked once');
+  greet('9.7.0', 'sql_mode,time_zone,unseen');
+  const names = directory.trackedVariables('shop');
+  assert.deepEqual(names, ['sql_mode', 'time_zone']);
+  greet('9.7.0', 'sql_mode,time_zone,unseen');
+  greet('9.7.0');
+  assert.equal(directory.trackedVariables('shop'), names, 'the same list, for whom it was joined');
+
+  greet('9.8.0', 'sql_mode');
+  assert.deepEqual(directory.trackedVariables('shop'), []);
+  answers(['port', 'sql_mode', 'time_zone']);
+  assert.deepEqual(directory.trackedVariables('shop'), ['sql_mode']);
 });

@@ -138,6 +138,19 @@ function ownTables({ cluster, inspection }: Situation): Verdict[] {
   return [{ level: 'warn', check: 'own tables', text, mend: [`GRANT ${missing} ON evenkeel.* TO ${account}`] }];
 }
 
+/** What MySQL tells in tables of its own. */
+function performanceSchema({ inspection }: Situation): Verdict[] {
+  const { account, flavor, grants } = inspection;
+  if (flavor !== 'mysql' || grants === null) return [];
+  const reads = ['ALL PRIVILEGES', 'SELECT'].some((one) => grants.global.has(one));
+  if (reads || grants.select.has('performance_schema')) return [];
+  const text =
+    `${account} lacks SELECT on performance_schema.*: lag is told in whole seconds, and a server that cannot be told which variables ` +
+    'are those of sessions takes half a millisecond for every SET';
+  const mend = [`GRANT SELECT ON performance_schema.* TO ${account}`];
+  return [{ level: 'warn', check: 'performance_schema', text, mend }];
+}
+
 /** Whose stored form, or whose exchange, lets us log in to a server as the client. Not ed25519: it keeps a public key. */
 const SPOKEN_PLUGINS = ['mysql_native_password', 'caching_sha2_password', 'sha256_password'];
 /** These let nobody in over TCP, through a proxy or not. */
@@ -364,9 +377,17 @@ function session({ config, inspection }: Situation): Verdict[] {
 /** Every rule about one node, in the order in which they are printed. */
 export function judgeNode(situation: Situation): Verdict[] {
   const together = membershipOf(situation.inspection) === null ? [replication, semiSync] : [membership];
-  return [version, privileges, ownTables, accounts, binaryLog, ...together, session, inFlight].flatMap((rule) =>
-    rule(situation),
-  );
+  return [
+    version,
+    privileges,
+    ownTables,
+    performanceSchema,
+    accounts,
+    binaryLog,
+    ...together,
+    session,
+    inFlight,
+  ].flatMap((rule) => rule(situation));
 }
 
 /** The rules about all nodes of a cluster together. */
