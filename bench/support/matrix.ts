@@ -52,7 +52,7 @@ export interface MatrixWork {
   nodes?: number;
   /** The test is a script of ours that needs sysbench's table. */
   needsTable?: boolean;
-  figures: (samples: Samples) => Figure[];
+  figures: (samples: Samples, flavor: Flavor) => Figure[];
   remarks?: string[];
 }
 
@@ -89,7 +89,7 @@ async function measureFlavor(
     flavor,
     version,
     failedRounds: failed,
-    figures: judgeAll(work.figures(of), failed),
+    figures: judgeAll(work.figures(of, flavor), failed),
     rounds: samples,
     summary: of.summary(),
     tables: [{ title: 'Medians of the rounds; ratios (×) and differences (+) are within a round:', text: of.table() }],

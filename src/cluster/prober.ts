@@ -182,10 +182,10 @@ export class Prober {
   }
 }
 
-/** With commas in between; null where there are none. */
+/** Of a JSON array, with commas in between; null where it has none. */
 function namesIn(list: string | null | undefined): string | null {
-  const names: unknown = list === null || list === undefined ? null : JSON.parse(list);
-  return Array.isArray(names) && names.length > 0 ? names.join(',') : null;
+  const names = list?.match(/"[^"]+"/g)?.map((name) => name.slice(1, -1));
+  return names?.join(',') ?? null;
 }
 
 function factsOf(dialect: Dialect, constants: Constants, rows: ProbeRows): NodeFacts {

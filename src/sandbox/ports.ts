@@ -24,7 +24,8 @@ export async function freePorts(count: number): Promise<number[]> {
     if (tries > 200)
       throw new SandboxError('start-failed', `no free ports between ${LOWEST} and ${highest} on 127.0.0.1`);
     const port = randomInt(LOWEST, highest);
-    if ((await isFree(port)) && (await keep(port))) ports.add(port);
+    // In this order: to find out whether it is free is to listen there, and its node may just be coming back.
+    if ((await keep(port)) && (await isFree(port))) ports.add(port);
   }
   return [...ports];
 }
