@@ -145,8 +145,8 @@ function performanceSchema({ inspection }: Situation): Verdict[] {
   const reads = ['ALL PRIVILEGES', 'SELECT'].some((one) => grants.global.has(one));
   if (reads || grants.select.has('performance_schema')) return [];
   const text =
-    `${account} lacks SELECT on performance_schema.*: lag is told in whole seconds, and a server that cannot be told which variables ` +
-    'are those of sessions takes half a millisecond for every SET';
+    `${account} lacks SELECT on performance_schema.*: lag is told in whole seconds, and servers report all variables, not those of ` +
+    'sessions alone, which makes every SET slow';
   const mend = [`GRANT SELECT ON performance_schema.* TO ${account}`];
   return [{ level: 'warn', check: 'performance_schema', text, mend }];
 }
