@@ -21,11 +21,11 @@ interface Tracked {
   all: readonly string[];
   /** As the control process was told; null before. */
   sessionVariables: string | null;
-  /** Those of both. */
-  names: readonly string[];
+  /** Those of both, with commas in between. */
+  names: string;
 }
 
-const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: [] };
+const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: '' };
 
 const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql' };
 
@@ -126,9 +126,9 @@ export class Directory {
     commands.push({ packet: query(sql), what: 'character set', row });
   }
 
-  /** The variables whose changes a server is to report; empty until one was asked. */
-  trackedVariables(cluster: string): readonly string[] {
-    return this.#tracked.get(this.#versionOf(cluster))?.names ?? [];
+  /** The variables whose changes a server is to report, with commas in between; empty until one was asked. */
+  trackedVariables(cluster: string): string {
+    return this.#tracked.get(this.#versionOf(cluster))?.names ?? '';
   }
 
   /** A server looks at all of the list whenever one of them changes, so it is to hold nothing that no session can set. */
@@ -136,12 +136,12 @@ export class Directory {
     const { all, sessionVariables } = { ...(this.#tracked.get(version) ?? NOTHING_TRACKED), ...more };
     const known = sessionVariables === null ? null : new Set(sessionVariables.split(','));
     const names = known === null ? all : all.filter((name) => known.has(name));
-    this.#tracked.set(version, { all, sessionVariables, names });
+    this.#tracked.set(version, { all, sessionVariables, names: names.join(',') });
   }
 
   /** Asked once a cluster and version. */
   askTrackedVariables(cluster: string, query: (sql: string) => Buffer, commands: QuietCommand[]): void {
-    if (this.flavor(cluster) !== 'mysql' || this.trackedVariables(cluster).length > 0) return;
+    if (this.flavor(cluster) !== 'mysql' || this.trackedVariables(cluster) !== '') return;
     const row = (answer: QuietRow | null): void => {
       const names: unknown = JSON.parse(answer?.values[0] ?? '[]');
       if (Array.isArray(names)) this.#track(this.#versionOf(cluster), { all: names.map(String) });

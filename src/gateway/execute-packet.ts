@@ -89,6 +89,6 @@ export function attributesOfExecution(
   { logical, longData }: PreparedStatement,
   capabilities: number,
 ): ReadonlyMap<string, string> | null {
-  const sentBefore = (longData ?? []).map((chunk) => chunk.readUInt16LE(PARAMETER_OFFSET));
-  return executeAttributes(payload, capabilities, logical.parameters, new Set(sentBefore));
+  const sentBefore = longData?.map((chunk) => chunk.readUInt16LE(PARAMETER_OFFSET));
+  return executeAttributes(payload, capabilities, logical.parameters, sentBefore && new Set(sentBefore));
 }

@@ -375,22 +375,13 @@ export class SessionState extends InsertId {
   }
 }
 
-/** What makes a server report the changes of a session. Sent first on every server connection. */
-export function trackingSetup(flavor: Flavor, variables: readonly string[], gtids: boolean): string {
+/** What makes a server report the changes of a session. Sent first on every server connection. `variables`: see Directory. */
+export function trackingSetup(flavor: Flavor, variables: string, gtids: boolean): string {
   // MySQL's `*` also tells a number with every answer, so the variables are listed; MariaDB knows no list of all.
-  const list = flavor === 'mysql' && variables.length > 0 ? listed(variables) : '*';
+  const list = flavor === 'mysql' && variables !== '' ? variables : '*';
   // MariaDB tells it as a variable.
   const own = gtids && flavor === 'mysql' ? ', session_track_gtids=OWN_GTID' : '';
   return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON${own}`;
-}
-
-/** Of hundreds of names, for every connection that is brought up. */
-const lists = new WeakMap<readonly string[], string>();
-
-function listed(variables: readonly string[]): string {
-  let list = lists.get(variables);
-  if (list === undefined) lists.set(variables, (list = variables.join(',')));
-  return list;
 }
 
 /**

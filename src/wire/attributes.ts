@@ -53,19 +53,17 @@ export function executeAttributes(
   payload: Buffer,
   capabilities: number,
   parameters: number,
-  elsewhere: ReadonlySet<number>,
+  elsewhere = NOWHERE,
 ): ReadonlyMap<string, string> | null {
-  if (!speaks(capabilities) || payload[0] !== Command.STMT_EXECUTE) return null;
-  if (((payload[5] ?? 0) & PARAMETER_COUNT_AVAILABLE) === 0) return null;
+  if (payload[0] !== Command.STMT_EXECUTE) return null;
   try {
-    const reader = new PayloadReader(payload, EXECUTE_HEAD_BYTES);
-    const count = parameterCount(reader);
+    const { count, nullsAt } = valuesOf(payload, capabilities, parameters);
     if (count <= parameters) return null;
     const found = new Map<string, string>();
     const take: Take = (name, value, at) => {
       if (at >= parameters) found.set(name.toString(), value.toString());
     };
-    readAttributes(reader, count, take, elsewhere);
+    readAttributes(new PayloadReader(payload, nullsAt), count, take, elsewhere);
     return found;
   } catch (error) {
     if (error instanceof ProtocolError) return null;
@@ -151,14 +149,7 @@ export function executeLayout(payload: Buffer, capabilities: number, parameters:
 
 function readLayout(payload: Buffer, capabilities: number, parameters: number): ExecuteLayout | null {
   const named = speaks(capabilities);
-  let count = parameters;
-  let nullsAt = EXECUTE_HEAD_BYTES;
-  // With parameters the count is there in any case (seen on MySQL 9.7).
-  if (named && (parameters > 0 || ((payload[5] ?? 0) & PARAMETER_COUNT_AVAILABLE) !== 0)) {
-    const reader = new PayloadReader(payload, EXECUTE_HEAD_BYTES);
-    count = parameterCount(reader);
-    nullsAt = payload.length - reader.remaining;
-  }
+  const { count, nullsAt } = valuesOf(payload, capabilities, parameters);
   if (count === 0) return null;
   const hasAttributes = count > parameters;
   const boundAt = nullsAt + ((count + 7) >> 3);
@@ -171,4 +162,13 @@ function readLayout(payload: Buffer, capabilities: number, parameters: number): 
     if (named) reader.lenencBytes(MAX_NAME_BYTES, 'a parameter name');
   }
   return { hasAttributes, boundAt, typesAt, typesEnd: payload.length - reader.remaining };
+}
+
+/** How many values an execution has, attributes among them, and where their NULL bitmap begins. Throws ProtocolError. */
+function valuesOf(payload: Buffer, capabilities: number, parameters: number): { count: number; nullsAt: number } {
+  // With parameters the count is there in any case (seen on MySQL 9.7).
+  const told = parameters > 0 || ((payload[5] ?? 0) & PARAMETER_COUNT_AVAILABLE) !== 0;
+  if (!speaks(capabilities) || !told) return { count: parameters, nullsAt: EXECUTE_HEAD_BYTES };
+  const reader = new PayloadReader(payload, EXECUTE_HEAD_BYTES);
+  return { count: parameterCount(reader), nullsAt: payload.length - reader.remaining };
 }

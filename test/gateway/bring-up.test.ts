@@ -107,7 +107,7 @@ class FakeLink {
       const told = claims.split(', ').includes(String(this.insertId));
       const own = told || (there !== undefined && this.insertId !== BigInt(there));
       if (!own) this.insertId = BigInt(known);
-    } else if (sql === trackingSetup('mysql', [], false)) this.server.query(TRACKING);
+    } else if (sql === trackingSetup('mysql', '', false)) this.server.query(TRACKING);
     else if (sql !== 'BEGIN' && !sql.startsWith('SET TRANSACTION') && !sql.startsWith('SELECT 1 FROM')) {
       this.server.query(sql);
     }
