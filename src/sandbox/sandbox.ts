@@ -31,6 +31,8 @@ export interface SandboxStatus extends Omit<SandboxInfo, 'nodes'> {
 }
 
 const START_DEADLINE_MS = 60_000;
+/** A MySQL replica waits for up to a minute for the rest of a transaction that its source no longer sends (MY-010584). */
+const STOP_DEADLINE_MS = 120_000;
 
 interface StartExtras {
   /** The servers die with this process, even when it is killed. */
@@ -127,7 +129,7 @@ export async function killNode(dir: string, name: string, signal: NodeJS.Signals
   const at = resolve(dir);
   named(await mustLoad(at), name);
   signalNode(join(at, name), signal);
-  if (signal === 'SIGKILL' || signal === 'SIGTERM') await gone(join(at, name), START_DEADLINE_MS);
+  if (signal === 'SIGKILL' || signal === 'SIGTERM') await gone(join(at, name), STOP_DEADLINE_MS);
 }
 
 /** The last lines of what a node's server wrote into its log. */

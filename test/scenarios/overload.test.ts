@@ -219,7 +219,12 @@ async function lateKills(ek: Evenkeel): Promise<void> {
     const end = new AbortController();
     let [written, stopped] = [0, 0];
     const reads = (async () => {
-      while (!end.signal.aborted) await victim.query('SELECT SLEEP(0.002), n FROM counted').catch(() => stopped++);
+      while (!end.signal.aborted) {
+        await victim.query('SELECT SLEEP(0.002), n FROM counted').catch((error: { fatal?: boolean }) => {
+          if (error.fatal === true) throw error;
+          stopped++;
+        });
+      }
     })();
     const writes = (async () => {
       for (; !end.signal.aborted; written++) await stranger.query('UPDATE counted SET n = n + 1');
