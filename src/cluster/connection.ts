@@ -218,8 +218,30 @@ export class ControlConnection {
    * ConnectionError, at once where the connection ends.
    */
   async queryAll(sql: string, timeoutMs: number): Promise<Row[][]> {
+    return await this.#answered<Row[][]>(timeoutMs, (done, failed) => {
+      this.#connection.query(sql, (error: unknown, result: unknown, columns: unknown) => {
+        if (error !== null && error !== undefined) failed(error);
+        else done(resultSets(result, columns));
+      });
+    });
+  }
+
+  /** Resolves where the server answers at all: the cheapest thing that can be asked of it (COM_PING). Rejects as `queryAll`. */
+  async ping(timeoutMs: number): Promise<void> {
+    await this.#answered<void>(timeoutMs, (done, failed) => {
+      this.#connection.ping((error: unknown) => {
+        if (error !== null && error !== undefined) failed(error);
+        else done();
+      });
+    });
+  }
+
+  async #answered<T>(
+    timeoutMs: number,
+    send: (done: (value: T) => void, failed: (error: unknown) => void) => void,
+  ): Promise<T> {
     if (this.#closed !== null) throw this.#closed;
-    return await new Promise<Row[][]>((resolve, reject) => {
+    return await new Promise<T>((resolve, reject) => {
       let settled = false;
       const settle = (action: () => void): void => {
         if (settled) return;
@@ -233,13 +255,10 @@ export class ControlConnection {
       const timer = setTimeout(() => {
         this.#end(new ConnectionError(this.node, 'timeout', 0, `no answer within ${Math.round(timeoutMs)} ms`));
       }, timeoutMs);
-      this.#connection.query(sql, (error: unknown, result: unknown, columns: unknown) => {
-        if (error !== null && error !== undefined) {
-          settle(() => reject(toConnectionError(this.node, error)));
-          return;
-        }
-        settle(() => resolve(resultSets(result, columns)));
-      });
+      send(
+        (value) => settle(() => resolve(value)),
+        (error) => settle(() => reject(toConnectionError(this.node, error))),
+      );
     });
   }
 

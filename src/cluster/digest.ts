@@ -4,7 +4,7 @@ import type { ClusterView, PrimaryHealth } from './types.ts';
 /** Lag changes smaller than this are not worth telling. */
 const LAG_STEP_MS = 250;
 
-/** Equal twice: nothing to tell. */
+/** All but the lags. Equal twice: nothing happened. */
 export function digestOf(view: ClusterView, health: PrimaryHealth, claim: unknown): string {
   return JSON.stringify([
     health,
@@ -12,15 +12,19 @@ export function digestOf(view: ClusterView, health: PrimaryHealth, claim: unknow
     view.flavor,
     view.problems,
     claim,
-    view.nodes.map(({ node, role, state, detail, lagMs, observation }) => [
+    view.nodes.map(({ node, role, state, detail, observation }) => [
       node,
       role,
       state,
       detail,
-      lagMs === null ? null : Math.floor(lagMs / LAG_STEP_MS),
       observation.reach.state,
       observation.facts?.readOnly,
       observation.facts?.identity,
     ]),
   ]);
+}
+
+/** How far behind the nodes are, roughly. */
+export function lagsOf(view: ClusterView): string {
+  return view.nodes.map(({ lagMs }) => (lagMs === null ? '' : Math.floor(lagMs / LAG_STEP_MS))).join();
 }

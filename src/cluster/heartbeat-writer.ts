@@ -16,7 +16,7 @@ import {
   type HeartbeatState,
   newHeartbeat,
 } from './heartbeat.ts';
-import type { NodeFacts } from './types.ts';
+import type { ClusterView, NodeFacts, PrimaryHealth } from './types.ts';
 import type { MonitorClock } from './watcher.ts';
 
 const TABLE = 'evenkeel.heartbeat';
@@ -38,6 +38,21 @@ export interface HeartbeatTarget {
   node: NodeAddress;
   facts: NodeFacts;
   factsAt: number;
+}
+
+/** Null where nothing may be written: while we only observe, to a primary in doubt, to groups and on platforms. */
+export function heartbeatTarget(
+  config: Pick<ClusterConfig, 'recovery'>,
+  view: ClusterView,
+  primary: NodeAddress | null,
+  health: PrimaryHealth,
+): HeartbeatTarget | null {
+  if (config.recovery !== 'automatic' || health.state !== 'alive') return null;
+  if ((view.topology ?? 'replication') !== 'replication') return null;
+  const node = view.nodes.find((one) => one.node === primary);
+  if (node === undefined || node.state !== 'ok' || node.role !== 'primary') return null;
+  const { facts, factsAt } = node.observation;
+  return facts === null || factsAt === null ? null : { node: node.node, facts, factsAt };
 }
 
 export interface HeartbeatOptions {

@@ -8,6 +8,7 @@ export * from './gtid.ts';
 export { type CommitHealth, isActionable } from './heartbeat.ts';
 export { ClusterMonitor } from './monitor.ts';
 export type { MonitorLog, MonitorMemory, MonitorOptions } from './monitor-options.ts';
+export { LookBudget } from './pace.ts';
 export { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from './placement.ts';
 export type { CloneProgress, Credentials, ErrantReport, Newcomer, NodeRebuilder } from './rebuild.ts';
 export * from './types.ts';

@@ -1,6 +1,7 @@
 // What a monitor is given: the configuration, what an earlier run knew, the clock and the log.
 import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
+import type { LookBudget } from './pace.ts';
 import type { MonitorClock } from './watcher.ts';
 
 /** A pino logger satisfies this. */
@@ -26,6 +27,8 @@ export interface MonitorOptions {
   memory: MonitorMemory | null;
   clock: MonitorClock;
   log: MonitorLog;
+  /** Shared by all monitors of a process; one's own without. */
+  budget?: LookBudget;
   /** Nodes that an operator removed. */
   removed?: readonly NodeAddress[];
 }

@@ -12,22 +12,26 @@ import {
   newDetector,
   slowWitnesses,
 } from './detector.ts';
-import { digestOf } from './digest.ts';
+import { digestOf, lagsOf } from './digest.ts';
 import type { CommitHealth } from './heartbeat.ts';
-import { type HeartbeatTarget, HeartbeatWriter } from './heartbeat-writer.ts';
+import { HeartbeatWriter, heartbeatTarget } from './heartbeat-writer.ts';
 import type { MonitorLog, MonitorOptions } from './monitor-options.ts';
+import { LookBudget } from './pace.ts';
 import { isClusterEndpoint } from './platform.ts';
 import { writersBeside } from './primary.ts';
 import { Rebuilder } from './rebuild.ts';
 import { Strangers } from './strangers.ts';
-import { membersOf } from './topology.ts';
+import { isSameServer, membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
-import { computeView, NO_VERDICTS, unobserved } from './view.ts';
-import { type MonitorClock, NodeWatcher } from './watcher.ts';
+import { computeView, greetingIn, NO_VERDICTS, unobserved, usesSemiSync } from './view.ts';
+import { type MonitorClock, NodeWatcher, type WatcherHooks } from './watcher.ts';
 
 /** Beyond this, further nodes are not looked at: a bound, not an expectation. */
 const MAX_NODES = 64;
 const ACCOUNTS_TIMEOUT_MS = 5000;
+/** A cluster in which nothing has changed for this long is calm. */
+const CALM_AFTER_MS = 5000;
+const CALM_TICK_MS = 1000;
 /** Long: cut short, it would leave the receiver stopped. */
 const RESTART_TIMEOUT_MS = 10_000;
 
@@ -47,6 +51,7 @@ export class ClusterMonitor {
   readonly #config: ClusterConfig;
   readonly #clock: MonitorClock;
   readonly #log: MonitorLog;
+  readonly #budget: LookBudget;
   readonly #hands: Hands;
   readonly rebuilder: Rebuilder;
   /** Removed by an operator: not looked at, whoever names them. */
@@ -69,7 +74,8 @@ export class ClusterMonitor {
   #promised: NodeAddress | null = null;
   #detector: DetectorState;
   #view: ClusterView;
-  #told = '';
+  #told = { state: '', lags: '' };
+  #changedAt: number;
   #running = false;
   #cancelTick: (() => void) | null = null;
 
@@ -78,14 +84,16 @@ export class ClusterMonitor {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
+    this.#budget = options.budget ?? new LookBudget();
     this.#detectorSettings = { silentAfterMs: config.probe.silentAfterMs, intervalMs: config.probe.intervalMs };
     this.#detector = newDetector(clock.nowMs());
-    this.#hands = new Hands(config, () => this.#usesSemiSync());
+    this.#changedAt = clock.nowMs();
+    this.#hands = new Hands(config, () => usesSemiSync(this.#view));
     this.#heartbeat = new HeartbeatWriter({
       config,
       clock,
       hands: this.#hands,
-      target: () => this.#heartbeatTarget(),
+      target: () => heartbeatTarget(config, this.#view, this.#primary, this.#detector.health),
       onChange: () => this.#refresh(),
     });
     this.rebuilder = new Rebuilder(config);
@@ -217,32 +225,12 @@ export class ClusterMonitor {
 
   /** How the primary (or, without one, any node) greets its clients; null until one was seen. */
   greeting(): ServerGreeting | null {
-    const facts = (wanted: (node: NodeAddress) => boolean): NodeFacts | undefined =>
-      this.#view.nodes.find(({ node, observation }) => wanted(node) && observation.facts?.greeting !== undefined)
-        ?.observation.facts ?? undefined;
-    return (facts((node) => node === this.#primary) ?? facts(() => true))?.greeting ?? null;
-  }
-
-  /** Nothing is written while we only observe, to a primary in doubt, to groups and on platforms. */
-  #heartbeatTarget(): HeartbeatTarget | null {
-    if (this.#config.recovery !== 'automatic' || this.#detector.health.state !== 'alive') return null;
-    if ((this.#view.topology ?? 'replication') !== 'replication') return null;
-    const node = this.#view.nodes.find((one) => one.node === this.#primary);
-    if (node === undefined || node.state !== 'ok' || node.role !== 'primary') return null;
-    const { facts, factsAt } = node.observation;
-    return facts === null || factsAt === null ? null : { node: node.node, facts, factsAt };
+    return greetingIn(this.#view, this.#primary);
   }
 
   #canonical(node: NodeAddress): NodeAddress {
     const name = normalized(node);
     return this.#aliases.get(name) ?? name;
-  }
-
-  #usesSemiSync(): boolean {
-    return this.#view.nodes.some(({ observation }) => {
-      const semiSync = observation.facts?.semiSync;
-      return semiSync?.sourceEnabled === true || semiSync?.replicaEnabled === true;
-    });
   }
 
   #add(node: NodeAddress, confirmed: boolean): void {
@@ -266,9 +254,10 @@ export class ClusterMonitor {
         // Two looks, one after the other, must fit into the time after which silence counts.
         timeoutMs: Math.min(probe.timeoutMs, 0.7 * probe.silentAfterMs),
         claim: this.#config.recovery === 'automatic' ? claimName(this.#config.name) : null,
+        budget: this.#budget,
       },
       {
-        onLook: (look) => this.#onLook(look.fresh, look.startedAt, look.observation),
+        onLook: (look) => this.#onLook(look),
         onClosed: (error) => this.#onClosed(node, error),
       },
       unobserved(node),
@@ -292,14 +281,15 @@ export class ClusterMonitor {
     this.#refresh();
   }
 
-  #onLook(fresh: boolean, startedAt: number, observation: NodeObservation): void {
+  #onLook({ fresh, startedAt, observation, news }: Parameters<WatcherHooks['onLook']>[0]): void {
     const { node, reach, facts } = observation;
     if (!this.#nodes.has(node)) return;
-    if (reach.state === 'up' && facts !== null) this.#learn(node, facts);
+    if (news && reach.state === 'up' && facts !== null) this.#learn(node, facts);
     if (!this.#nodes.has(node)) return; // it turned out to be another name of a node
+    const before = this.#detector.health.state;
     if (node === this.#primary) this.#feed({ type: 'look', fresh, startedAt, reach });
-    else this.#feedReplica(observation);
-    this.#refresh();
+    else if (news) this.#feedReplica(observation);
+    if (news || before !== 'alive') this.#refresh();
   }
 
   #learn(node: NodeAddress, facts: NodeFacts): void {
@@ -331,14 +321,7 @@ export class ClusterMonitor {
   #collapse(node: NodeAddress, facts: NodeFacts): boolean {
     for (const [other, { watcher }] of this.#nodes) {
       const { facts: theirs, reach } = watcher.observation;
-      const same =
-        other !== node &&
-        theirs !== null &&
-        reach.state === 'up' &&
-        theirs.identity === facts.identity &&
-        theirs.selfName === facts.selfName &&
-        Math.abs(theirs.startedAtMs - facts.startedAtMs) <= 2000;
-      if (!same) continue;
+      if (other === node || theirs === null || reach.state !== 'up' || !isSameServer(theirs, facts)) continue;
       const names = [...this.#nodes.keys()];
       const nodeFirst =
         node === this.#primary || (other !== this.#primary && names.indexOf(node) < names.indexOf(other));
@@ -371,6 +354,7 @@ export class ClusterMonitor {
       watcher.pace = inDoubt ? 'doubt' : node === this.#primary ? 'steady' : 'patient';
       if (inDoubt) watcher.hurry();
     }
+    this.#schedule();
   }
 
   #feedReplica({ node, reach, facts, factsAt }: NodeObservation): void {
@@ -390,7 +374,26 @@ export class ClusterMonitor {
       this.#poke();
       this.#refresh();
     }
-    this.#cancelTick = this.#clock.setTimeout(() => this.#tick(), Math.max(10, this.#config.probe.intervalMs / 4));
+    this.#setCalm();
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#cancelTick?.();
+    if (!this.#running) return;
+    const inDoubt = this.#detector.health.state !== 'alive';
+    const ms = inDoubt ? Math.max(10, this.#config.probe.intervalMs / 4) : CALM_TICK_MS;
+    this.#cancelTick = this.#clock.setTimeout(() => this.#tick(), ms);
+  }
+
+  /** In a cluster that was calm all nodes are looked at, at once, as soon as something happens. */
+  #setCalm(): void {
+    const quietForMs = this.#clock.nowMs() - this.#changedAt;
+    const calm = this.#detector.health.state === 'alive' && quietForMs >= CALM_AFTER_MS;
+    for (const { watcher } of this.#nodes.values()) {
+      if (watcher.calm && !calm) watcher.hurry();
+      watcher.calm = calm;
+    }
   }
 
   #poke(): void {
@@ -469,9 +472,14 @@ export class ClusterMonitor {
     if (!this.#running) return;
     this.#view = this.#compute();
     this.#remember();
-    const digest = digestOf(this.#view, this.#detector.health, this.claim());
-    if (digest === this.#told) return;
-    this.#told = digest;
+    const told = { state: digestOf(this.#view, this.#detector.health, this.claim()), lags: lagsOf(this.#view) };
+    const { state, lags } = this.#told;
+    if (told.state === state && told.lags === lags) return;
+    this.#told = told;
+    if (told.state !== state) {
+      this.#changedAt = this.#clock.nowMs();
+      this.#setCalm();
+    }
     for (const callback of this.#subscribers) callback();
   }
 

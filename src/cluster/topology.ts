@@ -78,3 +78,9 @@ export function membersOf(node: NodeAddress, { topology }: NodeFacts): NodeAddre
       throw new Error(`unknown topology: ${JSON.stringify(topology satisfies never)}`);
   }
 }
+
+/** Two names lead to one server. */
+export function isSameServer(one: NodeFacts, other: NodeFacts): boolean {
+  const started = Math.abs(one.startedAtMs - other.startedAtMs) <= 2000;
+  return started && one.identity === other.identity && one.selfName === other.selfName;
+}

@@ -17,6 +17,7 @@ import type {
   PrimaryHealth,
   Problem,
   ReplicationFacts,
+  ServerGreeting,
 } from './types.ts';
 
 /** An observation of a node that was never looked at. */
@@ -413,4 +414,18 @@ export function computeView(input: ViewInput): ViewResult {
     ahead: context.ahead,
     view: { cluster: input.cluster, flavor, topology, primary, nodes, problems: problemsOf(context, nodes, choice) },
   };
+}
+
+/** How the primary (or, without one, any node) greets its clients; null where none was seen. */
+export function greetingIn(view: ClusterView, primary: NodeAddress | null): ServerGreeting | null {
+  const greetings = view.nodes.filter(({ observation }) => observation.facts?.greeting !== undefined);
+  const from = greetings.find(({ node }) => node === primary) ?? greetings[0];
+  return from?.observation.facts?.greeting ?? null;
+}
+
+export function usesSemiSync(view: ClusterView): boolean {
+  return view.nodes.some(({ observation }) => {
+    const semiSync = observation.facts?.semiSync;
+    return semiSync?.sourceEnabled === true || semiSync?.replicaEnabled === true;
+  });
 }

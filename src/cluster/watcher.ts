@@ -4,6 +4,7 @@
 // milliseconds, not at the next interval.
 import type { NodeAddress } from '../messages/index.ts';
 import { ConnectionError, type ConnectSettings, ControlConnection, reachOf } from './connection.ts';
+import type { LookBudget } from './pace.ts';
 import { Prober } from './prober.ts';
 import type { NodeFacts, NodeObservation, Reach } from './types.ts';
 
@@ -32,16 +33,16 @@ export interface WatcherSettings {
   timeoutMs: number;
   /** The name of the lock to hold; null where we only observe. */
   claim: string | null;
+  budget: LookBudget;
 }
 
 export interface WatcherHooks {
-  onLook(look: { fresh: boolean; startedAt: number; observation: NodeObservation }): void;
+  /** `news`: false where it answered, and was asked for nothing. */
+  onLook(look: { fresh: boolean; startedAt: number; observation: NodeObservation; news: boolean }): void;
   /** The standing connection was closed by the other side. */
   onClosed(error: string): void;
 }
 
-/** Slow-changing facts are read so often. */
-const FULL_EVERY_MS = 1000;
 /** A standing connection that has not answered after this is doubted: a new one is tried beside it. */
 const HEDGE_AFTER_MS = 200;
 /** A node that has been away for this many looks is looked at less often, unless it matters. */
@@ -58,6 +59,9 @@ export class NodeWatcher {
   #prober: Prober | null = null;
   #observation: NodeObservation;
   #fullAt = Number.NEGATIVE_INFINITY;
+  #factsAskedAt = Number.NEGATIVE_INFINITY;
+  /** When the latest of the answered looks began. */
+  #answeredAt = Number.NEGATIVE_INFINITY;
   /** Of connections that may hold the lock; a few, since old ones end. */
   readonly #ownIds = new Set<number>();
   #failures = 0;
@@ -67,6 +71,8 @@ export class NodeWatcher {
   #hurried = false;
   /** `patient`: a node that is away is looked at less often. `doubt`: the primary is in doubt, look more often. */
   pace: 'patient' | 'steady' | 'doubt' = 'patient';
+  /** Nothing happens in its cluster: its facts are asked for as seldom as the budget says. */
+  calm = false;
 
   constructor(node: NodeAddress, settings: WatcherSettings, hooks: WatcherHooks, observation: NodeObservation) {
     this.node = node;
@@ -82,10 +88,12 @@ export class NodeWatcher {
   start(): void {
     if (this.#running) return;
     this.#running = true;
+    this.#settings.budget.joined();
     void this.#loop();
   }
 
   stop(): void {
+    if (this.#running) this.#settings.budget.left();
     this.#running = false;
     this.#wake?.();
     this.#prober?.connection.close();
@@ -95,6 +103,7 @@ export class NodeWatcher {
   /** The next probe begins now. */
   hurry(): void {
     this.#hurried = true;
+    this.#factsAskedAt = Number.NEGATIVE_INFINITY;
     this.#wake?.();
   }
 
@@ -120,7 +129,14 @@ export class NodeWatcher {
   #pauseMs(): number {
     const { intervalMs } = this.#settings;
     if (this.pace === 'doubt') return Math.max(10, intervalMs / 4);
-    return this.pace === 'patient' && this.#failures > PATIENT_LOOKS ? PATIENT_INTERVAL_MS : intervalMs;
+    if (this.pace === 'steady') return intervalMs;
+    if (this.#failures > 0) return this.#failures > PATIENT_LOOKS ? PATIENT_INTERVAL_MS : intervalMs;
+    return this.#factsEveryMs();
+  }
+
+  #factsEveryMs(): number {
+    const { budget, intervalMs } = this.#settings;
+    return this.calm ? budget.factsEveryMs(intervalMs) : intervalMs;
   }
 
   async #pause(ms: number): Promise<void> {
@@ -141,19 +157,39 @@ export class NodeWatcher {
       await this.#lookFresh();
       return;
     }
-    const { clock } = this.#settings;
+    const { budget, clock } = this.#settings;
     const cancel = clock.setTimeout(() => void this.#lookFresh(), HEDGE_AFTER_MS);
-    const full = clock.nowMs() - this.#fullAt >= FULL_EVERY_MS;
-    const attempt = await this.#probe(prober, full);
+    const full = clock.nowMs() - this.#fullAt >= budget.fullEveryMs();
+    const attempt = full || this.#wantsFacts() ? await this.#probe(prober, full) : await this.#ping(prober);
     cancel();
     if (full && attempt.reach.state === 'up') this.#fullAt = clock.nowMs();
     this.#report(attempt, false);
     if (attempt.reach.state !== 'up') this.#hurried = true; // ask again over a new connection, now
   }
 
+  /** Of a primary there are looks in between; whoever is hurried is asked for everything. */
+  #wantsFacts(): boolean {
+    if (this.pace !== 'steady' || this.#failures > 0) return true;
+    const { clock, intervalMs } = this.#settings;
+    return clock.nowMs() - this.#factsAskedAt > this.#factsEveryMs() - intervalMs / 2;
+  }
+
+  async #ping(prober: Prober): Promise<Attempt> {
+    const { clock, timeoutMs } = this.#settings;
+    const startedAt = clock.nowMs();
+    try {
+      await prober.connection.ping(timeoutMs);
+      return { reach: { state: 'up', rttMs: clock.nowMs() - startedAt }, facts: null, startedAt };
+    } catch (error) {
+      prober.connection.close();
+      return { reach: reachOf(error), facts: null, startedAt };
+    }
+  }
+
   async #probe(prober: Prober, full: boolean): Promise<Attempt> {
     const { clock, timeoutMs } = this.#settings;
     const startedAt = clock.nowMs();
+    this.#factsAskedAt = startedAt;
     try {
       const facts = await prober.probe(full, timeoutMs);
       return { reach: { state: 'up', rttMs: clock.nowMs() - startedAt }, facts, startedAt };
@@ -187,7 +223,7 @@ export class NodeWatcher {
     let facts: NodeFacts | null = null;
     try {
       facts = await prober.probe(true, timeoutMs);
-      this.#keep(prober);
+      this.#keep(prober, startedAt);
     } catch (error) {
       prober.connection.close();
       const deniedFacts = error instanceof ConnectionError && error.code === 'server';
@@ -196,7 +232,8 @@ export class NodeWatcher {
     return this.#report({ reach, facts, startedAt }, true);
   }
 
-  #keep(prober: Prober): void {
+  /** `at`: when it was asked for everything. */
+  #keep(prober: Prober, at: number): void {
     const old = this.#prober;
     const usable = old !== null && old.connection.closed === null;
     if (!this.#running || usable) {
@@ -204,6 +241,8 @@ export class NodeWatcher {
       return;
     }
     this.#prober = prober;
+    this.#fullAt = at;
+    this.#factsAskedAt = at;
     const { claim } = this.#settings;
     if (claim !== null) {
       const [oldest] = this.#ownIds;
@@ -224,7 +263,8 @@ export class NodeWatcher {
     const { reach, facts, startedAt } = attempt;
     const before = this.#observation;
     // A look that began later was answered meanwhile: what failed was a connection, not the node.
-    if (reach.state !== 'up' && before.reach.state === 'up' && startedAt < (before.factsAt ?? -1)) return before;
+    if (reach.state !== 'up' && before.reach.state === 'up' && startedAt < this.#answeredAt) return before;
+    if (reach.state === 'up') this.#answeredAt = Math.max(this.#answeredAt, startedAt);
     this.#failures = reach.state === 'up' ? 0 : this.#failures + 1;
     this.#observation = {
       node: this.node,
@@ -234,7 +274,8 @@ export class NodeWatcher {
       facts: facts === null ? before.facts : steady(facts, before.facts),
       factsAt: facts === null ? before.factsAt : startedAt,
     };
-    if (this.#running) this.#hooks.onLook({ fresh, startedAt, observation: this.#observation });
+    const news = facts !== null || reach.state !== 'up' || before.reach.state !== 'up';
+    if (this.#running) this.#hooks.onLook({ fresh, startedAt, observation: this.#observation, news });
     return this.#observation;
   }
 }

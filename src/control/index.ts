@@ -1,5 +1,5 @@
 // The control process's door: `startControl` joins configuration, clusters, recoveries, store and workers.
-import { ClusterMonitor, monitorClock } from '../cluster/index.ts';
+import { ClusterMonitor, LookBudget, monitorClock } from '../cluster/index.ts';
 import type { Config } from '../config/types.ts';
 import { reinstate, runFailover, runRebuild, runRejoin, runSwitchover, runUpkeep } from '../recovery/index.ts';
 import { openEmbeddedStore } from '../store/index.ts';
@@ -16,8 +16,9 @@ export type { Log } from './ports.ts';
 export function startControl(config: Config, log: Log): Promise<ControlProcess> {
   // The worker stands beside us in source and in the build alike, with our own ending.
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const budget = new LookBudget();
   return startControlWith(config, log, {
-    monitor: (options) => new ClusterMonitor({ ...options, clock: monitorClock }),
+    monitor: (options) => new ClusterMonitor({ ...options, clock: monitorClock, budget }),
     recoveries: {
       switchover: runSwitchover,
       failover: runFailover,
