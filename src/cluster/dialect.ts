@@ -72,12 +72,21 @@ export interface Dialect {
 
 /** A row with its keys in lower case and in today's words: `Master_Host` becomes `source_host`. */
 export function modern(row: Row): Row {
-  return Object.fromEntries(
-    Object.entries(row).map(([key, value]) => [
-      key.toLowerCase().replaceAll('master', 'source').replaceAll('slave', 'replica'),
-      value,
-    ]),
-  );
+  const result: Row = {};
+  for (const key in row) result[modernName(key)] = row[key] ?? null;
+  return result;
+}
+
+/** As it was asked for before: servers have some hundred names. */
+const MODERN_NAMES = new Map<string, string>();
+const MAX_NAMES = 5000;
+
+function modernName(name: string): string {
+  const known = MODERN_NAMES.get(name);
+  if (known !== undefined) return known;
+  const now = name.toLowerCase().replaceAll('master', 'source').replaceAll('slave', 'replica');
+  if (MODERN_NAMES.size < MAX_NAMES) MODERN_NAMES.set(name, now);
+  return now;
 }
 
 /** SHOW VARIABLES or SHOW STATUS as a map with modern names. */
@@ -86,8 +95,7 @@ export function nameValues(rows: readonly Row[]): Map<string, string> {
   for (const row of rows) {
     const [name, value] = Object.values(row);
     if (name === null || name === undefined) continue;
-    const key = name.toLowerCase().replaceAll('master', 'source').replaceAll('slave', 'replica');
-    result.set(key, value ?? '');
+    result.set(modernName(name), value ?? '');
   }
   return result;
 }

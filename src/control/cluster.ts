@@ -375,10 +375,10 @@ export class ClusterControl {
     }
     this.#standing.drain(node, timeoutMs);
     const order = this.#orderChanged({ order: 'drain', of: node, state: 'begun', by: 'operator', until: null });
-    await table.apply();
+    await table.apply(this.#routing);
     const ended = await fleet.quiesce({ cluster: this.name, node }, timeoutMs);
     if (this.#standing.drained.has(node)) this.#standing.drain(node, 0);
-    await table.apply();
+    await table.apply(this.#routing);
     this.#changed();
     return { ...order, ended, switchover };
   }
@@ -444,7 +444,7 @@ export class ClusterControl {
       do {
         this.#changedMeanwhile = false;
         // Routes first: a hold must not wait for anything. Then what to do about it, then who asked.
-        this.#options.table.refresh();
+        this.#options.table.refresh(this.#routing);
         this.#expireOrders();
         this.#lookWhenGraceEnds();
         this.incidents.evaluate();

@@ -42,7 +42,8 @@ export class Fleet {
   readonly #waits = new Set<Wait>();
   readonly #accounts = new Map<string, Account[]>();
   #version: number;
-  #table: ClusterRoute[] | null = null;
+  /** Null before the first one. */
+  #table: Map<string, ClusterRoute> | null = null;
   #nextId = 1;
 
   constructor(options: FleetOptions) {
@@ -59,7 +60,8 @@ export class Fleet {
     this.#members.add(member);
     for (const [cluster, accounts] of this.#accounts) member.send({ type: 'accounts', cluster, accounts });
     member.send({ type: 'pauses', version: this.#nextId++, pauses: this.#options.pauses() });
-    if (this.#table) member.send({ type: 'routes', version: this.#version, clusters: this.#table });
+    const table = this.#table;
+    if (table) member.send({ type: 'routes', version: this.#version, clusters: [...table.values()] });
   }
 
   /** The process is gone: it can do no harm, so nobody waits for it. */
@@ -96,16 +98,17 @@ export class Fleet {
     this.broadcast({ type: 'accounts', cluster, accounts: null });
   }
 
-  /** Publishes without waiting. */
-  publish(clusters: ClusterRoute[]): void {
+  /** Publishes without waiting. Who comes later gets all that was ever published, as it is then. */
+  publish(changed: ClusterRoute[]): void {
     this.#version += 1;
-    this.#table = clusters;
-    this.broadcast({ type: 'routes', version: this.#version, clusters });
+    this.#table ??= new Map();
+    for (const route of changed) this.#table.set(route.cluster, route);
+    this.broadcast({ type: 'routes', version: this.#version, clusters: changed });
   }
 
   /** Publishes, and resolves when every worker has applied the table or is dead. Rejects where one is neither. */
-  async publishAndWait(clusters: ClusterRoute[]): Promise<void> {
-    this.publish(clusters);
+  async publishAndWait(changed: ClusterRoute[]): Promise<void> {
+    this.publish(changed);
     const version = this.#version;
     const applied = (message: FromWorker) => message.type === 'routes-applied' && message.version >= version;
     await this.#wait(applied, this.#options.applyTimeoutMs, 'did not apply a route in time');

@@ -33,7 +33,7 @@ export class ClusterGate implements ClientGate {
 
   async close(reason: 'switchover' | 'failover', recovery: string): Promise<void> {
     this.#options.routing.hold({ reason, recovery });
-    await this.#options.table.apply();
+    await this.#options.table.apply(this.#options.routing);
   }
 
   drain(drainMs: number): Promise<number> {
@@ -44,14 +44,14 @@ export class ClusterGate implements ClientGate {
     const { clock, routing, table, onPrimary } = this.#options;
     const epoch = routing.promote(primary, recovery);
     onPrimary(primary);
-    await table.apply();
+    await table.apply(routing);
     this.#openedAt = clock.nowMs();
     return epoch;
   }
 
   async reopen(): Promise<void> {
     this.#options.routing.release();
-    await this.#options.table.apply();
+    await this.#options.table.apply(this.#options.routing);
     this.#openedAt = this.#options.clock.nowMs();
   }
 

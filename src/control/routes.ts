@@ -130,9 +130,26 @@ export function routeOf(input: RouteInput): ClusterRoute {
 
 /** What changed between two routes: lag alone may wait for company, everything else is told at once. */
 export function routeChange(before: ClusterRoute | undefined, after: ClusterRoute): 'none' | 'lag' | 'route' {
-  if (!before) return 'route';
-  const withoutLag = (route: ClusterRoute) =>
-    JSON.stringify({ ...route, nodes: route.nodes.map((node) => ({ ...node, lagMs: node.lagMs === null })) });
-  if (withoutLag(before) !== withoutLag(after)) return 'route';
-  return before.nodes.every((node, i) => node.lagMs === after.nodes[i]?.lagMs) ? 'none' : 'lag';
+  if (!before || !equal({ ...before, nodes: [] }, { ...after, nodes: [] })) return 'route';
+  if (before.nodes.length !== after.nodes.length) return 'route';
+  let lags = false;
+  for (const [i, node] of after.nodes.entries()) {
+    const was = before.nodes[i];
+    if (was === undefined || !equal({ ...was, lagMs: was.lagMs === null }, { ...node, lagMs: node.lagMs === null }))
+      return 'route';
+    lags ||= was.lagMs !== node.lagMs;
+  }
+  return lags ? 'lag' : 'none';
+}
+
+/** Of plain objects; a text of some kilobytes that is the same one costs nothing. */
+function equal(one: object, other: object): boolean {
+  const [mine, theirs] = [Object.entries(one), other as Record<string, unknown>];
+  if (mine.length !== Object.keys(other).length) return false;
+  return mine.every(([key, value]: [string, unknown]) => {
+    const its = theirs[key];
+    if (value === its) return true;
+    const objects = typeof value === 'object' && typeof its === 'object' && value !== null && its !== null;
+    return objects && equal(value, its);
+  });
 }

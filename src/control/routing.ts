@@ -123,8 +123,9 @@ export class ClusterRouting {
 
 /** The part of Fleet that publishes. */
 export interface RoutePublisher {
-  publish(clusters: ClusterRoute[]): void;
-  publishAndWait(clusters: ClusterRoute[]): Promise<void>;
+  /** Routes that changed; of the clusters that are not among them workers keep what they have. */
+  publish(changed: ClusterRoute[]): void;
+  publishAndWait(changed: ClusterRoute[]): Promise<void>;
 }
 
 /** All clusters' routes, published when they change. */
@@ -132,7 +133,9 @@ export class RouteTable {
   readonly #clusters: ClusterRouting[] = [];
   readonly #publisher: RoutePublisher;
   readonly #clock: Clock;
-  #published = new Map<string, ClusterRoute>();
+  readonly #published = new Map<string, ClusterRoute>();
+  /** Those of which nothing but a lag has changed since. */
+  readonly #waiting = new Map<string, ClusterRoute>();
   #publishedAt = Number.NEGATIVE_INFINITY;
   #started = false;
 
@@ -153,29 +156,33 @@ export class RouteTable {
   /** From here on changes are published; the first table at once. */
   start(): void {
     this.#started = true;
-    this.refresh();
+    this.#publisher.publish(this.#told(this.#clusters.map((cluster) => cluster.route())));
   }
 
-  /** Publishes what changed, without waiting. Call it after every change of what routes follow from. */
-  refresh(): void {
+  /** Publishes what changed of this cluster, without waiting. Call it after every change of what its route follows from. */
+  refresh(cluster: ClusterRouting): void {
     if (!this.#started) return;
-    const routes = this.#clusters.map((cluster) => cluster.route());
-    const changes = routes.map((route) => routeChange(this.#published.get(route.cluster), route));
+    const route = cluster.route();
+    const change = routeChange(this.#published.get(route.cluster), route);
+    if (change === 'lag') this.#waiting.set(route.cluster, route);
+    else this.#waiting.delete(route.cluster);
     const lagDue = this.#clock.nowMs() - this.#publishedAt >= lagIntervalMs;
-    if (!changes.includes('route') && !(changes.includes('lag') && lagDue)) return;
-    this.#remember(routes);
-    this.#publisher.publish(routes);
+    if (change === 'none' || (change === 'lag' && !lagDue)) return;
+    const waiting = lagDue ? [...this.#waiting.values()] : [];
+    if (lagDue) this.#publishedAt = this.#clock.nowMs();
+    this.#publisher.publish(this.#told(change === 'route' ? [route, ...waiting] : waiting));
   }
 
-  /** Publishes, and resolves when every worker follows the table or is dead. */
-  async apply(): Promise<void> {
-    const routes = this.#clusters.map((cluster) => cluster.route());
-    this.#remember(routes);
-    await this.#publisher.publishAndWait(routes);
+  /** Publishes this cluster's route, changed or not, and resolves when every worker follows it or is dead. */
+  async apply(cluster: ClusterRouting): Promise<void> {
+    await this.#publisher.publishAndWait(this.#told([cluster.route()]));
   }
 
-  #remember(routes: ClusterRoute[]): void {
-    this.#published = new Map(routes.map((route) => [route.cluster, route]));
-    this.#publishedAt = this.#clock.nowMs();
+  #told(routes: ClusterRoute[]): ClusterRoute[] {
+    for (const route of routes) {
+      this.#published.set(route.cluster, route);
+      this.#waiting.delete(route.cluster);
+    }
+    return routes;
   }
 }

@@ -228,6 +228,7 @@ export type QuiesceTarget = { endpoint: string } | { cluster: string; node: Node
 
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
+  /** What changed since the version before; all of it, for a worker that was just greeted. */
   | { type: 'routes'; version: number; clusters: ClusterRoute[] }
   /** Null: read again as a worker asked, and the same as before. */
   | { type: 'accounts'; cluster: string; accounts: Account[] | null }

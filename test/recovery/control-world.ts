@@ -324,7 +324,7 @@ export class ControlWorld extends World {
       onStep: () => undefined,
       onEnded: () => undefined,
       onChanged: () => {
-        if (alive()) table.refresh();
+        if (alive()) table.refresh(routing);
       },
     });
     const state: Process = { incidents, routing, table, monitor };
@@ -351,7 +351,7 @@ export class ControlWorld extends World {
       state.monitor.look();
       const { primary } = state.routing.memory;
       if (primary !== null && state.monitor.writes(primary)) this.#seenWritable = primary;
-      state.table.refresh();
+      state.table.refresh(state.routing);
       state.incidents.evaluate();
       state.routing.rememberMembers();
       await this.clock.sleep(TICK_MS);
