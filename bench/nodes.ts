@@ -35,6 +35,8 @@ interface Round {
 }
 
 const READY_DEADLINE_MS = 60_000;
+/** Until a cluster that was just found counts as one in which nothing happens. */
+const CALM_MS = 10_000;
 const DETECTION_DEADLINE_MS = 20_000;
 /** The aim is of so many. */
 const AIM_NODES = 1_000;
@@ -105,7 +107,7 @@ async function measure({ clusters, deaths, nodes, seconds }: Omit<NodesOptions, 
     control.stderr?.resume();
     const pid = control.pid ?? -1;
     await settled(http, nodes);
-    await pause(2_000);
+    await pause(CALM_MS);
     const [fromMs, from] = [performance.now(), cpuMs(pid)];
     await pause(seconds * 1000);
     const share = (cpuMs(pid) - from) / (performance.now() - fromMs);

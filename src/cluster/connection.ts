@@ -153,6 +153,8 @@ export class ControlConnection {
       enableKeepAlive: true,
       multipleStatements: true,
       trace: false,
+      // The driver makes room for so many at once, half a megabyte for its 16,000; none is prepared here.
+      maxPreparedStatements: 1,
       // As bytes, which become text below: 64-bit numbers and timestamps stay what the server said. A function here would get an
       // object for every column of every answer.
       typeCast: false,

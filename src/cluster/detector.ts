@@ -25,8 +25,8 @@ export type DetectorEvent =
   | { type: 'receiver-restart'; node: NodeAddress; done: boolean }
   /** The node no longer follows the primary. */
   | { type: 'replica-gone'; node: NodeAddress }
-  /** Time passed. */
-  | { type: 'tick' };
+  /** Time passed. `lateMs`: this much of it, since the last answer or tick, we were not there to hear anything. */
+  | { type: 'tick'; lateMs?: number };
 
 type Heard = Pick<ReplicationFacts, 'receiver' | 'heard' | 'heartbeatMs'> &
   Partial<Pick<ReplicationFacts, 'receiverError'>>;
@@ -162,6 +162,13 @@ function onRestart(
   return { ...state, witnesses };
 }
 
+/** Nobody can be called silent for the time in which we did not listen. */
+function unheard(state: DetectorState, lateMs: number, now: number): DetectorState {
+  const later = (at: number): number => Math.min(now, at + lateMs);
+  const witnesses = new Map([...state.witnesses].map(([node, one]) => [node, { ...one, heardAt: later(one.heardAt) }]));
+  return { ...state, lastAnswerAt: later(state.lastAnswerAt), witnesses };
+}
+
 /** How long a receiver that runs may hear nothing before we count it as deaf: at least two of its heartbeats. */
 function patienceMs(witness: Witness, settings: DetectorSettings): number {
   const heartbeats = witness.heartbeatMs === null ? 0 : 2 * witness.heartbeatMs + 2 * settings.intervalMs;
@@ -260,7 +267,7 @@ function applied(state: DetectorState, event: DetectorEvent, now: number): Detec
       return { ...state, witnesses };
     }
     case 'tick':
-      return state;
+      return event.lateMs === undefined || event.lateMs <= 0 ? state : unheard(state, event.lateMs, now);
     default:
       throw new Error(`unknown detector event: ${JSON.stringify(event satisfies never)}`);
   }

@@ -6,6 +6,7 @@
 // may otherwise ignore on MariaDB. So it never makes a transaction on a node that was demoted meanwhile.
 import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
+import type { MonitorClock } from './clock.ts';
 import { ConnectionError, ControlConnection } from './connection.ts';
 import type { Hands } from './control.ts';
 import {
@@ -17,7 +18,6 @@ import {
   newHeartbeat,
 } from './heartbeat.ts';
 import type { ClusterView, NodeFacts, PrimaryHealth } from './types.ts';
-import type { MonitorClock } from './watcher.ts';
 
 const TABLE = 'evenkeel.heartbeat';
 const CREATE =

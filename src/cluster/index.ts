@@ -2,6 +2,7 @@
 
 export { ANALYSIS_NAMES, ANALYSIS_OF_STATE, type AnalysisName } from './analyses.ts';
 export type { Claim } from './claim.ts';
+export { monitorClock } from './clock.ts';
 export { couldWrite, galeraAddresses, galeraOf, isWithout, leftBehindBy } from './galera.ts';
 export { leftBehind } from './group.ts';
 export * from './gtid.ts';
@@ -12,4 +13,4 @@ export { LookBudget } from './pace.ts';
 export { asksForSemiSync, byPreference, mayAcknowledge, placementOf } from './placement.ts';
 export type { CloneProgress, Credentials, ErrantReport, Newcomer, NodeRebuilder } from './rebuild.ts';
 export * from './types.ts';
-export { type MonitorClock, monitorClock, refusedSince } from './watcher.ts';
+export { refusedSince } from './watcher.ts';

@@ -1,8 +1,8 @@
 // What a monitor is given: the configuration, what an earlier run knew, the clock and the log.
 import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
+import type { MonitorClock } from './clock.ts';
 import type { LookBudget } from './pace.ts';
-import type { MonitorClock } from './watcher.ts';
 
 /** A pino logger satisfies this. */
 export interface MonitorLog {

@@ -3,6 +3,7 @@
 import type { ClusterConfig } from '../config/types.ts';
 import { type Account, type EvidenceKind, joinAddress, type NodeAddress, splitAddress } from '../messages/index.ts';
 import { type Claim, claimName, claimOf } from './claim.ts';
+import type { MonitorClock } from './clock.ts';
 import { Hands } from './control.ts';
 import {
   type DetectorEvent,
@@ -24,7 +25,7 @@ import { Strangers } from './strangers.ts';
 import { isSameServer, membersOf } from './topology.ts';
 import type { ClusterView, NodeControl, NodeFacts, NodeObservation, PrimaryHealth, ServerGreeting } from './types.ts';
 import { computeView, greetingIn, NO_VERDICTS, unobserved, usesSemiSync } from './view.ts';
-import { type MonitorClock, NodeWatcher, type WatcherHooks } from './watcher.ts';
+import { NodeWatcher, type WatcherHooks } from './watcher.ts';
 
 /** Beyond this, further nodes are not looked at: a bound, not an expectation. */
 const MAX_NODES = 64;
@@ -77,6 +78,8 @@ export class ClusterMonitor {
   #told = { state: '', lags: '' };
   #changedAt: number;
   #running = false;
+  /** Our own lateness up to the last answer of the primary, or up to where the detector knows of it. */
+  #lateMs = 0;
   #cancelTick: (() => void) | null = null;
 
   constructor(options: MonitorOptions) {
@@ -287,8 +290,10 @@ export class ClusterMonitor {
     if (news && reach.state === 'up' && facts !== null) this.#learn(node, facts);
     if (!this.#nodes.has(node)) return; // it turned out to be another name of a node
     const before = this.#detector.health.state;
-    if (node === this.#primary) this.#feed({ type: 'look', fresh, startedAt, reach });
-    else if (news) this.#feedReplica(observation);
+    if (node === this.#primary) {
+      if (reach.state === 'up') this.#lateMs = this.#clock.lateMs?.() ?? 0;
+      this.#feed({ type: 'look', fresh, startedAt, reach });
+    } else if (news) this.#feedReplica(observation);
     if (news || before !== 'alive') this.#refresh();
   }
 
@@ -343,18 +348,18 @@ export class ClusterMonitor {
     const fields = { cluster: this.#config.name, node: this.#primary, was: before, health };
     if (health.state === 'alive') this.#log.info(fields, 'the primary is alive');
     else this.#log.warn(fields, `the primary is ${health.state}: ${health.reason}`);
-    this.#setUrgency();
+    this.#setPace();
+    this.#schedule();
   }
 
-  /** In doubt every replica is asked at once what it hears. */
-  #setUrgency(): void {
+  /** In doubt every node is asked often, and one that was left in peace as soon as something happens. */
+  #setPace(): void {
     const inDoubt = this.#detector.health.state !== 'alive';
+    const calm = !inDoubt && this.#clock.nowMs() - this.#changedAt >= CALM_AFTER_MS;
     if (!inDoubt) this.#poked.clear();
     for (const [node, { watcher }] of this.#nodes) {
-      watcher.pace = inDoubt ? 'doubt' : node === this.#primary ? 'steady' : 'patient';
-      if (inDoubt) watcher.hurry();
+      watcher.goAt(inDoubt ? 'doubt' : node === this.#primary ? 'steady' : 'patient', calm);
     }
-    this.#schedule();
   }
 
   #feedReplica({ node, reach, facts, factsAt }: NodeObservation): void {
@@ -370,11 +375,13 @@ export class ClusterMonitor {
   #tick(): void {
     if (!this.#running) return;
     if (this.#detector.health.state !== 'alive') {
-      this.#feed({ type: 'tick' });
+      const lateMs = this.#clock.lateMs?.() ?? 0;
+      this.#feed({ type: 'tick', lateMs: lateMs - this.#lateMs });
+      this.#lateMs = lateMs;
       this.#poke();
       this.#refresh();
     }
-    this.#setCalm();
+    this.#setPace();
     this.#schedule();
   }
 
@@ -384,16 +391,6 @@ export class ClusterMonitor {
     const inDoubt = this.#detector.health.state !== 'alive';
     const ms = inDoubt ? Math.max(10, this.#config.probe.intervalMs / 4) : CALM_TICK_MS;
     this.#cancelTick = this.#clock.setTimeout(() => this.#tick(), ms);
-  }
-
-  /** In a cluster that was calm all nodes are looked at, at once, as soon as something happens. */
-  #setCalm(): void {
-    const quietForMs = this.#clock.nowMs() - this.#changedAt;
-    const calm = this.#detector.health.state === 'alive' && quietForMs >= CALM_AFTER_MS;
-    for (const { watcher } of this.#nodes.values()) {
-      if (watcher.calm && !calm) watcher.hurry();
-      watcher.calm = calm;
-    }
   }
 
   #poke(): void {
@@ -421,7 +418,7 @@ export class ClusterMonitor {
     for (const { watcher } of this.#nodes.values()) {
       if (watcher.node !== node) this.#feedReplica(watcher.observation);
     }
-    this.#setUrgency();
+    this.#setPace();
   }
 
   #demote(node: NodeAddress): void {
@@ -478,7 +475,7 @@ export class ClusterMonitor {
     this.#told = told;
     if (told.state !== state) {
       this.#changedAt = this.#clock.nowMs();
-      this.#setCalm();
+      this.#setPace();
     }
     for (const callback of this.#subscribers) callback();
   }

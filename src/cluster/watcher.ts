@@ -3,27 +3,11 @@
 // side closes is reported in the same turn and followed by a look at once: so a killed process is known in
 // milliseconds, not at the next interval.
 import type { NodeAddress } from '../messages/index.ts';
+import type { MonitorClock } from './clock.ts';
 import { ConnectionError, type ConnectSettings, ControlConnection, reachOf } from './connection.ts';
-import type { LookBudget } from './pace.ts';
+import type { LookBudget, LookMode } from './pace.ts';
 import { Prober } from './prober.ts';
 import type { NodeFacts, NodeObservation, Reach } from './types.ts';
-
-/** Monotonic time and timers, handed in. */
-export interface MonitorClock {
-  /** Monotonic, ms. */
-  nowMs(): number;
-  /** Calls back once after `ms`; returns the way to cancel it. */
-  setTimeout(callback: () => void, ms: number): () => void;
-}
-
-/** Real time. */
-export const monitorClock: MonitorClock = {
-  nowMs: () => performance.now(),
-  setTimeout(callback, ms) {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 export interface WatcherSettings {
   connect: ConnectSettings;
@@ -49,8 +33,16 @@ const HEDGE_AFTER_MS = 200;
 const PATIENT_LOOKS = 50;
 const PATIENT_INTERVAL_MS = 1000;
 const MAX_OWN_IDS = 100;
+const URGENCY: Readonly<Record<LookMode, number>> = { calm: 0, awake: 1, doubt: 2 };
+/** A look for which we were late by this part of its time did not have that time. */
+const SLOW_SHARE = 0.25;
+/** After so many of them in a row the next one counts: a node may be dead though we are slow. */
+const MAX_SLOW_LOOKS = 2;
 
-type Attempt = { reach: Reach; facts: NodeFacts | null; startedAt: number };
+/** `patient`: a node that is away is looked at less often. `doubt`: the primary is in doubt, look more often. */
+type Pace = 'patient' | 'steady' | 'doubt';
+/** `slow`: it is we who were, and nothing is known. */
+type Attempt = { reach: Reach; facts: NodeFacts | null; startedAt: number; slow?: boolean };
 
 export class NodeWatcher {
   readonly node: NodeAddress;
@@ -65,14 +57,17 @@ export class NodeWatcher {
   /** Of connections that may hold the lock; a few, since old ones end. */
   readonly #ownIds = new Set<number>();
   #failures = 0;
+  /** In a row. */
+  #slowLooks = 0;
   #running = false;
   #fresh: Promise<NodeObservation> | null = null;
   #wake: (() => void) | null = null;
   #hurried = false;
-  /** `patient`: a node that is away is looked at less often. `doubt`: the primary is in doubt, look more often. */
-  pace: 'patient' | 'steady' | 'doubt' = 'patient';
-  /** Nothing happens in its cluster: its facts are asked for as seldom as the budget says. */
-  calm = false;
+  #pace: Pace = 'patient';
+  #calm = false;
+  /** As the budget knows it; null while this does not run. */
+  #mode: LookMode | null = null;
+  #isPinged = false;
 
   constructor(node: NodeAddress, settings: WatcherSettings, hooks: WatcherHooks, observation: NodeObservation) {
     this.node = node;
@@ -88,16 +83,40 @@ export class NodeWatcher {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    this.#settings.budget.joined();
+    this.#moved();
     void this.#loop();
   }
 
   stop(): void {
-    if (this.#running) this.#settings.budget.left();
     this.#running = false;
+    this.#moved();
     this.#wake?.();
     this.#prober?.connection.close();
     this.#prober = null;
+  }
+
+  /** `calm`: nothing happens in its cluster. Where it is looked at more often than before, that begins now. */
+  goAt(pace: Pace, calm: boolean): void {
+    const before = this.#mode;
+    this.#pace = pace;
+    this.#calm = calm;
+    this.#moved();
+    if (before !== null && this.#mode !== null && URGENCY[this.#mode] > URGENCY[before]) this.hurry();
+  }
+
+  #moved(): void {
+    const { budget } = this.#settings;
+    const mode = this.#running ? this.#modeNow : null;
+    budget.move(this.#mode, mode);
+    this.#mode = mode;
+    const isPinged = this.#running && this.#pace === 'steady';
+    if (isPinged !== this.#isPinged) budget.ping(isPinged ? 1 : -1);
+    this.#isPinged = isPinged;
+  }
+
+  get #modeNow(): LookMode {
+    if (this.#pace === 'doubt') return 'doubt';
+    return this.#calm ? 'calm' : 'awake';
   }
 
   /** The next probe begins now. */
@@ -127,22 +146,23 @@ export class NodeWatcher {
   }
 
   #pauseMs(): number {
-    const { intervalMs } = this.#settings;
-    if (this.pace === 'doubt') return Math.max(10, intervalMs / 4);
-    if (this.pace === 'steady') return intervalMs;
-    if (this.#failures > 0) return this.#failures > PATIENT_LOOKS ? PATIENT_INTERVAL_MS : intervalMs;
+    const { budget, intervalMs } = this.#settings;
+    if (this.#pace === 'steady') return budget.pingEveryMs(intervalMs);
+    if (this.#pace === 'patient' && this.#failures > PATIENT_LOOKS) return PATIENT_INTERVAL_MS;
     return this.#factsEveryMs();
   }
 
   #factsEveryMs(): number {
     const { budget, intervalMs } = this.#settings;
-    return this.calm ? budget.factsEveryMs(intervalMs) : intervalMs;
+    const mode = this.#failures > 0 && this.#modeNow === 'calm' ? 'awake' : this.#modeNow;
+    return budget.everyMs(mode, mode === 'doubt' ? Math.max(10, intervalMs / 4) : intervalMs);
   }
 
   async #pause(ms: number): Promise<void> {
     if (!this.#running) return;
+    const { budget, clock } = this.#settings;
     await new Promise<void>((resolve) => {
-      const cancel = this.#settings.clock.setTimeout(resolve, ms);
+      const cancel = clock.setTimeout(resolve, budget.togetherMs(clock.nowMs(), ms));
       this.#wake = () => {
         cancel();
         resolve();
@@ -169,54 +189,68 @@ export class NodeWatcher {
 
   /** Of a primary there are looks in between; whoever is hurried is asked for everything. */
   #wantsFacts(): boolean {
-    if (this.pace !== 'steady' || this.#failures > 0) return true;
+    if (this.#pace !== 'steady' || this.#failures > 0) return true;
     const { clock, intervalMs } = this.#settings;
     return clock.nowMs() - this.#factsAskedAt > this.#factsEveryMs() - intervalMs / 2;
   }
 
-  async #ping(prober: Prober): Promise<Attempt> {
-    const { clock, timeoutMs } = this.#settings;
-    const startedAt = clock.nowMs();
-    try {
+  #ping(prober: Prober): Promise<Attempt> {
+    return this.#asked(prober, async (timeoutMs) => {
       await prober.connection.ping(timeoutMs);
-      return { reach: { state: 'up', rttMs: clock.nowMs() - startedAt }, facts: null, startedAt };
-    } catch (error) {
-      prober.connection.close();
-      return { reach: reachOf(error), facts: null, startedAt };
-    }
+      return null;
+    });
   }
 
-  async #probe(prober: Prober, full: boolean): Promise<Attempt> {
+  #probe(prober: Prober, full: boolean): Promise<Attempt> {
+    this.#factsAskedAt = this.#settings.clock.nowMs();
+    return this.#asked(prober, (timeoutMs) => prober.probe(full, timeoutMs));
+  }
+
+  async #asked(prober: Prober, ask: (timeoutMs: number) => Promise<NodeFacts | null>): Promise<Attempt> {
     const { clock, timeoutMs } = this.#settings;
     const startedAt = clock.nowMs();
-    this.#factsAskedAt = startedAt;
+    const isSlow = this.#watchOurselves();
     try {
-      const facts = await prober.probe(full, timeoutMs);
+      const facts = await ask(timeoutMs);
       return { reach: { state: 'up', rttMs: clock.nowMs() - startedAt }, facts, startedAt };
     } catch (error) {
       // A connection on which the facts cannot be read is of no use: a new one tells why.
       prober.connection.close();
-      return { reach: reachOf(error), facts: null, startedAt };
+      return { reach: reachOf(error), facts: null, startedAt, slow: isSlow(error) };
     }
+  }
+
+  /** Tells of an error that follows whether it may be our own lateness that made it. */
+  #watchOurselves(): (error: unknown) => boolean {
+    const { clock, timeoutMs } = this.#settings;
+    const before = clock.lateMs?.() ?? 0;
+    return (error) => {
+      if (!(error instanceof ConnectionError) || error.code !== 'timeout') return false;
+      return (clock.lateMs?.() ?? 0) - before > timeoutMs * SLOW_SHARE;
+    };
   }
 
   /** One at a time: who asks for a second one gets the first one's result. */
   async #lookFresh(): Promise<NodeObservation> {
-    this.#fresh ??= this.#openAndProbe().finally(() => {
-      this.#fresh = null;
-    });
+    const { budget } = this.#settings;
+    this.#fresh ??= budget
+      .opening(this.#modeNow, () => this.#openAndProbe())
+      .finally(() => {
+        this.#fresh = null;
+      });
     return await this.#fresh;
   }
 
   async #openAndProbe(): Promise<NodeObservation> {
     const { clock, timeoutMs, connect } = this.#settings;
     const startedAt = clock.nowMs();
+    const isSlow = this.#watchOurselves();
     let prober: Prober;
     try {
       prober = new Prober(await ControlConnection.open(connect, timeoutMs));
       await prober.constants(timeoutMs);
     } catch (error) {
-      return this.#report({ reach: reachOf(error), facts: null, startedAt }, true);
+      return this.#report({ reach: reachOf(error), facts: null, startedAt, slow: isSlow(error) }, true);
     }
     // It let us in and answered: it lives, whatever becomes of the rest.
     const reach: Reach = { state: 'up', rttMs: clock.nowMs() - startedAt };
@@ -264,6 +298,8 @@ export class NodeWatcher {
     const before = this.#observation;
     // A look that began later was answered meanwhile: what failed was a connection, not the node.
     if (reach.state !== 'up' && before.reach.state === 'up' && startedAt < this.#answeredAt) return before;
+    if (attempt.slow === true && ++this.#slowLooks <= MAX_SLOW_LOOKS) return before;
+    this.#slowLooks = 0;
     if (reach.state === 'up') this.#answeredAt = Math.max(this.#answeredAt, startedAt);
     this.#failures = reach.state === 'up' ? 0 : this.#failures + 1;
     this.#observation = {

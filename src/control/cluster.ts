@@ -20,9 +20,6 @@ import { ClusterRouting, type RouteTable } from './routing.ts';
 import { type DrainReport, isoTime, type OperatorOrder, type PauseReport, Standing } from './standing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
-/** Stories have time limits, which no change announces. */
-const tickMs = 250;
-
 /** How long the server of a node that was built may take to come back, where nobody says. */
 const returnMs = 1_800_000;
 const lookMs = 2000;
@@ -75,6 +72,8 @@ export interface ClusterControlOptions {
   onStep: (record: RecoveryRecord, step: RecoveryStep) => void;
   onEnded: (record: RecoveryRecord) => void;
   onStatus: (status: ClusterStatus) => void;
+  /** Stories have time limits, which no change announces: they are looked at this often. */
+  tickMs: number;
   onOrder: (order: OperatorOrder) => void;
 }
 
@@ -183,7 +182,7 @@ export class ClusterControl {
     this.#unsubscribe = this.#options.monitor.onChange(() => this.#changed());
     this.#options.monitor.start();
     this.#accounts.start();
-    this.#timer = setInterval(() => this.#changed(), tickMs);
+    this.#timer = setInterval(() => this.#changed(), this.#options.tickMs);
     this.#changed();
   }
 

@@ -54,6 +54,9 @@ type DrainOrder = { node: NodeAddress; timeoutMs?: number; to?: NodeAddress; for
 const drainTimeoutMs = 60_000;
 const applyMs = 1000;
 const settleMs = 1500;
+/** How often clusters are looked at though nothing changed: each, and all of them together. */
+const leastTickMs = 250;
+const tickMsACluster = 3;
 
 /** Rejects with a sentence for the operator where it cannot run; nothing is left running then. */
 export async function startControlWith(config: Config, log: Log, parts: ControlParts): Promise<ControlProcess> {
@@ -306,6 +309,7 @@ export class ControlProcess {
       recoveries: parts.recoveries,
       clock: this.#clock,
       log,
+      tickMs: Math.max(leastTickMs, this.#config.clusters.length * tickMsACluster),
       onStarted: (record) => this.#events.recoveryStarted(record),
       onStep: (record, step) => this.#events.recoveryStep(record, step),
       onEnded: (record) => {

@@ -113,6 +113,8 @@ export class Incidents {
   readonly #stoppedNodes: Set<NodeAddress>;
   /** What the primary said when it last took writes. */
   #lastWritable: { node: NodeAddress; facts: NodeFacts } | null = null;
+  /** What the last of these was learnt from. */
+  #remembered: { view: ClusterView | null; primary: NodeAddress | null } = { view: null, primary: null };
   /** When the processes of the nodes had started, as it was while the primary last took writes. */
   #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
   /** Whom the process before this one was about to promote when it ended. */
@@ -361,18 +363,21 @@ export class Incidents {
   }
 
   #rememberWritable(): void {
-    const { routing, view } = this.#options;
+    const { routing } = this.#options;
     const { primary } = routing.memory;
-    const seen = view().nodes.find(({ node }) => node === primary)?.observation;
+    const view = this.#options.view();
+    if (view === this.#remembered.view && primary === this.#remembered.primary) return;
+    this.#remembered = { view, primary };
+    const seen = view.nodes.find(({ node }) => node === primary)?.observation;
     // With asynchronous replication nothing was promised that could stand in it.
     const promised = this.#options.context.config.durability !== 'none';
-    if (promised && (view().topology ?? 'replication') === 'replication') {
-      this.#floor = floorAfter(this.#floor, view(), primary);
+    if (promised && (view.topology ?? 'replication') === 'replication') {
+      this.#floor = floorAfter(this.#floor, view, primary);
     }
     if (primary === null || seen?.facts?.readOnly !== false) return;
     this.#lastWritable = { node: primary, facts: seen.facts };
     if (seen.reach.state !== 'up') return;
-    const started = view().nodes.flatMap(({ node, observation: { facts } }): [NodeAddress, number][] =>
+    const started = view.nodes.flatMap(({ node, observation: { facts } }): [NodeAddress, number][] =>
       facts === null ? [] : [[node, facts.startedAtMs]],
     );
     this.#startedAtMs = new Map(started);

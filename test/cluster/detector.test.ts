@@ -123,6 +123,30 @@ test('one look without an answer is a doubt, silence over old and new connection
   assert.equal(run(...both, [1500, { type: 'tick' }]).health.state, 'dead');
 });
 
+test('time in which we were late is no silence of the primary, and no deafness of a replica', () => {
+  const until = (at: number, lateMs: number) => {
+    const looks: [number, DetectorEvent][] = [
+      [0, look(up, 0)],
+      [1200, look(silent, 200, false)],
+      [1500, look(silent, 500)],
+      [at, { type: 'tick', lateMs }],
+    ];
+    return run(...looks).health.state;
+  };
+  assert.equal(until(1510, 0), 'dead');
+  assert.equal(until(1510, 1000), 'suspect');
+  assert.equal(until(2490, 1000), 'suspect');
+  assert.equal(until(2510, 1000), 'dead');
+  const heard: [number, DetectorEvent][] = [
+    [500, hears('running', '1', 100)],
+    [1200, look(silent, 200, false)],
+    [1500, look(silent, 500)],
+  ];
+  assert.equal(run(...heard, [1850, { type: 'tick' }]).health.state, 'dead');
+  const { health } = run(...heard, [1850, { type: 'tick', lateMs: 200 }]);
+  assert.ok(health.state === 'suspect' && health.heardBy?.includes('db2:3306'), JSON.stringify(health));
+});
+
 test('silence over the old connection alone is never a death', () => {
   const state = run([1000, look(silent, 0, false)], [2000, look(silent, 1000, false)], [9000, { type: 'tick' }]);
   assert.equal(state.health.state, 'suspect');
