@@ -7,6 +7,7 @@ import { LookBudget } from '../../src/cluster/pace.ts';
 import type { NodeObservation } from '../../src/cluster/types.ts';
 import { unobserved } from '../../src/cluster/view.ts';
 import { NodeWatcher } from '../../src/cluster/watcher.ts';
+import { freePorts } from '../../src/sandbox/index.ts';
 import { StandIn } from '../support/stand-in.ts';
 
 const INTERVAL_MS = 100;
@@ -17,7 +18,11 @@ const node = new StandIn('8.0.36', (statement) => {
   return /^(?:SHOW|SELECT)/i.test(statement) ? [] : null;
 });
 
-before(() => node.start());
+before(async () => {
+  // It comes back at the same one.
+  [node.port = 0] = await freePorts(1);
+  await node.start();
+});
 after(() => node.stop());
 
 interface Looked {

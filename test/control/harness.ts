@@ -1,6 +1,6 @@
 // A control process with fake workers (real processes) and a fake monitor, and the verbs that tests need.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -20,6 +20,7 @@ import { type ControlParts, type ControlProcess, startControlWith } from '../../
 import { type Log, type Monitor, systemClock } from '../../src/control/ports.ts';
 import type { Account, NodeAddress } from '../../src/messages/index.ts';
 import type { RecoveryContext, RecoveryRecord } from '../../src/recovery/index.ts';
+import { freePorts } from '../../src/sandbox/index.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
 import type { FakeOrder, FakeState } from './fake-worker.ts';
 import { onLine } from './lines.ts';
@@ -214,13 +215,10 @@ export function noRecoveries(over: Partial<FakeRecoveries> = {}): FakeRecoveries
   };
 }
 
+/** Not one that the kernel might give to an outgoing connection meanwhile. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== 'object' || address === null) throw new Error('no port');
-  return address.port;
+  const [port = 0] = await freePorts(1);
+  return port;
 }
 
 export function temporaryDir(): { dir: string; remove: () => void } {

@@ -2,7 +2,7 @@
 // acknowledge nothing, and a lock that somebody holds on purpose.
 import assert from 'node:assert/strict';
 import mysql from 'mysql2/promise';
-import { onSmallDisk } from './harness/disk.ts';
+import { onSmallDisk, onStallingDisk } from './harness/disk.ts';
 import { addressOf, directly, type Evenkeel, Load, stories, through, until, writableNodes } from './harness/index.ts';
 
 async function problemCodes(evenkeel: Evenkeel): Promise<string[]> {
@@ -67,6 +67,30 @@ stories(
           const writers = await writableNodes(evenkeel);
           return writers.length === 1 && writers[0] === addressOf(next);
         });
+      });
+    },
+
+    'a disk that stalls: another node takes over, and when it goes on nobody can write there': async (evenkeel) => {
+      const [slow] = await evenkeel.replicas();
+      assert.ok(slow);
+      await onStallingDisk(evenkeel, slow, async (disk) => {
+        await evenkeel.healthy();
+        await evenkeel.switchover(slow);
+        const load = await Load.start(evenkeel, { clients: 8 });
+        disk.stall();
+        const next = await evenkeel.promotedFrom(slow);
+        await load.more();
+        const record = await lastFailover(evenkeel);
+        assert.equal(record.analysis, 'primary-stalled', record.reason);
+        assert.equal(record.outcome, 'done');
+        disk.goOn();
+        await until('one writer', 30_000, async () => {
+          const writers = await writableNodes(evenkeel);
+          return writers.length === 1 && writers[0] === addressOf(next);
+        });
+        await load.more();
+        assert.deepEqual(await load.lostOn(next), []);
+        assert.deepEqual([load.errors, load.broken], [[], []]);
       });
     },
   },
