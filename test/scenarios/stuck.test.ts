@@ -69,7 +69,14 @@ stories(
         });
       });
     },
+  },
+);
 
+// What the old primary was committing is its own alone, on MySQL: it is kept out, so the cluster is nobody else's.
+stories(
+  'a primary whose disk stalls',
+  { replication: 'semisync', nodes: 3 },
+  {
     'a disk that stalls: another node takes over, and when it goes on nobody can write there': async (evenkeel) => {
       const [slow] = await evenkeel.replicas();
       assert.ok(slow);
