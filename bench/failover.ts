@@ -1,9 +1,10 @@
-// What clients see when the primary is lost without a word: `kill -9` of its process, or SIGSTOP, which is what a host
-// that hangs looks like. Each round has a new cluster and a new Evenkeel, since a primary that crashed under load may
+// What clients see when the primary is lost without a word: a crash, a host that hangs or that nobody reaches, a disk that stalls or
+// is full. Each round has a new cluster and a new Evenkeel, since a primary that crashed under load may
 // come back with transactions that nobody was told of, and is then rightly kept out.
 import { setTimeout as pause } from 'node:timers/promises';
-import { addressOf, type Evenkeel, serverVersion, until, withEvenkeel } from './support/cluster.ts';
+import { addressOf, type Evenkeel, serverVersion, until } from './support/cluster.ts';
 import { electionOver, type GroupKind } from './support/election.ts';
+import { FAULT_TITLES, type Fault, withFault } from './support/faults.ts';
 import { type Figure, judge } from './support/figures.ts';
 import type { Account } from './support/ledger.ts';
 import { Load, type LoadStretch } from './support/load.ts';
@@ -17,7 +18,7 @@ import {
 } from './support/report.ts';
 
 export interface FailoverOptions extends CommonOptions {
-  freeze: boolean;
+  fault: Fault;
   /** A group elects its primary itself, and a Galera cluster leaves a dead member behind: what comes on top counts. */
   replication: 'semisync' | GroupKind;
   clients: number;
@@ -49,13 +50,33 @@ interface FailoverRound {
 
 const PROMOTION_DEADLINE_MS = 30_000;
 
+/** Of the longest stall. */
+const STALL_AIMS: Readonly<Record<Fault, NonNullable<Figure['aims']>>> = {
+  kill: [
+    { of: 'p50', atMost: 250 },
+    { of: 'max', atMost: 700 },
+  ],
+  freeze: [{ of: 'max', atMost: 2500 }],
+  cut: [{ of: 'max', atMost: 2500 }],
+  stall: [{ of: 'max', atMost: 5000 }],
+  full: [{ of: 'max', atMost: 5000 }],
+};
+/** A disk is judged by a write of ours that does not end (`heartbeat.deadline`, 2 s). */
+const DETECTION_AIMS: Readonly<Record<Fault, NonNullable<Figure['aims']>>> = {
+  kill: [{ of: 'max', atMost: 200 }],
+  freeze: [{ of: 'max', atMost: 2000 }],
+  cut: [{ of: 'max', atMost: 2000 }],
+  stall: [],
+  full: [],
+};
+
 export async function benchFailover(options: FailoverOptions): Promise<Result> {
   const { clients, thinkMs, workers, warmMs, settleMs, replication, rounds } = options;
   const flavors = { semisync: options.flavors, group: ['mysql'] as Flavor[], galera: ['mariadb'] as Flavor[] };
   const results = await eachFlavor(flavors[replication], (flavor) => measureFlavor(flavor, options));
   return {
-    benchmark: options.freeze ? 'failover-freeze' : 'failover-kill',
-    title: options.freeze ? 'Failover: the primary is frozen (SIGSTOP)' : 'Failover: the primary is killed (kill -9)',
+    benchmark: `failover-${options.fault}`,
+    title: `Failover: ${FAULT_TITLES[options.fault]}`,
     settings: { nodes: 3, replication, rounds, clients, thinkMs, workers, warmMs, settleMs },
     results,
   };
@@ -63,10 +84,11 @@ export async function benchFailover(options: FailoverOptions): Promise<Result> {
 
 async function measureFlavor(flavor: Flavor, options: FailoverOptions): Promise<FlavorResult> {
   let version = 'unknown';
+  const { replication, workers } = options;
   const { done, failed } = await eachRound(options.rounds, `failover ${flavor}`, async () =>
-    withEvenkeel({ flavor, nodes: 3, replication: options.replication, workers: options.workers }, async (evenkeel) => {
+    withFault(options.fault, { flavor, nodes: 3, replication, workers }, async (evenkeel, strike) => {
       version = await serverVersion(evenkeel);
-      const value = await measureRound(evenkeel, options);
+      const value = await measureRound(evenkeel, strike, options);
       return { value, line: describe(value) };
     }),
   );
@@ -76,7 +98,11 @@ async function measureFlavor(flavor: Flavor, options: FailoverOptions): Promise<
   return { flavor, version, failedRounds: failed, figures, rounds: done, remarks };
 }
 
-async function measureRound(evenkeel: Evenkeel, options: FailoverOptions): Promise<FailoverRound> {
+async function measureRound(
+  evenkeel: Evenkeel,
+  strike: () => Promise<void>,
+  options: FailoverOptions,
+): Promise<FailoverRound> {
   await evenkeel.healthy();
   const load = await Load.start(evenkeel.login(), options);
   try {
@@ -86,7 +112,7 @@ async function measureRound(evenkeel: Evenkeel, options: FailoverOptions): Promi
     const { replication } = options;
     const over = replication === 'semisync' ? null : await electionOver(evenkeel, replication, victim);
     const faultAt = Date.now();
-    await evenkeel.signalNode(victim, options.freeze ? 'SIGSTOP' : 'SIGKILL');
+    await strike();
     await evenkeel.promotedFrom(victim, PROMOTION_DEADLINE_MS);
     const electionMs = over === null ? null : (await over()) - faultAt;
     const recovery = await recoveryOf(evenkeel, addressOf(victim), faultAt);
@@ -139,7 +165,7 @@ function unsentErrors({ errorsByKind }: LoadStretch): number {
 
 function figuresOf(
   rounds: readonly FailoverRound[],
-  { freeze, replication }: Pick<FailoverOptions, 'freeze' | 'replication'>,
+  { fault, replication }: Pick<FailoverOptions, 'fault' | 'replication'>,
 ): Figure[] {
   const of = (read: (round: FailoverRound) => number): number[] => rounds.map(read);
   const none: Figure['aims'] = [{ of: 'total', atMost: 0 }];
@@ -151,14 +177,7 @@ function figuresOf(
         { name: "the group's own election", unit: 'ms', samples: of((r) => r.electionMs ?? Number.NaN) },
         { name: 'longest stall beyond the election', unit: 'ms', samples: beyond, aims: [{ of: 'max', atMost: 200 }] },
       ];
-  const stall: Figure['aims'] = !alone
-    ? []
-    : freeze
-      ? [{ of: 'max', atMost: 3000 }]
-      : [
-          { of: 'p50', atMost: 500 },
-          { of: 'max', atMost: 1000 },
-        ];
+  const stall = alone ? STALL_AIMS[fault] : [];
   return [
     ...elections,
     { name: 'longest stall, answered without error', unit: 'ms', samples: of((r) => r.during.longestMs), aims: stall },
@@ -184,7 +203,7 @@ function figuresOf(
       name: 'detection',
       unit: 'ms',
       samples: of((r) => r.detectionMs),
-      aims: alone ? [{ of: 'max', atMost: freeze ? 2000 : 200 }] : [],
+      aims: alone ? DETECTION_AIMS[fault] : [],
     },
     { name: 'failover, until statements flow', unit: 'ms', samples: of((r) => r.openMs) },
     { name: 'failover, until all replicas follow', unit: 'ms', samples: of((r) => r.recoveryMs) },

@@ -3,6 +3,7 @@
 // whether the aims were met or not; 1 that a round did not end; 2 wrong usage. See docs/benchmarks.md.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { NodesOptions } from './nodes.ts';
+import type { Fault } from './support/faults.ts';
 import type { MatrixOptions } from './support/matrix.ts';
 import { PEER_NAMES, type PeerName } from './support/peers.ts';
 import { type CommonOptions, type Flavor, print, type Result } from './support/report.ts';
@@ -110,17 +111,21 @@ function oneOf<T extends string>(choices: readonly T[]): (text: string) => T[] {
 const program = new Command('bench').description('Side-by-side benchmarks of Evenkeel.').exitOverride();
 
 program.addCommand(
-  underLoad('failover', 'the primary is killed, or frozen, under a checked load', 20)
-    .option('--freeze', 'SIGSTOP instead of kill -9')
+  underLoad('failover', 'the primary is lost under a checked load', 20)
+    .addOption(
+      new Option('--fault <fault>', 'what happens to the primary')
+        .choices(['kill', 'freeze', 'cut', 'stall', 'full'])
+        .default('kill'),
+    )
     .addOption(
       new Option('--replication <kind>', 'of the cluster; group is MySQL only, galera MariaDB only')
         .choices(['semisync', 'group', 'galera'])
         .default('semisync'),
     )
-    .action(async (options: UnderLoad & { freeze?: boolean; replication: 'semisync' | 'group' | 'galera' }) => {
+    .action(async (options: UnderLoad & { fault: Fault; replication: 'semisync' | 'group' | 'galera' }) => {
       const { benchFailover } = await import('./failover.ts');
-      const { freeze = false, replication } = options;
-      finish(await benchFailover({ ...loadOptions(options), freeze, replication }), options.json);
+      const { fault, replication } = options;
+      finish(await benchFailover({ ...loadOptions(options), fault, replication }), options.json);
     }),
 );
 
