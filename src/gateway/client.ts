@@ -24,7 +24,7 @@ import {
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
-import { KILLED, killOther, killSelf, PROXY_ID_BASE } from './kill.ts';
+import { killOther, killSelf, PROXY_ID_BASE } from './kill.ts';
 import { type LoggedIn, Login } from './login.ts';
 import { Outbox } from './outbox.ts';
 import { readIntoShared } from './read-buffer.ts';
@@ -283,9 +283,9 @@ export class Client {
     return this.#statement?.rerunnable ?? false;
   }
 
-  /** KILL CONNECTION. */
-  killed(err: ErrPacket = KILLED): void {
-    this.end(err);
+  /** KILL CONNECTION. Whom somebody else has killed is told nothing, as by servers; `err` is for one that killed itself. */
+  killed(err: ErrPacket | null): void {
+    if (err !== null) this.end(err);
     this.close();
   }
 

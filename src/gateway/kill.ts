@@ -13,7 +13,7 @@ import { killThread } from './kill-thread.ts';
 export const PROXY_ID_BASE = 2 ** 30;
 
 /** MariaDB's ER_CONNECTION_KILLED. */
-export const KILLED: ErrPacket = { errno: 1927, sqlState: '70100', message: 'Connection was killed' };
+const KILLED: ErrPacket = { errno: 1927, sqlState: '70100', message: 'Connection was killed' };
 
 const ANSWER_TIMEOUT_MS = 1000;
 /** KILLs of this worker's clients that wait for another worker's answer. */
@@ -36,7 +36,7 @@ export function killVictim(
     const done = victim.statement?.awaitsKill() ?? (() => {});
     killThread(worker, victim, link, queryOnly || victim.link === null, done);
   }
-  if (!queryOnly) victim.killed();
+  if (!queryOnly) victim.killed(null);
   return 'done';
 }
 

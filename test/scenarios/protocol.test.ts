@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import mysql from 'mysql2/promise';
 import { Capability, Command, commandPacket, parseErr, parseOk, ServerStatus } from '../../src/wire/index.ts';
 import { parseSessionState } from '../../src/wire/session-state.ts';
@@ -351,6 +352,25 @@ async function commands({ t, ek, ways }: Stage): Promise<void> {
 }
 
 async function kills({ t, ek, ways }: Stage): Promise<void> {
+  await t.test('whom a KILL ends learns of it as from a server, at work and at rest', async () => {
+    const learnt = async (login: mysql.ConnectionOptions, sql: string | null): Promise<string[]> => {
+      const [victim, killer] = [await mysql.createConnection(login), await mysql.createConnection(login)];
+      const told: string[] = [];
+      victim.on('error', ({ message }: Error) => told.push(message));
+      const closed = new Promise<void>((resolve) => victim.on('end', resolve));
+      const working = sql === null ? null : victim.query(sql).catch(({ message }: Error) => told.push(message));
+      await pause(200);
+      await killer.query(`KILL ${victim.threadId}`);
+      await Promise.all([closed, working]);
+      await pause(200); // mysql2 tells of the end before it tells why
+      await killer.end();
+      return told;
+    };
+    for (const sql of [null, 'SELECT SLEEP(20)']) {
+      assert.deepEqual(await learnt(ways.proxy, sql), await learnt(ways.server, sql), sql ?? 'at rest');
+    }
+  });
+
   await t.test('KILL and KILL QUERY reach a session by the id that its client was greeted with', async () => {
     const victim = await mysql.createConnection(ways.proxy);
     victim.on('error', () => {});
