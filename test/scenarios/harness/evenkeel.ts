@@ -39,6 +39,8 @@ export interface EvenkeelOptions extends Omit<SandboxOptions, 'dir'> {
   /** More endpoints, each a line. */
   endpoints?: string;
   workers?: number;
+  /** `semisync` where the servers replicate so, else `none`. */
+  durability?: 'semisync' | 'cross-zone';
   /** `users:` and so on may need it. */
   recovery?: 'automatic' | 'observe';
 }
@@ -276,12 +278,12 @@ export async function inFrontOf<T>(
 }
 
 function configOf(options: Omit<EvenkeelOptions, 'flavor'>, sandbox: SandboxInfo, ports: Evenkeel['ports']): string {
-  const durability = options.replication === 'semisync' && options.nodes > 1 ? 'semisync' : 'none';
+  const usual = options.replication === 'semisync' && options.nodes > 1 ? 'semisync' : 'none';
   return `clusters:
   shop:
     seeds: [${sandbox.nodes.map((node) => `"${addressOf(node)}"`).join(', ')}]
     admin: { user: ${sandbox.admin.user}, password: "${sandbox.admin.password}" }
-    durability: ${durability}
+    durability: ${options.durability ?? usual}
     recovery: ${options.recovery ?? 'automatic'}
 ${options.cluster ?? ''}
 endpoints:
