@@ -16,6 +16,7 @@ import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
 import type { AnswerMark } from './in-flight/index.ts';
 import { learnFromFailure, learnFromText } from './learn.ts';
+import { withHidden } from './link-state.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
 import type { Way } from './split.ts';
@@ -69,6 +70,14 @@ export interface Passenger {
   divert(): void;
 }
 
+/**
+ * MariaDB tells the schema, which is the same, and that something changed, when it opens a view or runs a trigger of another schema
+ * and comes back. What a function there may have changed is told no otherwise.
+ */
+function cameBack(changes: readonly SessionChange[], schema: string | null): boolean {
+  return changes.some((change) => change.kind === 'schema' && change.schema === (schema ?? ''));
+}
+
 const NOTHING_HELD: Buffer[] = [];
 const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
 
@@ -111,6 +120,8 @@ export class Flight implements Exchange {
   #set = false;
   /** The server connection's state is not what we take it for. */
   #strange = false;
+  /** The server was in another schema meanwhile, for an object of that one, and did there what it did. */
+  #wasElsewhere = false;
   #generation: number;
 
   constructor(passenger: Passenger, link: ServerConnection) {
@@ -183,9 +194,11 @@ export class Flight implements Exchange {
     if (shareable) {
       // A read that may share changes nothing: what is told here is a stranger's doing, told late.
       session.status = ok.status;
-      this.#strange ||= changes.some(({ kind }) => kind === 'schema' || kind === 'state');
+      if (cameBack(changes, session.state.schema)) this.#wasElsewhere = true;
+      else this.#strange ||= changes.some(({ kind }) => kind === 'schema' || kind === 'state');
       return;
     }
+    this.#wasElsewhere ||= cameBack(changes, session.state.schema);
     session.learn(ok, changes);
     if (this.digests) {
       this.mark.affectedRows += ok.affectedRows;
@@ -305,6 +318,7 @@ export class Flight implements Exchange {
       // A schema that could not be chosen leaves the one that was there.
       if (!(this.failed && command === Command.INIT_DB)) link.state = session.state;
     } else if (this.#strange) link.lose({ kind: 'closed', detail: 'its state is not known any more' });
+    else if (this.#wasElsewhere) link.state = withHidden(link.state);
     this.#passenger.landed(this);
   }
 
@@ -336,6 +350,7 @@ export class Flight implements Exchange {
       changed: this.#changedState,
       explained: this.#explained,
       set: this.#set,
+      elsewhere: this.#wasElsewhere,
     });
   }
 

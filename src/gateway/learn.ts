@@ -25,6 +25,8 @@ export interface Learned {
   explained: boolean;
   /** Variables of the session among it. */
   set: boolean;
+  /** It looked at something of another schema: then MariaDB says so whether or not anything else changed. */
+  elsewhere: boolean;
 }
 
 /** The statement succeeded. */
@@ -36,7 +38,8 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (kind === 'savepoint') session.savepoint ||= !session.autocommit && !session.inTransaction;
   else if (session.savepoint) session.savepoint = !endsSavepoints(session, sql);
   if (request.plain) {
-    if (learned.changed && RUNS_TRIGGERS.has(kind)) learnFromTrigger(session, learned.set);
+    const mayBeHidden = learned.set || (learned.elsewhere && kind !== 'write');
+    if (learned.changed && RUNS_TRIGGERS.has(kind)) learnFromTrigger(session, mayBeHidden);
     afterOneShot(session, kind);
     return;
   }
@@ -67,9 +70,12 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (flags.calcFoundRows) session.calcFoundRows = true;
 }
 
-/** A trigger, or a function in a view, has changed something, of which the server names the settings alone. */
-function learnFromTrigger(session: SessionState, setVariables: boolean): void {
-  if (setVariables) session.hide();
+/**
+ * A trigger, or a function in a view, has changed something, of which the server names the settings alone. `mayBeHidden`: or
+ * nothing was changed at all.
+ */
+function learnFromTrigger(session: SessionState, mayBeHidden: boolean): void {
+  if (mayBeHidden) session.hide();
   else session.pin('unknown-effect');
 }
 

@@ -173,6 +173,8 @@ interface Said {
   status?: number;
   /** Variables of the session among it. */
   set?: boolean;
+  /** It was in another schema meanwhile. */
+  elsewhere?: boolean;
   fails?: boolean;
   errno?: number;
 }
@@ -182,14 +184,15 @@ function after(...statements: (string | [string, Said])[]): SessionState {
   const session = new SessionState(45);
   for (const each of statements) {
     const [sql, said] = typeof each === 'string' ? [each, {}] : each;
-    const { warnings = 0, changed = false, explained = false, set = false, status, fails = false, errno = 1146 } = said;
+    const { warnings = 0, changed = false, explained = false, set = false, elsewhere = false } = said;
+    const { status, fails = false, errno = 1146 } = said;
     const request = requestOf(sql, session);
     if (fails) {
       learnFromFailure(session, request, false, errno);
       continue;
     }
     session.learn(ok(status), []);
-    learnFromText(session, request, { warnings, shared: false, link: LINK, changed, explained, set });
+    learnFromText(session, request, { warnings, shared: false, link: LINK, changed, explained, set, elsewhere });
   }
   return session;
 }
@@ -236,6 +239,9 @@ describe('after', () => {
     // A trigger's doing; of a variable of the session the server says what it is.
     ['unknown-effect', ['INSERT INTO t VALUES (1)', { changed: true, explained: true }]],
     [null, ['INSERT INTO t VALUES (1)', { changed: true, explained: true, set: true }]],
+    // A view of another schema: MariaDB tells a change whether or not there is one.
+    [null, ['SELECT n FROM away.v', { changed: true, explained: true, elsewhere: true }]],
+    ['unknown-effect', ['INSERT INTO away.t VALUES (1)', { changed: true, explained: true, elsewhere: true }]],
     ['unknown-effect', ['ODD 1', { fails: true }]],
     ['unknown-effect', ["BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'SELEC'; END", { fails: true, errno: 1064 }]],
     ['diagnostics', ['SELEC 1', { fails: true, errno: 1064 }]],
@@ -309,6 +315,7 @@ describe('after', () => {
       warnings: 0,
       shared: false,
       link: LINK,
+      elsewhere: false,
       changed: true,
       explained: true,
       set: true,

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { withSandbox } from '../../src/sandbox/index.ts';
-import { application, type Evenkeel, inFrontOf, through } from './harness/index.ts';
+import { application, directly, type Evenkeel, inFrontOf, through } from './harness/index.ts';
 
 const options = { replication: 'async', nodes: 1, workers: 1, config: 'pool: { maxPerNode: 1 }' } as const;
 
@@ -26,6 +26,9 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story("what routines and prepared texts do unseen is nobody else's", (...two) => unseen(ek, ...two));
         await story("what a trigger sets is nobody else's", (...two) => triggers(ek, ...two));
         await story('a syntax error does not keep the connection', syntaxErrors);
+        await story('views of another schema cost no connection and tell strangers nothing', (...two) =>
+          elsewhere(ek, ...two),
+        );
         if (flavor === 'mariadb') {
           await story('LASTVAL() and @@last_gtid are of the last write, or an error', connectionOnly);
           await story('warnings over statements without tables are not of strangers', keptWarnings);
@@ -201,4 +204,40 @@ async function keptWarnings(one: Connection, other: Connection): Promise<void> {
   assert.equal(rows.length, 1);
   await one.query("XA END 'kept'");
   await one.query("XA ROLLBACK 'kept'");
+}
+
+/** MariaDB tells a change with each of them, as it goes into the other schema and comes back. */
+async function elsewhere(ek: Evenkeel, one: Connection, other: Connection): Promise<void> {
+  await directly(
+    ek,
+    await ek.primary(),
+    'CREATE DATABASE away',
+    'CREATE TABLE away.rows_there (n INT)',
+    'INSERT INTO away.rows_there VALUES (1)',
+    'CREATE VIEW away.plain AS SELECT n FROM away.rows_there',
+    'CREATE FUNCTION away.sets() RETURNS INT DETERMINISTIC NO SQL BEGIN SET @from_away = 7; RETURN 1; END',
+    'CREATE VIEW away.setting AS SELECT away.sets() AS n FROM away.rows_there',
+    `GRANT ALL ON away.* TO ${ek.sandbox.app.user}`,
+  );
+  const connections = async (): Promise<number> => {
+    const [rows] = await directly(ek, await ek.primary(), "SHOW GLOBAL STATUS LIKE 'Connections'");
+    return Number(rows[0]?.['Value']);
+  };
+  await value(one, 'SELECT n FROM away.plain');
+  const before = await connections();
+  for (let i = 0; i < 20; i++) {
+    assert.equal(await value(one, 'SELECT n FROM away.plain'), 1);
+    assert.equal(await value(other, 'SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = "away"'), 3);
+  }
+  // The control process asks over a few of its own.
+  assert.ok((await connections()) - before < 15, 'no server connection was given up for it');
+  await one.query('BEGIN');
+  await value(one, 'SELECT n FROM away.plain');
+  await one.query('COMMIT');
+  assert.equal((await (await ek.fetch('/metrics')).text()).match(/^evenkeel_pinned\S* [1-9]/m), null);
+
+  for (let i = 0; i < 5; i++) {
+    await value(one, 'SELECT n FROM away.setting');
+    assert.equal(await value(other, 'SELECT @from_away'), null);
+  }
 }
