@@ -7,6 +7,7 @@ import { asPacket, Command, commandPacket, type ErrPacket, HEADER_BYTES, type Pa
 import { executes, type ServerRequest } from './command.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
+import { mustChangePassword } from './evidence.ts';
 import { learnOfFailedRoutine } from './learn.ts';
 import {
   asReset,
@@ -19,7 +20,7 @@ import {
   type Terms,
 } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
-import { type QuietCommand, type QuietRow, runQuietly } from './quiet.ts';
+import { type QuietCommand, type QuietResult, type QuietRow, runQuietly } from './quiet.ts';
 import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
 import { literalOf, readBackSql, type SessionState, trackingSetup } from './session.ts';
 
@@ -411,17 +412,18 @@ export function setUp(link: ServerConnection, options: BringUpOptions, ready: ()
   const report = (): void => {
     const sql = trackingSetup(flavor, directory.trackedVariables(cluster), options.tracksGtids);
     const tracking = [{ packet: link.query(sql), what: 'session tracking' }];
-    runQuietly(link, tracking, (result) => finish(link, result.kind === 'done', ready));
+    runQuietly(link, tracking, (result) => finish(link, result, ready));
   };
   if (commands.length === 0) return report();
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') report();
-    else finish(link, false, ready);
+    else finish(link, result, ready);
   });
 }
 
-function finish(link: ServerConnection, done: boolean, ready: () => void): void {
-  if (done) ready();
+function finish(link: ServerConnection, result: QuietResult, ready: () => void): void {
+  if (result.kind === 'done') ready();
+  else if (result.kind === 'error' && mustChangePassword(result.err)) link.lose({ kind: 'refused', err: result.err });
   else link.lose({ kind: 'connect-failed', detail: 'the server does not report session changes' });
 }
 

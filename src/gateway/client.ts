@@ -22,6 +22,7 @@ import {
   withSessionScope,
 } from './command.ts';
 import { gatewayError } from './errors.ts';
+import { mustChangePassword } from './evidence.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { Inbox } from './inbox.ts';
 import { killOther, killSelf, PROXY_ID_BASE } from './kill.ts';
@@ -283,12 +284,6 @@ export class Client {
     return this.#statement?.rerunnable ?? false;
   }
 
-  /** KILL CONNECTION. Whom somebody else has killed is told nothing, as by servers; `err` is for one that killed itself. */
-  killed(err: ErrPacket | null): void {
-    if (err !== null) this.end(err);
-    this.close();
-  }
-
   /** The worker is shutting down: between transactions the connection ends. True: it has. */
   retire(): boolean {
     if (this.#statement !== null || this.session.inTransaction) return false;
@@ -310,7 +305,9 @@ export class Client {
       return this.#afterLogin(result);
     }
     this.#selectSchema(result.database, (err) => {
-      if (err !== null) return this.end(err, result.sequence);
+      // An account with an expired password: the server lets it in, with the schema, and then takes nothing but SET PASSWORD.
+      if (mustChangePassword(err)) this.session.schemaAfterPassword = result.database;
+      else if (err !== null) return this.end(err, result.sequence);
       this.write(frame(plainOk(this.session.status, this.capabilities), result.sequence));
       this.#afterLogin(result);
     });
@@ -386,6 +383,8 @@ export class Client {
         return this.#closeStatement(request.statementId);
       case 'unknown-statement':
         return this.answerError(gatewayError('unknown-statement', `id ${request.statementId}`));
+      case 'malformed-execution':
+        return this.answerError({ errno: 1835, sqlState: 'HY000', message: 'Malformed communication packet' });
       case 'refused':
         return this.answerError(gatewayError('unknown-command', request.name));
     }

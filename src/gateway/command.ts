@@ -10,7 +10,15 @@ import {
   rewriteConnectionId,
   scopeSystemVariables,
 } from '../sql/index.ts';
-import { type AnswerShape, asPacket, Command, frame, type Packet, queryTextOffset } from '../wire/index.ts';
+import {
+  type AnswerShape,
+  asPacket,
+  Command,
+  executeLayout,
+  frame,
+  type Packet,
+  queryTextOffset,
+} from '../wire/index.ts';
 import { slotOf } from './costs.ts';
 import type { LinkState } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
@@ -31,6 +39,7 @@ export type Request =
   | { kind: 'close-statement'; statementId: number }
   | { kind: 'unknown-statement'; statementId: number }
   | { kind: 'refused'; name: string }
+  | { kind: 'malformed-execution' }
   | ServerRequest;
 
 /** A command for the server. */
@@ -101,10 +110,10 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
     case Command.STMT_EXECUTE:
     case Command.STMT_FETCH:
     case Command.STMT_RESET:
-      return statementRequest(command, payload, session, flavor);
+      return statementRequest(command, payload, session, flavor, capabilities);
     case Command.STMT_BULK_EXECUTE:
       if (flavor !== 'mariadb') return { kind: 'refused', name: 'COM_STMT_BULK_EXECUTE' };
-      return statementRequest(command, payload, session, flavor);
+      return statementRequest(command, payload, session, flavor, capabilities);
     case Command.STMT_PREPARE: {
       return prepareRequest(payload.subarray(1), session, flavor);
     }
@@ -311,11 +320,28 @@ export function findStatement(session: SessionState, id: number): PreparedStatem
   return id === LAST_PREPARED ? (session.lastPrepared ?? undefined) : session.statements.get(id);
 }
 
-function statementRequest(command: number, payload: Buffer, session: SessionState, flavor: Flavor): Request {
+/** Ahead of the answer that tells how many parameters there are, a server takes executions with all of their types only. */
+function isWhole(command: number, payload: Buffer, capabilities: number, parameters: number): boolean {
+  if (parameters === 0) return true;
+  if (command === Command.STMT_BULK_EXECUTE) return ((payload[5] ?? 0) & 0x80) !== 0;
+  const layout = executeLayout(payload, capabilities, parameters);
+  return layout !== null && layout.typesEnd > layout.typesAt;
+}
+
+function statementRequest(
+  command: number,
+  payload: Buffer,
+  session: SessionState,
+  flavor: Flavor,
+  capabilities: number,
+): Request {
   const id = statementId(payload);
   const statement = findStatement(session, id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
   const { logical } = statement;
+  if (id === LAST_PREPARED && executes(command) && !isWhole(command, payload, capabilities, logical.parameters)) {
+    return { kind: 'malformed-execution' };
+  }
   if (!executes(command)) {
     const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
     return { ...server(command, shape, READ), text: logical.sql, statement };

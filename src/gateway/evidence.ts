@@ -19,3 +19,8 @@ export function isReadOnlyNode(err: ErrPacket): boolean {
   if (err.errno === 1047) return err.message.startsWith('WSREP has not yet prepared node');
   return err.errno === 1290 && /--(super-)?read[-_]only/.test(err.message);
 }
+
+/** ER_MUST_CHANGE_PASSWORD: an account whose password has expired may do nothing else. It says nothing of the node. */
+export function mustChangePassword(err: ErrPacket | null): boolean {
+  return err?.errno === 1820;
+}

@@ -78,6 +78,7 @@ function cameBack(changes: readonly SessionChange[], schema: string | null): boo
   return changes.some((change) => change.kind === 'schema' && change.schema === (schema ?? ''));
 }
 
+const CHANGES_PASSWORD = /^\s*(set\s+password|alter\s+user)/i;
 const NOTHING_HELD: Buffer[] = [];
 const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
 
@@ -319,6 +320,11 @@ export class Flight implements Exchange {
       if (!(this.failed && command === Command.INIT_DB)) link.state = session.state;
     } else if (this.#strange) link.lose({ kind: 'closed', detail: 'its state is not known any more' });
     else if (this.#wasElsewhere) link.state = withHidden(link.state);
+    // The link has another: it is chosen ahead of the next statement.
+    if (session.schemaAfterPassword !== null && !this.failed && CHANGES_PASSWORD.test(String(request.text))) {
+      session.chooseSchema(session.schemaAfterPassword);
+      session.schemaAfterPassword = null;
+    }
     this.#passenger.landed(this);
   }
 

@@ -36,7 +36,8 @@ export function killVictim(
     const done = victim.statement?.awaitsKill() ?? (() => {});
     killThread(worker, victim, link, queryOnly || victim.link === null, done);
   }
-  if (!queryOnly) victim.killed(null);
+  // A server tells whom somebody else kills nothing, either.
+  if (!queryOnly) victim.close();
   return 'done';
 }
 
@@ -45,7 +46,10 @@ export function killSelf(client: Client, connectionId: number, queryOnly: boolea
   if (connectionId !== OWN_ID && connectionId !== client.connectionId) return false;
   client.worker.count('kills', queryOnly ? 'query' : 'connection');
   if (queryOnly) client.answerError(INTERRUPTED);
-  else client.killed(client.worker.flavor(client.cluster) === 'mysql' ? INTERRUPTED : KILLED);
+  else {
+    client.end(client.worker.flavor(client.cluster) === 'mysql' ? INTERRUPTED : KILLED);
+    client.close();
+  }
   return true;
 }
 

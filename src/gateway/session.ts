@@ -87,6 +87,8 @@ const MAX_USER_VARIABLES_BYTES = 64 * 1024;
 const MAX_NAMES = 60;
 
 export class SessionState extends InsertId {
+  /** The login's, where the server takes no COM_INIT_DB before the expired password is changed. */
+  schemaAfterPassword: string | null = null;
   state: LinkState = AT_LOGIN;
   /** As the handshake set it. */
   readonly collation: number;

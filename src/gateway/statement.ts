@@ -805,6 +805,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if (step === 'linking') this.client.tether.cancel(this);
     this.#step = 'done';
     if (this.#flight !== null) this.#flight.dropped = true;
+    // Nobody reads its answer any more, and nobody stands behind it: the server is to stop, as it would without us.
+    const alone = step === 'sent' && this.shareable && this.#link?.depth === 1;
+    if (alone) this.#link?.lose({ kind: 'closed', detail: 'its client left' });
     return step !== 'sent' && step !== 'bringing-up' && step !== 'guarded';
   }
 }
