@@ -67,6 +67,8 @@ export interface Situation {
   follow: FollowStory | null;
   /** Since when a recovery that ended holds the clients; null where none does. */
   heldSince: number | null;
+  /** A recovery that came to no end may have promoted a node that was not looked at yet: clients of the old primary wait for that. */
+  awaitsPromised: boolean;
   /** What semi-sync's upkeep has found and may mend now. */
   upkeep: readonly Upkeep[];
   /** What keeps a failover back, where the primary is dead, and where it answers. */
@@ -232,8 +234,8 @@ export function followAction(situation: Situation, to: NodeAddress, reason: stri
 }
 
 /** Whether the hold that a recovery left ends: the primary, which takes writes, was seen since. */
-export function releases({ heldSince }: Situation, primary: NodeView): boolean {
-  return heldSince !== null && (primary.observation.factsAt ?? 0) > heldSince;
+export function releases({ awaitsPromised, heldSince }: Situation, primary: NodeView): boolean {
+  return !awaitsPromised && heldSince !== null && (primary.observation.factsAt ?? 0) > heldSince;
 }
 
 /**

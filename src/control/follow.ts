@@ -98,7 +98,9 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     record.outcome = 'done';
   } catch (error) {
     context.log.warn({ recovery: record.id, error: errorText(error) }, 'a change of primary could not be followed');
-    if (error instanceof NotFenced) record.reason = `${options.reason}; not followed: ${error.message}`;
+    // Whom a recovery of ours had promoted is followed at the next try: what the old primary acknowledged until then would be lost.
+    if (error instanceof NotFenced || options.promote === true)
+      record.reason = `${options.reason}; not followed: ${errorText(error)}`;
     else {
       await gate.reopen(record.id).catch(() => undefined);
       record.outcome = 'rolled-back';

@@ -93,6 +93,8 @@ export interface IncidentsOptions {
 /** How long an operator's order waits for a node's rejoin that runs. */
 const upkeepWaitMs = 10_000;
 const stopWaitMs = 5000;
+/** How long clients wait for a node that an unfinished recovery may have promoted, and that is away. */
+const promisedWaitMs = 10_000;
 /** Of the history, for the brake. */
 const BRAKE_RECORDS = 100;
 
@@ -119,6 +121,7 @@ export class Incidents {
   #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
   /** Whom the process before this one was about to promote when it ended. */
   #promised: NodeAddress | null = null;
+  readonly #beganAt: number;
   /** What a candidate must have under semi-sync. */
   #floor: Floor | null = null;
   /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
@@ -135,6 +138,9 @@ export class Incidents {
     for (const record of history) this.#learn(record);
     this.#stoppedNodes = new Set(stoppedBy(history));
     this.#promised = options.promised;
+    this.#beganAt = options.clock.nowMs();
+    // Whatever the old primary acknowledged before that one is followed would be lost.
+    if (options.promised !== null && options.automatic) options.routing.hold({ reason: 'failover' });
   }
 
   get running(): Running | null {
@@ -201,6 +207,7 @@ export class Incidents {
       failovers: this.#failovers,
       follow: this.#follow,
       heldSince: routing.heldByRecoverySince,
+      awaitsPromised: this.#awaitsPromised(now),
       quietSince: this.#quietSince,
       maintenance: this.#options.maintenance(),
     });
@@ -338,8 +345,18 @@ export class Incidents {
       case 'release':
         this.#options.log.info({ cluster: routing.cluster }, 'the primary is fit again: the hold of a recovery ends');
         routing.release();
+        // From now on clients are told what that one has not: where it comes back, it is a writer beside the primary.
+        if (this.#promised !== null && routing.memory.primary !== null) setPrimary(routing.memory.primary);
+        this.#promised = null;
         onChanged();
     }
+  }
+
+  /** It was not seen since this process began, and may come back as one that takes writes. */
+  #awaitsPromised(now: number): boolean {
+    if (this.#promised === null || now - this.#beganAt > promisedWaitMs) return false;
+    const seen = this.#options.view().nodes.find(({ node }) => node === this.#promised)?.observation;
+    return seen?.reach.state !== 'up' || (seen.factsAt ?? -1) < this.#beganAt;
   }
 
   /** Counts the attempt; false where it is too early for one. */

@@ -48,6 +48,7 @@ function decided(topology: Topology, nodes: NodeView[], { seenPrimary = 'a:1', .
     leftStopped: false,
     stopped: new Set<string>(),
     heldSince: null,
+    awaitsPromised: false,
     quietSince: Number.NEGATIVE_INFINITY,
     maintenance: noMaintenance,
     ...over,

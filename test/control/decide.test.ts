@@ -52,6 +52,7 @@ function situation(nodes: NodeView[], over: Partial<Situation> = {}): Situation 
     stopped: new Set<string>(),
     brakes: { dead: { state: 'free' }, answers: { state: 'free' }, degraded: { state: 'free' } },
     heldSince: null,
+    awaitsPromised: false,
     quietSince: 0,
     maintenance: noMaintenance,
     ...over,
@@ -322,6 +323,8 @@ test('the hold that a failed recovery left ends when the primary was seen to be 
   const before = situation([primary, replica], { heldSince: performance.now() + 1000 });
   assert.deepEqual(decide(before), { do: 'nothing' });
   assert.deepEqual(decide({ ...before, heldSince: 0 }), { do: 'release' });
+  const promised = { ...before, heldSince: 0, awaitsPromised: true };
+  assert.deepEqual(decide(promised), { do: 'nothing' }, 'nor while a node that may have been promoted is away');
   const writer = nodeView('b:1', 'unknown', 'second-writer');
   assert.notEqual(decide(situation([primary, writer], { heldSince: 0 })).do, 'release');
 });

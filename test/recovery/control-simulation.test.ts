@@ -188,6 +188,10 @@ describe('lives of a cluster under a control process that may die at any time', 
     );
   });
 
+  test('what an unfinished recovery promoted is followed, and clients are not let to the old primary meanwhile', async () => {
+    for (const seed of [113_175, 129_747]) assert.deepEqual((await play(seed)).violations, [], `seed ${seed}`);
+  });
+
   const semisync = { durability: 'semisync', unfenced: 'wait', nodes: 4 } as const;
   const lost = /without \d+ acknowledged/;
   const told = /acknowledged a write after/;
