@@ -38,8 +38,17 @@ type Story = [name: string, tell: (evenkeel: Evenkeel) => Promise<void>];
 async function tell(context: TestContext, evenkeel: Evenkeel, told: Story[]): Promise<void> {
   for (const [name, story] of told) {
     await context.test(name, { timeout: 60_000 }, async () => {
-      await evenkeel.healthy();
-      await story(evenkeel);
+      const from = evenkeel.output.length;
+      try {
+        await evenkeel.healthy();
+        await story(evenkeel);
+      } catch (error) {
+        const status = JSON.stringify(await evenkeel.status().catch(() => null));
+        process.stderr.write(
+          `--- evenkeel said:\n${evenkeel.output.slice(from).slice(-8000)}\nstatus: ${status}\n---\n`,
+        );
+        throw error;
+      }
     });
   }
 }
