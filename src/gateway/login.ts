@@ -271,7 +271,7 @@ export class Login {
     // TLS reads on by itself; a resume here would race it for the bytes that were put back, and throw them away.
   }
 
-  #authenticate(anew: boolean, received: Buffer | null = null): void {
+  #authenticate(anew: boolean): void {
     const { worker, cluster } = this.#client;
     const asked = this.#asked as Asked;
     this.#auth = new ServerAuth(
@@ -289,7 +289,7 @@ export class Login {
       },
       worker.authServices,
     );
-    this.#advance(received === null ? this.#auth.start() : this.#auth.again(received));
+    this.#advance(this.#auth.start());
   }
 
   #advance(step: Promise<ServerAuthStep>): void {
@@ -333,7 +333,7 @@ export class Login {
         worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {
           if (this.#over) return;
           // Also where another login's question brought them in before this one's answer.
-          if (changed || worker.directory.accounts(cluster) !== known) return this.#authenticate(true, step.received);
+          if (changed || worker.directory.accounts(cluster) !== known) return this.#authenticate(true);
           worker.count('login_failures', step.reason);
           this.#refuse(step.error);
         });

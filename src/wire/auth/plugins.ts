@@ -36,7 +36,7 @@ export interface ExchangeContext {
 
 export type Verdict =
   | { ok: true; credential: Credential; send: Buffer | null }
-  | { ok: false; reason: AuthFailure; usedPassword: boolean; received?: Buffer };
+  | { ok: false; reason: AuthFailure; usedPassword: boolean };
 
 export type Exchange = AsyncGenerator<Buffer, Verdict, Buffer>;
 
@@ -126,37 +126,6 @@ async function* receivePassword(
   return unsealPassword(sealed, nonce, rsa.privateKey) ?? 'wrong-password';
 }
 
-function withReceived(verdict: Verdict, received: Buffer): Verdict {
-  return verdict.ok ? verdict : { ...verdict, received };
-}
-
-const CHECKS_RECEIVED = new Set(['caching_sha2_password', 'sha256_password', 'mysql_native_password']);
-
-/** Whether a password is all that an account of this plug-in wants to see. */
-export function checksReceived(plugin: string): boolean {
-  return CHECKS_RECEIVED.has(plugin);
-}
-
-/** A password that came in an exchange with an older account row, for this one. */
-export async function checkReceived(context: ExchangeContext, password: Buffer): Promise<Verdict> {
-  const { account } = context;
-  switch (account.plugin) {
-    case 'caching_sha2_password':
-      return matchesStored(context, password, parseCachingSha2Stored);
-    case 'sha256_password':
-      return matchesStored(context, password, parseSha256Stored);
-    case 'mysql_native_password': {
-      const stage1 = sha1(password);
-      const stage2 = parseNativeStored(account.stored);
-      return stage2 !== null && equalBytes(sha1(stage1), stage2)
-        ? passed(plaintext(password))
-        : denied('wrong-password');
-    }
-    default:
-      return denied('wrong-password');
-  }
-}
-
 async function* runCachingSha2(context: ExchangeContext, first: Buffer): Exchange {
   const { account, nonce, plaintexts } = context;
   if (isEmptyAnswer(first)) return checkEmpty(account);
@@ -171,14 +140,14 @@ async function* runCachingSha2(context: ExchangeContext, first: Buffer): Exchang
   const answer = yield FULL_AUTH;
   const received = yield* receivePassword(context, answer, REQUEST_PUBLIC_KEY_CACHING);
   if (typeof received === 'string') return denied(received);
-  return withReceived(await matchesStored(context, received, parseCachingSha2Stored), received);
+  return matchesStored(context, received, parseCachingSha2Stored);
 }
 
 async function* runSha256(context: ExchangeContext, first: Buffer): Exchange {
   if (isEmptyAnswer(first)) return checkEmpty(context.account);
   const received = yield* receivePassword(context, first, REQUEST_PUBLIC_KEY_SHA256);
   if (typeof received === 'string') return denied(received);
-  return withReceived(await matchesStored(context, received, parseSha256Stored), received);
+  return matchesStored(context, received, parseSha256Stored);
 }
 
 // oxlint-disable-next-line eslint/require-yield -- as above: one answer decides

@@ -11,15 +11,7 @@ import { decoyAccount } from './decoys.ts';
 import { ED25519_NONCE_BYTES } from './ed25519.ts';
 import { type Refusal, refusal } from './errors.ts';
 import type { PlaintextCache } from './plaintexts.ts';
-import {
-  checkReceived,
-  checksReceived,
-  type Exchange,
-  type RsaKeys,
-  SERVER_PLUGINS,
-  type ServerPlugin,
-  type Verdict,
-} from './plugins.ts';
+import { type Exchange, type RsaKeys, SERVER_PLUGINS, type ServerPlugin, type Verdict } from './plugins.ts';
 import { NONCE_BYTES } from './scramble.ts';
 import type { AuthFailure, ServerAuthStep, Transport } from './types.ts';
 
@@ -79,14 +71,12 @@ export class ServerAuth {
   /** Set where the exchange is a decoy's: whatever comes of it, this is why it fails. */
   readonly #barred: 'unknown-user' | 'host-not-allowed' | null;
   readonly #exchange: Exchange;
-  readonly #services: ServerAuthServices;
   #over = false;
 
   constructor(request: ServerAuthRequest, services: ServerAuthServices) {
     const { accounts, user, clientAddress, flavor } = request;
     const match = matchAccount(accounts, user, clientAddress);
     this.#request = request;
-    this.#services = services;
     if (match.kind === 'account') {
       this.#account = match.account;
       this.#barred = null;
@@ -102,19 +92,6 @@ export class ServerAuth {
     return this.#advance(await this.#exchange.next(Buffer.alloc(0)));
   }
 
-  /**
-   * Instead of `start`: the client has told its password already, to an exchange that failed, and expects an end. For an account
-   * that wants another kind of proof it is asked all the same.
-   */
-  async again(password: Buffer): Promise<ServerAuthStep> {
-    if (!checksReceived(this.#account.plugin)) return await this.start();
-    if (this.#barred !== null) return this.#fail(this.#barred, true, password);
-    const { nonce, transport } = this.#request;
-    const { rsa, plaintexts } = this.#services;
-    const value = await checkReceived({ account: this.#account, nonce, transport, rsa, plaintexts }, password);
-    return this.#advance({ done: true, value: value.ok ? value : { ...value, received: password } });
-  }
-
   async step(input: Buffer): Promise<ServerAuthStep> {
     if (this.#over) throw new Error('this authentication is over');
     if (input.length > MAX_ANSWER_BYTES) {
@@ -127,7 +104,7 @@ export class ServerAuth {
   #advance(result: IteratorResult<Buffer, Verdict>): ServerAuthStep {
     if (!result.done) return { kind: 'send', payload: result.value };
     const verdict = result.value;
-    if (!verdict.ok) return this.#fail(this.#barred ?? verdict.reason, verdict.usedPassword, verdict.received);
+    if (!verdict.ok) return this.#fail(this.#barred ?? verdict.reason, verdict.usedPassword);
     if (this.#barred !== null) return this.#fail(this.#barred, true);
     const usedPassword = verdict.credential.kind !== 'none';
     const barrier = this.#barrier();
@@ -146,9 +123,9 @@ export class ServerAuth {
     return this.#account.passwordExpired && !handles ? 'password-expired' : null;
   }
 
-  #fail(reason: AuthFailure, usedPassword: boolean, received: Buffer | null = null): ServerAuthStep {
+  #fail(reason: AuthFailure, usedPassword: boolean): ServerAuthStep {
     this.#over = true;
-    return { kind: 'fail', reason, error: this.#error(reason, usedPassword), received };
+    return { kind: 'fail', reason, error: this.#error(reason, usedPassword) };
   }
 
   #error(reason: AuthFailure, usingPassword: boolean): ErrPacket {

@@ -36,8 +36,7 @@ export type ServerAuthStep =
   /** `send`, where not null, goes out before the OK packet, which is the caller's to send. */
   | { kind: 'done'; account: Account; credential: Credential; send: Buffer | null }
   /** `error` goes to the client, then the connection closes (or stays, after COM_CHANGE_USER: it closes too). */
-  /** `received`: the password that came, where one did: it can be tried on newer accounts without another question. */
-  | { kind: 'fail'; reason: AuthFailure; error: ErrPacket; received: Buffer | null };
+  | { kind: 'fail'; reason: AuthFailure; error: ErrPacket };
 
 /** Why we could not log in to a server. */
 export type LoginFailure =
