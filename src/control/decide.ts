@@ -307,14 +307,18 @@ export function decide(situation: Situation): Action {
   if (view.primary !== null && view.primary !== primary) {
     return followAction(situation, view.primary, 'someone else made it the primary');
   }
-  if (situation.standBack) return { do: 'nothing' };
+  const primaryView = view.nodes.find((node) => node.node === primary);
+  if (situation.standBack) {
+    // Who recovers it says who the primary is: no hold of ours outlasts that it takes writes.
+    const serves = health.state === 'alive' && primaryView !== undefined && isWritable(primaryView);
+    return serves && releases(situation, primaryView) ? { do: 'release' } : { do: 'nothing' };
+  }
   if (health.state === 'dead') {
     const free = situation.brakes.dead.state === 'free' && !inMaintenance(situation, primary);
     return free && mayFailOver(situation)
       ? { do: 'failover', analysis: 'primary-dead', answers: false, reason: health.reason }
       : { do: 'nothing' };
   }
-  const primaryView = view.nodes.find((node) => node.node === primary);
   const stray = strayWriter(situation, primaryView);
   if (stray !== null) return stray;
   if (primaryView && !inMaintenance(situation, primary)) {

@@ -99,7 +99,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
   } catch (error) {
     context.log.warn({ recovery: record.id, error: errorText(error) }, 'a change of primary could not be followed');
     // Whom a recovery of ours had promoted is followed at the next try: what the old primary acknowledged until then would be lost.
-    if (error instanceof NotFenced || options.promote === true)
+    if (error instanceof NotFenced || (options.promote === true && options.mayFence))
       record.reason = `${options.reason}; not followed: ${errorText(error)}`;
     else {
       await gate.reopen(record.id).catch(() => undefined);

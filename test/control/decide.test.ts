@@ -323,6 +323,7 @@ test('the hold that a failed recovery left ends when the primary was seen to be 
   const before = situation([primary, replica], { heldSince: performance.now() + 1000 });
   assert.deepEqual(decide(before), { do: 'nothing' });
   assert.deepEqual(decide({ ...before, heldSince: 0 }), { do: 'release' });
+  assert.deepEqual(decide({ ...before, heldSince: 0, standBack: true }), { do: 'release' }, 'whoever recovers it');
   const promised = { ...before, heldSince: 0, awaitsPromised: true };
   assert.deepEqual(decide(promised), { do: 'nothing' }, 'nor while a node that may have been promoted is away');
   const writer = nodeView('b:1', 'unknown', 'second-writer');
