@@ -130,10 +130,24 @@ export function semiSync(rows: ProbeRows): SemiSyncFacts | null {
     sourceEnabled: isOn(variables.get('rpl_semi_sync_source_enabled')),
     sourceActive: isOn(status.get('rpl_semi_sync_source_status')),
     replicaEnabled: isOn(variables.get('rpl_semi_sync_replica_enabled')),
-    clients: toNumber(status.get('rpl_semi_sync_source_clients')),
+    clients: liveClients(toNumber(status.get('rpl_semi_sync_source_clients')), rows['dump-threads'] ?? []),
     waitForCount: toNumber(variables.get('rpl_semi_sync_source_wait_for_replica_count'), 1),
     timeoutMs: toNumber(variables.get('rpl_semi_sync_source_timeout')),
   };
+}
+
+/** What MySQL calls a dump thread that serves its replica no more. */
+const ENDING = 'Waiting to finalize termination';
+
+/**
+ * MySQL counts a replica that connects anew twice for up to a second: it looks for acknowledgements that long before
+ * it lets go of the connection that ended. The threads are asked for after the count: one that ended in between is
+ * not taken off twice.
+ */
+function liveClients(counted: number, dumpThreads: readonly Row[]): number {
+  const ending = dumpThreads.filter((thread) => thread['STATE'] === ENDING).length;
+  if (ending === 0) return counted;
+  return Math.max(counted - ending, Math.min(counted, dumpThreads.length - ending));
 }
 
 /** Whether the receiver registered for semi-sync. */

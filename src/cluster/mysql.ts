@@ -34,7 +34,7 @@ const PARTS: Partial<Record<ProbePart, string>> = {
     'SELECT JSON_ARRAYAGG(VARIABLE_NAME) AS names FROM performance_schema.variables_by_thread WHERE THREAD_ID =' +
     ' (SELECT THREAD_ID FROM performance_schema.threads WHERE PROCESSLIST_ID = CONNECTION_ID())',
   'dump-threads':
-    "SELECT HOST FROM performance_schema.processlist WHERE COMMAND IN ('Binlog Dump', 'Binlog Dump GTID')",
+    "SELECT HOST, STATE FROM performance_schema.processlist WHERE COMMAND IN ('Binlog Dump', 'Binlog Dump GTID')",
 };
 
 function lagMs(status: Record<string, string | null>, rows: ProbeRows): number | null {

@@ -42,11 +42,12 @@ export function acknowledgedWritesAtRisk(input: FailoverInput, flavor: Flavor, c
   const below = belowFloor(input, flavor, candidate);
   const missing = ackersOutOfReach(input, flavor, candidate);
   if (missing.count < waitForCount) return { refusals: below, warnings };
-  const names = missing.nodes.length > 0 ? ` (${missing.nodes.map((node) => nameOf(node, input)).join(', ')})` : '';
+  const unknown = `${primary} counted ${semiSync.clients}, more than are known by their addresses`;
+  const names = missing.nodes.length > 0 ? missing.nodes.map((node) => nameOf(node, input)).join(', ') : unknown;
   return {
     refusals: [
       ...below,
-      `${missing.count} replica(s) that could have acknowledged a write cannot be reached${names} and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them, or the primary, back`,
+      `${missing.count} replica(s) that could have acknowledged a write cannot be reached (${names}) and each write waited for ${waitForCount}: an acknowledged one may be there alone. Bring them, or the primary, back`,
     ],
     warnings,
   };

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ControlConnection, Row } from '../../src/cluster/connection.ts';
+import { type ProbeRows, semiSync } from '../../src/cluster/dialect.ts';
 import { Prober } from '../../src/cluster/prober.ts';
 
 function proberOf(node: { readOnly: boolean; semiSync: boolean; asked: number }): Prober {
@@ -42,3 +43,26 @@ test('what changes slowly is asked again in the probe that sees a promotion or a
   node.readOnly = true;
   assert.deepEqual(await seen(), [true, false]);
 });
+
+const ENDING = 'Waiting to finalize termination';
+const SENDING = 'Source has sent all binlog to replica; waiting for more updates';
+const counts: [name: string, counted: number, threads: string[], live: number][] = [
+  ['each once', 2, [SENDING, SENDING], 2],
+  ['a replica that connected anew and is counted twice', 3, [ENDING, SENDING, SENDING], 2],
+  ['both of them', 4, [ENDING, SENDING, ENDING, SENDING], 2],
+  ['one that ended after it was counted', 2, [ENDING, SENDING], 1],
+  ['one that is listed still and not counted any more', 2, [ENDING, SENDING, SENDING], 2],
+  ['others that read the log and acknowledge nothing', 2, [ENDING, SENDING, SENDING, SENDING], 2],
+  ['threads that we may not see', 3, [], 3],
+  ['threads of which we may see one that ends', 3, [ENDING], 2],
+];
+for (const [name, counted, threads, live] of counts) {
+  test(`replicas that acknowledge: ${name}`, () => {
+    const rows: ProbeRows = {
+      'semisync-variables': [{ name: 'rpl_semi_sync_source_enabled', value: 'ON' }],
+      'semisync-status': [{ name: 'Rpl_semi_sync_source_clients', value: String(counted) }],
+      'dump-threads': threads.map((STATE) => ({ HOST: '10.0.0.1:4711', STATE })),
+    };
+    assert.equal(semiSync(rows)?.clients, live);
+  });
+}

@@ -8,6 +8,7 @@ import {
   addressOf,
   directly,
   type Evenkeel,
+  explained,
   inFrontOf,
   Load,
   reached,
@@ -37,19 +38,12 @@ type Story = [name: string, tell: (evenkeel: Evenkeel) => Promise<void>];
 
 async function tell(context: TestContext, evenkeel: Evenkeel, told: Story[]): Promise<void> {
   for (const [name, story] of told) {
-    await context.test(name, { timeout: 60_000 }, async () => {
-      const from = evenkeel.output.length;
-      try {
+    await context.test(name, { timeout: 60_000 }, () =>
+      explained(evenkeel, async () => {
         await evenkeel.healthy();
         await story(evenkeel);
-      } catch (error) {
-        const status = JSON.stringify(await evenkeel.status().catch(() => null));
-        process.stderr.write(
-          `--- evenkeel said:\n${evenkeel.output.slice(from).slice(-8000)}\nstatus: ${status}\n---\n`,
-        );
-        throw error;
-      }
-    });
+      }),
+    );
   }
 }
 

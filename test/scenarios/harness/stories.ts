@@ -39,13 +39,31 @@ export function stories(
 }
 
 async function one(evenkeel: Evenkeel, context: TestContext, story: Story): Promise<void> {
-  const from = evenkeel.output.length;
-  try {
+  await explained(evenkeel, async () => {
     await evenkeel.healthy();
     await story(evenkeel, context);
+  });
+}
+
+/** Runs `work`; where it fails, what Evenkeel said meanwhile is shown, and its last words go with the error. */
+export async function explained(evenkeel: Evenkeel, work: () => Promise<void>): Promise<void> {
+  const from = evenkeel.output.length;
+  try {
+    await work();
   } catch (error) {
-    const status = JSON.stringify((await evenkeel.status().catch(() => null))?.clusters[0]?.problems ?? null);
-    process.stderr.write(`--- evenkeel said:\n${evenkeel.output.slice(from).slice(-8000)}\nproblems: ${status}\n---\n`);
+    process.stderr.write(`--- evenkeel said:\n${evenkeel.output.slice(from).slice(-8000)}\n---\n`);
+    if (error instanceof Error) error.cause ??= await lastWords(evenkeel);
     throw error;
   }
+}
+
+/** What a report of the failure, which ends far from the output, must say with it. */
+async function lastWords(evenkeel: Evenkeel): Promise<string> {
+  const cluster = (await evenkeel.status().catch(() => null))?.clusters[0];
+  const history = await evenkeel.history().catch(() => []);
+  const records = history.slice(0, 4).map(({ kind, outcome, reason, startedAt }) => {
+    return `${startedAt} ${kind} ${outcome}: ${reason.slice(0, 600)}`;
+  });
+  const problems = (cluster?.problems ?? []).map(({ text }) => text);
+  return [`${cluster?.state}, primary ${cluster?.primary}`, ...problems, ...records].join('\n');
 }
