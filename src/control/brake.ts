@@ -115,13 +115,20 @@ export function stoppedBy(history: readonly RecoveryRecord[]): NodeAddress[] {
 /** Nodes that were primary and are not, newest word first: they may come back as if nothing had happened. */
 export function demotedBy(history: readonly RecoveryRecord[]): NodeAddress[] {
   const word = new Map<NodeAddress, boolean>();
-  for (const { from, kind, outcome, to } of history) {
-    const moved = kind === 'failover' || kind === 'switchover' || kind === 'follow';
-    if (!moved || outcome !== 'done') continue;
+  for (const { from, to } of history.filter(hasMoved)) {
     if (to !== null && !word.has(to)) word.set(to, false);
     if (from !== null && !word.has(from)) word.set(from, true);
   }
   return [...word].filter(([, demoted]) => demoted).map(([node]) => node);
+}
+
+/** The nodes between which the primary moved; none where it did not. */
+export function movedBy(record: RecoveryRecord): NodeAddress[] {
+  return hasMoved(record) ? [record.from, record.to].filter((node) => node !== null) : [];
+}
+
+function hasMoved({ kind, outcome }: RecoveryRecord): boolean {
+  return outcome === 'done' && (kind === 'failover' || kind === 'switchover' || kind === 'follow');
 }
 
 /** An operator's order that came about. */

@@ -10,6 +10,7 @@ import {
   type RecoveryRecord,
   type RecoveryStep,
   repointToPromised,
+  standingOfPromised,
 } from '../recovery/index.ts';
 import { errorText } from './ports.ts';
 
@@ -25,9 +26,16 @@ export interface FollowOptions {
   reason: string;
   /** It may be read-only: it was promoted by a recovery that came to no end, and is made writable. */
   promote?: boolean;
+  /** An operator chose it, whatever the old primary may have acknowledged or may acknowledge still. */
+  accepted?: boolean;
   /** False with `recovery: observe`: then nothing is changed on any node. */
   mayFence: boolean;
 }
+
+/** Begins the reason of one that ended with the old primary taking writes again. */
+export const FORSAKEN = 'not followed after all: ';
+
+type Step = (name: string, work: () => Promise<string>) => Promise<void>;
 
 /** Resolves with the record, however it ended. */
 export async function runFollow(context: RecoveryContext, options: FollowOptions): Promise<RecoveryRecord> {
@@ -53,7 +61,7 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
   };
   context.onProgress?.(record, null);
 
-  const step = async (name: string, work: () => Promise<string>): Promise<void> => {
+  const step: Step = async (name, work) => {
     const startedMs = tenths(clock.nowMs() - began);
     const entry: RecoveryStep = { name, startedMs, durationMs: 0, detail: '' };
     record.steps.push(entry);
@@ -86,6 +94,10 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
     if (options.from !== null)
       await step('old primary read-only', async () => group ?? (await fence(context, options)));
+    if (options.promote === true && options.from !== null) {
+      const { from: old } = options;
+      await step('compare', () => compare(context, old, options));
+    }
     if (options.promote === true) {
       await step('writable', () => promote(context, options.to));
       const { from: old, to } = options;
@@ -98,10 +110,13 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     record.outcome = 'done';
   } catch (error) {
     context.log.warn({ recovery: record.id, error: errorText(error) }, 'a change of primary could not be followed');
-    // Whom a recovery of ours had promoted is followed at the next try: what the old primary acknowledged until then would be lost.
-    if (error instanceof NotFenced || (options.promote === true && options.mayFence))
+    if (error instanceof Forsaken && (await goBack(context, options, step, record.id))) {
+      record.reason = `${FORSAKEN}${errorText(error)}`;
+      record.outcome = 'rolled-back';
+    } else if (error instanceof NotFenced || (options.promote === true && options.mayFence)) {
+      // Whom a recovery of ours had promoted is followed at the next try: what the old primary acknowledged until then would be lost.
       record.reason = `${options.reason}; not followed: ${errorText(error)}`;
-    else {
+    } else {
       await gate.reopen(record.id).catch(() => undefined);
       record.outcome = 'rolled-back';
     }
@@ -132,6 +147,42 @@ async function promote({ config, nodes }: RecoveryContext, node: NodeAddress): P
 /** Clients stay held: what is acknowledged at the old primary would be lost, and so would what the new one has. */
 class NotFenced extends Error {}
 
+/** Clients go on at the old primary, which has what the promised node lacks. */
+class Forsaken extends Error {}
+
+/** Rejects where clients must not be let to the promised node: the old primary, fenced by now, may have acknowledged more. */
+async function compare(
+  context: RecoveryContext,
+  from: NodeAddress,
+  { accepted, mayFence, to }: FollowOptions,
+): Promise<string> {
+  const standing = await standingOfPromised(context, from, to);
+  if (standing.stands === 'promised') return `${to} lacks nothing that may have been acknowledged at ${from}`;
+  if (accepted === true) return `accepted by the operator: ${standing.why}`;
+  if (standing.stands === 'old' && mayFence) throw new Forsaken(standing.why);
+  const choose = `to go on at ${to}: failover --to ${to} --force; to go on at ${from}: stop the server of ${to}`;
+  throw new NotFenced(`${standing.why}. Look at both, then choose: ${choose}`);
+}
+
+/** False where that failed: then nobody takes writes, and all of it is tried again. */
+async function goBack(context: RecoveryContext, { from, to }: FollowOptions, step: Step, id: string): Promise<boolean> {
+  if (from === null) return false;
+  try {
+    await step(`${to} read-only`, async () => {
+      await makeReadOnly(context, to);
+      return 'ok';
+    });
+    await step(`${from} writable`, () => promote(context, from));
+    await step('open', async () => {
+      await context.gate.reopen(id);
+      return `clients go on at ${from}`;
+    });
+    return true;
+  } catch {
+    return false; // the step says why
+  }
+}
+
 /** Rejects where the old primary still takes writes: then two would, and we must not choose. */
 async function fence(context: RecoveryContext, options: FollowOptions): Promise<string> {
   const from = options.from;
@@ -144,7 +195,7 @@ async function fence(context: RecoveryContext, options: FollowOptions): Promise<
     // Whom somebody else promoted is followed: whether it may be was his to ask.
     if (options.promote !== true) return away;
     const fence = await fenceOfPromised(context, from, options.to);
-    if (!fence.fenced && context.config.failover.unfenced !== 'promote') {
+    if (!fence.fenced && options.accepted !== true && context.config.failover.unfenced !== 'promote') {
       throw new NotFenced(`${fence.text}. Stop its server, or accept it: failover --to ${options.to} --force`);
     }
     return `${away}; ${fence.text}`;

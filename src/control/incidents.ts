@@ -19,7 +19,7 @@ import {
   type runSwitchover,
   type runUpkeep,
 } from '../recovery/index.ts';
-import { Ages, type Brake, brakeOf, degradedBrake, lastFailoverFailed, stoppedBy } from './brake.ts';
+import { Ages, type Brake, brakeOf, degradedBrake, lastFailoverFailed, movedBy, stoppedBy } from './brake.ts';
 import {
   type Action,
   attempted,
@@ -33,9 +33,11 @@ import {
   type Stories,
 } from './decide.ts';
 import { decideByTopology } from './decide-groups.ts';
-import { runFollow } from './follow.ts';
+import { FORSAKEN, type FollowOptions, runFollow } from './follow.ts';
+import { OrderError } from './order-error.ts';
 import { brakeAfterOutage, noOutage, type Outage, observeOutage } from './outage.ts';
 import { type Clock, errorText, type Log } from './ports.ts';
+import { Promised } from './promised.ts';
 import type { ClusterRouting } from './routing.ts';
 import { observeUpkeep, type UpkeepStories, upkeepOf } from './upkeep.ts';
 
@@ -48,18 +50,6 @@ export interface Recoveries {
   semisync: typeof runUpkeep;
   /** Beside the others: see rebuilds.ts. */
   rebuild: typeof runRebuild;
-}
-
-export type OrderErrorCode = 'unknown-cluster' | 'unknown-endpoint' | 'unknown-node' | 'busy' | 'refused';
-
-/** Why an operator's order did not begin. */
-export class OrderError extends Error {
-  readonly code: OrderErrorCode;
-  constructor(code: OrderErrorCode, message: string) {
-    super(message);
-    this.name = 'OrderError';
-    this.code = code;
-  }
 }
 
 /** What runs now. */
@@ -90,11 +80,10 @@ export interface IncidentsOptions {
   onChanged: () => void;
 }
 
-/** How long an operator's order waits for a node's rejoin that runs. */
+/** An operator's order waits for the end of these, for so long. */
+const WAITED_FOR: ReadonlySet<Running['kind']> = new Set(['rejoin', 'semisync', 'follow']);
 const upkeepWaitMs = 10_000;
 const stopWaitMs = 5000;
-/** How long clients wait for a node that an unfinished recovery may have promoted, and that is away. */
-const promisedWaitMs = 10_000;
 /** Of the history, for the brake. */
 const BRAKE_RECORDS = 100;
 
@@ -120,11 +109,10 @@ export class Incidents {
   /** When the processes of the nodes had started, as it was while the primary last took writes. */
   #startedAtMs: ReadonlyMap<NodeAddress, number> = new Map();
   /** Whom the process before this one was about to promote when it ended. */
-  #promised: NodeAddress | null = null;
-  readonly #beganAt: number;
+  readonly #promised: Promised;
   /** What a candidate must have under semi-sync. */
   #floor: Floor | null = null;
-  /** What was refused and still stands, by the node it is about, or `failover`. Bounded by the view's nodes. */
+  /** What was refused and still stands, by the node it is about, or `failover`, or `follow`. Bounded by the view's nodes. */
   readonly #refusals = new Map<string, Problem>();
   #stopped = false;
 
@@ -135,10 +123,9 @@ export class Incidents {
     const { cluster } = options.routing;
     this.#former = new Set();
     const history = options.context.store.history({ cluster, limit: 200 });
-    for (const record of history) this.#learn(record);
+    this.#promised = new Promised(options.promised, options.context.store, cluster, options.clock.nowMs());
+    for (const record of history) for (const node of movedBy(record)) this.#former.add(node);
     this.#stoppedNodes = new Set(stoppedBy(history));
-    this.#promised = options.promised;
-    this.#beganAt = options.clock.nowMs();
     // Whatever the old primary acknowledged before that one is followed would be lost.
     if (options.promised !== null && options.automatic) options.routing.hold({ reason: 'failover' });
   }
@@ -179,7 +166,10 @@ export class Incidents {
     this.#stories = observe(this.#stories, view(), now);
     this.#outage = observeOutage(this.#outage, view(), routing.memory.primary, now);
     this.#calm(health());
-    if (view().primary === routing.memory.primary) this.#follow = null;
+    if (view().primary === routing.memory.primary) {
+      this.#follow = null;
+      this.#refusals.delete('follow');
+    }
     this.#rememberWritable();
     for (const node of this.#stoppedNodes) if (this.#stories.get(node)?.state === 'ok') this.#stoppedNodes.delete(node);
     if (this.#running || this.#stopped) return;
@@ -207,7 +197,7 @@ export class Incidents {
       failovers: this.#failovers,
       follow: this.#follow,
       heldSince: routing.heldByRecoverySince,
-      awaitsPromised: this.#awaitsPromised(now),
+      awaitsPromised: this.#promised.isAwaited(view(), now),
       quietSince: this.#quietSince,
       maintenance: this.#options.maintenance(),
     });
@@ -223,8 +213,27 @@ export class Incidents {
   /** An operator's failover. Rejects with an OrderError where it does not begin. */
   async failover(options: { to?: NodeAddress; force?: boolean }): Promise<RecoveryRecord> {
     await this.#free(options.to);
+    const { to } = options;
+    // It takes writes already: what is ordered is that clients are let to it.
+    if (
+      to !== undefined &&
+      options.force === true &&
+      to === this.#promised.node &&
+      to === this.#options.view().primary
+    ) {
+      const follow = this.#followOptions(to, 'ordered by the operator', true);
+      return this.#order('follow', (context) => runFollow(context, { ...follow, accepted: true, mayFence: true }));
+    }
     const all = { ...options, reason: 'ordered by the operator', operator: true, ...this.#past() };
     return this.#order('failover', (context) => this.#options.recoveries.failover(context, all));
+  }
+
+  #followOptions(to: NodeAddress, reason: string, promote: boolean): FollowOptions {
+    const { automatic, claim, maintenance, routing } = this.#options;
+    const { epoch, primary } = routing.memory;
+    // In maintenance, or where somebody else recovers, nothing is changed on any node.
+    const mayFence = automatic && !maintenance().cluster && claim().owner === 'us';
+    return { from: primary, to, epoch, reason, promote, mayFence };
   }
 
   async #order(
@@ -251,7 +260,7 @@ export class Incidents {
   async #free(to: NodeAddress | undefined): Promise<void> {
     const { clock, routing, view } = this.#options;
     const deadline = clock.nowMs() + upkeepWaitMs;
-    while ((this.#running?.kind === 'rejoin' || this.#running?.kind === 'semisync') && clock.nowMs() < deadline) {
+    while (this.#running && WAITED_FOR.has(this.#running.kind) && clock.nowMs() < deadline) {
       const { done } = this.#running;
       await Promise.race([done.catch(() => undefined), this.#options.context.clock.sleep(deadline - clock.nowMs())]);
     }
@@ -270,7 +279,7 @@ export class Incidents {
     }
     for (const key of this.#refusals.keys()) {
       const story = this.#stories.get(key);
-      if (key !== 'failover' && (!story || story.state === 'ok' || story.state === 'lagging'))
+      if (key !== 'failover' && key !== 'follow' && (!story || story.state === 'ok' || story.state === 'lagging'))
         this.#refusals.delete(key);
     }
   }
@@ -286,16 +295,9 @@ export class Incidents {
         onChanged();
         return;
       case 'follow': {
-        const promised = this.#promised === action.primary;
-        const options = {
-          from: routing.memory.primary,
-          to: action.primary,
-          epoch: routing.memory.epoch,
-          reason: promised ? 'a recovery that came to no end had promoted it' : action.reason,
-          promote: automatic && promised,
-          // In maintenance, or where somebody else recovers, nothing is changed on any node.
-          mayFence: automatic && !this.#options.maintenance().cluster && this.#options.claim().owner === 'us',
-        };
+        const promised = this.#promised.node === action.primary;
+        const reason = promised ? 'a recovery that came to no end had promoted it' : action.reason;
+        const options = this.#followOptions(action.primary, reason, automatic && promised);
         this.#countFollow(action.primary);
         this.#start('follow', action.analysis, (context) => runFollow(context, options));
         return;
@@ -345,18 +347,15 @@ export class Incidents {
       case 'release':
         this.#options.log.info({ cluster: routing.cluster }, 'the primary is fit again: the hold of a recovery ends');
         routing.release();
-        // From now on clients are told what that one has not: where it comes back, it is a writer beside the primary.
-        if (this.#promised !== null && routing.memory.primary !== null) setPrimary(routing.memory.primary);
-        this.#promised = null;
+        this.#forsake();
         onChanged();
     }
   }
 
-  /** It was not seen since this process began, and may come back as one that takes writes. */
-  #awaitsPromised(now: number): boolean {
-    if (this.#promised === null || now - this.#beganAt > promisedWaitMs) return false;
-    const seen = this.#options.view().nodes.find(({ node }) => node === this.#promised)?.observation;
-    return seen?.reach.state !== 'up' || (seen.factsAt ?? -1) < this.#beganAt;
+  /** From now on clients are told what the promised node has not: where it comes back, it is a writer beside the primary. */
+  #forsake(): void {
+    const { routing, setPrimary } = this.#options;
+    if (this.#promised.forsake() && routing.memory.primary !== null) setPrimary(routing.memory.primary);
   }
 
   /** Counts the attempt; false where it is too early for one. */
@@ -401,7 +400,7 @@ export class Incidents {
   }
 
   #past(): Pick<FailoverOptions, 'startedAtMs' | 'floor' | 'promised'> {
-    return { startedAtMs: this.#startedAtMs, floor: this.#floor, promised: this.#promised };
+    return { startedAtMs: this.#startedAtMs, floor: this.#floor, promised: this.#promised.node };
   }
 
   #lastKnown(node: NodeAddress): NodeFacts | null {
@@ -458,17 +457,18 @@ export class Incidents {
   }
 
   #learn(record: RecoveryRecord): void {
-    if (record.outcome !== 'done') return;
-    if (record.kind !== 'switchover' && record.kind !== 'failover' && record.kind !== 'follow') return;
-    for (const node of [record.from, record.to]) if (node !== null) this.#former.add(node);
-    this.#promised = null;
+    if (record.kind === 'follow' && record.reason.startsWith(FORSAKEN)) this.#forsake();
+    const moved = movedBy(record);
+    for (const node of moved) this.#former.add(node);
+    if (moved.length > 0) this.#promised.end();
   }
 
   /** Whether its end is news: false where it repeats a refusal that stands. */
   #judge(record: RecoveryRecord): boolean {
     if (record.kind === 'switchover') return true;
-    const node = record.kind === 'failover' ? null : record.to;
-    const key = node ?? 'failover';
+    const isMove = record.kind === 'failover' || record.kind === 'follow';
+    const node = isMove ? null : record.to;
+    const key = isMove ? record.kind : (node ?? 'failover');
     if (record.outcome === 'done') {
       this.#refusals.delete(key);
       return true;

@@ -2,7 +2,7 @@
 // and a failover must not wait for it. While it runs its node is left alone by everybody else.
 import type { NodeAddress } from '../messages/index.ts';
 import type { RebuildOptions, RecoveryContext, RecoveryRecord, RecoveryStep } from '../recovery/index.ts';
-import { OrderError } from './incidents.ts';
+import { OrderError } from './order-error.ts';
 
 export interface RebuildsOptions {
   context: RecoveryContext;

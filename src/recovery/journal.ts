@@ -25,21 +25,38 @@ export const UNFINISHED = 'unfinished: Evenkeel ended, or runs still, in the mid
 /** The same of one whose primary was opened before the process ended. */
 export const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was done';
 
+/** The same of one whose new primary, if it had come to one, was given up. */
+const FORSAKEN = 'Evenkeel ended in the middle of this recovery; clients went on at the primary before';
+
 /**
  * What a process that starts makes of a change of primary that the one before it did not end: where its new primary was
  * saved, so that clients may have been let to it, it is done. Else whom it was about to promote, and perhaps has.
  */
 export function concludeUnfinished(store: Store, memory: ClusterMemory): NodeAddress | null {
-  // A refusal has touched nothing.
-  const moves = ({ kind, reason }: RecoveryRecord) =>
-    (kind === 'failover' || kind === 'switchover' || kind === 'follow') && !reason.startsWith('refused: ');
-  const last = store.history({ cluster: memory.cluster, limit: CONCLUDED_RECORDS }).find(moves);
+  const last = lastMove(store, memory.cluster);
   if (last?.reason !== UNFINISHED || last.to === null) return null;
   if (last.to !== memory.primary) return last.to;
   if (memory.epoch > last.epoch) {
     store.saveRecovery({ ...last, outcome: 'done', epoch: memory.epoch, reason: ENDED_EARLY });
   }
   return null;
+}
+
+/** Whom it was about to promote is not followed, and a process that comes after does not look for it: clients went on elsewhere. */
+export function forsakeUnfinished(store: Store, cluster: string): void {
+  for (let tries = 0; tries < CONCLUDED_RECORDS; tries++) {
+    const last = lastMove(store, cluster);
+    if (last?.reason !== UNFINISHED) return;
+    store.saveRecovery({ ...last, reason: FORSAKEN });
+  }
+}
+
+/** The newest change of primary that was begun. A refusal has touched nothing; what could not be followed waits still. */
+function lastMove(store: Store, cluster: string): RecoveryRecord | undefined {
+  return store.history({ cluster, limit: CONCLUDED_RECORDS }).find(({ kind, outcome, reason }) => {
+    if (kind === 'follow') return outcome === 'done' || reason === UNFINISHED;
+    return (kind === 'failover' || kind === 'switchover') && !reason.startsWith('refused: ');
+  });
 }
 
 /** A step that did not succeed. */

@@ -6,6 +6,7 @@ import { type Fence, fenceOf } from './fence.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { lookAt, viewAfter } from './look.ts';
 import { LIMITS } from './plan.ts';
+import { type Standing, standingOf } from './stand.ts';
 import { wantsSemiSync } from './switchover.ts';
 import type { RecoveryContext } from './types.ts';
 
@@ -24,6 +25,18 @@ export async function fenceOfPromised(ctx: RecoveryContext, from: NodeAddress, t
     durability: wantsSemiSync(ctx, primaryFacts) ? 'semisync' : 'none',
     readOnly: false,
     readOnlyWaits: false,
+  });
+}
+
+/** Whether clients go to `to`, or back to `from`, which is fenced. Without semi-sync nothing was promised at either. */
+export async function standingOfPromised(ctx: RecoveryContext, from: NodeAddress, to: NodeAddress): Promise<Standing> {
+  const view = ctx.view();
+  const primaryFacts = view.nodes.find(({ node }) => node === from)?.observation.facts ?? null;
+  if (!wantsSemiSync(ctx, primaryFacts)) return { stands: 'promised' };
+  return standingOf({
+    from,
+    to,
+    looks: await Promise.all(view.nodes.map(({ node }) => lookAt(ctx, node, LIMITS.lookMs))),
   });
 }
 

@@ -2,7 +2,7 @@
 // told during them, accounts, the status and what is remembered.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { OrderError } from '../../src/control/incidents.ts';
+import { OrderError } from '../../src/control/order-error.ts';
 import type { Account, ToWorker } from '../../src/messages/index.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
 import {

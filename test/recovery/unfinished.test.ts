@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClusterView, NodeFacts, NodeView } from '../../src/cluster/types.ts';
-import { concludeUnfinished, type RecoveryRecord } from '../../src/recovery/index.ts';
+import { concludeUnfinished, forsakeUnfinished, type RecoveryRecord } from '../../src/recovery/index.ts';
 import { UNFINISHED } from '../../src/recovery/journal.ts';
 import { notToReinstate } from '../../src/recovery/rejoin.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
@@ -52,6 +52,18 @@ test('one that ended, or that another one followed, is left as it is', () => {
     null,
     'failed',
   ]);
+});
+
+test('what could not be followed is looked for still, and what was given up is not', () => {
+  const failed = record('r2', { kind: 'follow', reason: 'x; not followed: y' });
+  assert.deepEqual(concluded('a:1', 3, record('r1'), failed), ['b:1', 'failed']);
+  const store = openEmbeddedStore(':memory:');
+  for (const one of [record('r1'), failed, record('r3', { kind: 'follow' })]) store.saveRecovery(one);
+  const memory = { cluster: 'shop', epoch: 3, primary: 'a:1', nodes: [] };
+  assert.equal(concludeUnfinished(store, memory), 'b:1');
+  forsakeUnfinished(store, 'shop');
+  assert.equal(concludeUnfinished(store, memory), null);
+  store.close();
 });
 
 interface Seen {
