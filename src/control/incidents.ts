@@ -12,12 +12,6 @@ import {
   type RecoveryRecord,
   type RecoveryStep,
   recordObserved,
-  type reinstate,
-  type runFailover,
-  type runRebuild,
-  type runRejoin,
-  type runSwitchover,
-  type runUpkeep,
 } from '../recovery/index.ts';
 import { Ages, type Brake, brakeOf, degradedBrake, lastFailoverFailed, movedBy, stoppedBy } from './brake.ts';
 import {
@@ -38,19 +32,9 @@ import { OrderError } from './order-error.ts';
 import { brakeAfterOutage, noOutage, type Outage, observeOutage } from './outage.ts';
 import { type Clock, errorText, type Log } from './ports.ts';
 import { Promised } from './promised.ts';
+import type { Recoveries } from './recoveries.ts';
 import type { ClusterRouting } from './routing.ts';
 import { observeUpkeep, type UpkeepStories, upkeepOf } from './upkeep.ts';
-
-/** The recoveries themselves, as src/recovery carries them out. None rejects: see the record's outcome. */
-export interface Recoveries {
-  switchover: typeof runSwitchover;
-  failover: typeof runFailover;
-  rejoin: typeof runRejoin;
-  reinstate: typeof reinstate;
-  semisync: typeof runUpkeep;
-  /** Beside the others: see rebuilds.ts. */
-  rebuild: typeof runRebuild;
-}
 
 /** What runs now. */
 export interface Running {
@@ -207,6 +191,7 @@ export class Incidents {
   /** An operator's switchover. Rejects with an OrderError where it does not begin. */
   async switchover(options: { to?: NodeAddress }): Promise<RecoveryRecord> {
     await this.#free(options.to);
+    this.#refuseMidway();
     return this.#order('switchover', (context) => this.#options.recoveries.switchover(context, options));
   }
 
@@ -224,8 +209,17 @@ export class Incidents {
       const follow = this.#followOptions(to, 'ordered by the operator', true);
       return this.#order('follow', (context) => runFollow(context, { ...follow, accepted: true, mayFence: true }));
     }
+    this.#refuseMidway();
     const all = { ...options, reason: 'ordered by the operator', operator: true, ...this.#past() };
     return this.#order('failover', (context) => this.#options.recoveries.failover(context, all));
+  }
+
+  /** What an order would move the primary away from must be where clients are: from there everything acknowledged is taken along. */
+  #refuseMidway(): void {
+    const { primary } = this.#options.view();
+    if (primary === null || primary !== this.#promised.node) return;
+    const text = `clients are not let to ${primary} yet, which a recovery that came to no end had promoted (status says why)`;
+    throw new OrderError('refused', `${text}; to let them: failover --to ${primary} --force`);
   }
 
   #followOptions(to: NodeAddress, reason: string, promote: boolean): FollowOptions {

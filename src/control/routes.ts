@@ -108,7 +108,8 @@ function routeNode(node: NodeView, { primary, drained }: RouteInput): RouteNode 
 
 /** The route that follows from `input`. */
 export function routeOf(input: RouteInput): ClusterRoute {
-  const flavor = input.view.flavor ?? 'mysql';
+  const { flavor: seen, topology } = input.view;
+  const flavor = seen ?? 'mysql';
   const greeting = input.greeting ?? fallbackGreeting[flavor];
   const nodes = input.view.nodes.map((node) => routeNode(node, input));
   if (input.primary !== null && !nodes.some((node) => node.node === input.primary)) {
@@ -122,6 +123,7 @@ export function routeOf(input: RouteInput): ClusterRoute {
     serverVersion: greeting.version,
     collation: greeting.collation,
     ...(greeting.sessionVariables === undefined ? {} : { sessionVariables: greeting.sessionVariables }),
+    ...(topology === 'group' || topology === 'galera' ? { group: topology } : {}),
     primary: input.primary,
     gate: gateOf(input),
     nodes,

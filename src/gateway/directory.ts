@@ -1,6 +1,6 @@
 // What a login needs to know of each cluster: how it greets, who may come in, what a collation stands for. Nothing is
 // assumed before the control process has told: a client that comes earlier waits.
-import type { Account, Flavor } from '../messages/index.ts';
+import type { Account, Flavor, GroupKind } from '../messages/index.ts';
 import type { QuietCommand, QuietRow } from './quiet.ts';
 import { TRACKED_VARIABLES } from './session.ts';
 
@@ -13,6 +13,8 @@ export interface ClusterGreeting {
   /** The greeting's byte: a driver without a choice of its own begins with it. */
   collation: number;
   flavor: Flavor;
+  /** Null: its nodes replicate from one another. */
+  group: GroupKind | null;
 }
 
 /** Of one cluster and version. */
@@ -27,7 +29,7 @@ interface Tracked {
 
 const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: '' };
 
-const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql' };
+const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql', group: null };
 
 export class Directory {
   #greetings = new Map<string, ClusterGreeting>();

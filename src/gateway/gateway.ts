@@ -262,8 +262,8 @@ export class GatewayWorker {
       if (route.flavor === 'mysql') {
         this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
       }
-      const { serverVersion, collation, flavor, sessionVariables } = route;
-      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor }, sessionVariables);
+      const { serverVersion, collation, flavor, sessionVariables, group = null } = route;
+      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor, group }, sessionVariables);
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });

@@ -58,6 +58,9 @@ export interface RouteNode {
   leaving?: 'draining' | 'drained';
 }
 
+/** MySQL Group Replication, or MariaDB Galera. */
+export type GroupKind = 'group' | 'galera';
+
 /** One cluster's part of the routing table. */
 export interface ClusterRoute {
   cluster: string;
@@ -70,6 +73,8 @@ export interface ClusterRoute {
   collation: number;
   /** MySQL: the names of the variables of sessions, with commas in between; absent where they are not known. */
   sessionVariables?: string;
+  /** The nodes form a group, which agrees on the order of all transactions; absent where they replicate from one another. */
+  group?: GroupKind;
   /** Null while there is none; the gate is closed then. */
   primary: NodeAddress | null;
   gate: Gate;

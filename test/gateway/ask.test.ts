@@ -1,10 +1,10 @@
 // How the ledger is asked what became of a commit, against a connection that answers as it is told to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Answer, ask } from '../../src/gateway/in-flight/ask.ts';
+import { type Answer, type Asked, ask } from '../../src/gateway/in-flight/ask.ts';
 import { Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import type { Exchange, ServerConnection } from '../../src/gateway/server-connection.ts';
-import { frame } from '../../src/wire/index.ts';
+import { rowOf } from '../support/bridge.ts';
 
 type Says = { err: number } | { row: string | null } | 'ok';
 
@@ -28,20 +28,25 @@ function connection(says: Record<string, Says[]>): { link: ServerConnection; ask
       });
     },
     lose: () => undefined,
+    state: { variables: new Map() },
   };
   return { link: link as unknown as ServerConnection, asked };
 }
 
-/** A result of one column and one row. */
-function rowOf(value: string): Buffer[] {
-  const row = Buffer.from([value.length, ...Buffer.from(value)]);
-  return [frame(Buffer.from([1]), 1), frame(Buffer.alloc(24), 2), frame(row, 3)];
-}
+type Server = Pick<Asked, 'flavor' | 'group'>;
 
-const told = async (says: Record<string, Says[]>): Promise<[Answer, string[]]> => {
-  const witness = new Witnesses().take('mariadb');
-  const { link, asked } = connection({ 'SELECT COUNT': [{ row: '0' }, { row: '0' }], ...says });
-  const answer = await new Promise<Answer>((resolve) => ask(link, 'mariadb', witness, 5_000, resolve));
+const told = async (
+  says: Record<string, Says[]>,
+  server: Server = { flavor: 'mariadb', group: null },
+): Promise<[Answer, string[]]> => {
+  const witness = new Witnesses().take(server.flavor);
+  const { link, asked } = connection({
+    'SELECT COUNT': [{ row: '0' }, { row: '0' }],
+    'SELECT IF(EXISTS': [{ row: '1' }],
+    'SELECT @@global.super_read_only': [{ row: '0' }],
+    ...says,
+  });
+  const answer = await new Promise<Answer>((resolve) => ask(link, { ...server, witness, timeoutMs: 5_000 }, resolve));
   return [answer, asked];
 };
 
@@ -73,4 +78,56 @@ test('nothing is told by what was not committed, or was refused, and the reason 
   assert.deepEqual(failed, { kind: 'told', told: 'untold', covered: true, why: '1290 as it was told to' });
   const [refused] = await told({ UPDATE: [{ err: 1142 }], 'SELECT n': [{ row: '0' }] });
   assert.deepEqual(refused, { kind: 'told', told: 'untold', covered: true, why: '1142 as it was told to' });
+});
+
+const GROUP: Server = { flavor: 'mysql', group: 'group' };
+const SERVES = { row: '0' };
+
+test('a member of a group is asked in a transaction that waits for all that the group has agreed on', async () => {
+  for (const [row, expected] of [
+    ['1', 'executed'],
+    ['0', 'not-executed'],
+  ] as const) {
+    const says = { 'SELECT GTID_SUBSET': [{ row }], 'SELECT @@global.super_read_only': [SERVES, SERVES] };
+    const [answer, asked] = await told(says, GROUP);
+    assert.equal(answer.kind === 'told' && answer.told, expected);
+    const order = [
+      "SET gtid_next='AUTOMATIC'",
+      'SET SESSION group_replication_consistency',
+      'BEGIN',
+      'SELECT GTID_SUBSET',
+    ];
+    const places = order.map((sql) => asked.findIndex((one) => one.startsWith(sql)));
+    assert.deepEqual(
+      places,
+      places.toSorted((a, b) => a - b),
+    );
+    assert.ok(places.every((at) => at >= 0));
+    assert.ok(asked.includes('SET SESSION group_replication_consistency=DEFAULT'));
+  }
+});
+
+test('a member that leaves its group while it is asked is left', async () => {
+  const row = [{ row: '0' }];
+  const readOnly = { 'SELECT GTID_SUBSET': row, 'SELECT @@global.super_read_only': [SERVES, { row: '1' }] };
+  assert.equal((await told(readOnly, GROUP))[0].kind, 'lost');
+  assert.equal((await told({ BEGIN: [{ err: 3797 }], 'SELECT GTID_SUBSET': row }, GROUP))[0].kind, 'lost');
+  const [failed] = await told({ BEGIN: [{ err: 1227 }], 'SELECT GTID_SUBSET': row }, GROUP);
+  assert.equal(failed.kind === 'told' && failed.told, 'untold');
+});
+
+test('a member that left its group, or of which something else was known, is not asked', async () => {
+  const [left, none] = await told({ 'SELECT @@global.super_read_only': [{ row: '1' }] }, GROUP);
+  assert.equal(left.kind, 'lost');
+  assert.ok(!none.some((sql) => sql.startsWith('SET gtid_next')));
+  const [other, nothing] = await told({ 'SELECT IF(EXISTS': [{ row: '0' }] }, { flavor: 'mysql', group: null });
+  assert.equal(other.kind === 'told' && other.told, 'untold');
+  assert.ok(!nothing.some((sql) => sql.startsWith('SET gtid_next')));
+});
+
+test('in Galera a question that the cluster puts behind the commit it asks about is put again', async () => {
+  const galera: Server = { flavor: 'mariadb', group: 'galera' };
+  const rows = [{ row: '3' }, { row: '2' }];
+  const [answer] = await told({ 'SELECT n': rows, COMMIT: [{ err: 1213 }] }, galera);
+  assert.equal(answer.kind === 'told' && answer.told, 'executed');
 });

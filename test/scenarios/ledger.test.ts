@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import { commitWithLedger, NOT_CLAIMED, question, toldBy, Witnesses } from '../../src/gateway/in-flight/witness.ts';
+import { commitWithLedger, NOT_CLAIMED, questionOf, toldBy, Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import { directly, type Evenkeel, through, until, withEvenkeel } from './harness/index.ts';
 
 type Ledger = ReturnType<Witnesses['take']>;
 
 async function asked(connection: Connection, witness: Ledger): Promise<string> {
-  const { claims, read } = question(witness);
+  const { claims, read } = questionOf(witness);
   for (const sql of ['BEGIN', ...claims]) await connection.query(sql);
   const [rows] = await connection.query<RowDataPacket[]>(read);
   await connection.query('COMMIT');

@@ -1,7 +1,6 @@
 // What `inFlight: exactly-once` needs (design.md section 2): accounts that may have their writes witnessed, MariaDB's table
 // for it, and tables that a rollback covers. Without, the outcome of what was in flight is `unknown` after a crash.
 import type { Inspection, Row } from './gather.ts';
-import { type Membership, membershipOf } from './members.ts';
 import type { Situation, Verdict } from './rules.ts';
 
 /** Of one server. Null: not readable. */
@@ -52,20 +51,11 @@ export async function readInFlight(flavor: Inspection['flavor'], ask: Ask): Prom
   };
 }
 
-function ofGroup(group: Membership): Verdict {
-  const name = group === 'group' ? 'Group Replication' : 'Galera';
-  const text = `in ${name} the outcome of a write in flight is not found out for now: it is unknown after a crash`;
-  const mend = ['inFlight: report, at the endpoint in the configuration, says that this is known'];
-  return { level: 'warn', check: 'writes in flight', text, mend };
-}
-
 /** About the primary: the others have the same accounts and tables. */
 export function inFlight({ config, cluster, inspection, primary }: Situation): Verdict[] {
   const { flavor, account, inFlight: facts } = inspection;
   const wanted = config.endpoints.some((each) => each.cluster === cluster.name && each.inFlight === 'exactly-once');
   if (!primary || !wanted) return [];
-  const group = membershipOf(inspection);
-  if (group !== null) return [ofGroup(group)];
   const verdicts: Verdict[] = [];
   const warn = (text: string, mend: string[]): void => {
     verdicts.push({ level: 'warn', check: 'writes in flight', text, mend });

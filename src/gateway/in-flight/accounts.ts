@@ -9,7 +9,7 @@ export type Ability = 'unknown' | 'able' | 'unable';
 
 /** Why not; the label of the counter `not_witnessed`. */
 export type Inability =
-  /** The privilege, the ledger or GTIDs are missing; or the server is a member of a group. */
+  /** The privilege, the ledger or GTIDs are missing. */
   | 'not-granted'
   /** It changes tables that a transaction does not cover, or calls what commits inside a transaction. */
   | 'commits-inside';
@@ -48,7 +48,8 @@ export class WitnessedAccounts {
   /** Asks the server. Calls back once; `lost`: the connection broke, and nothing was learnt. */
   probe(link: ServerConnection, client: Client, callback: (lost: Loss | null) => void): void {
     let able = false;
-    const sqls = probe(client.worker.flavor(client.cluster));
+    const { flavor, group } = client.worker.directory.greeting(client.cluster);
+    const sqls = probe(flavor, group);
     const commands = sqls.map((sql, at): QuietCommand => {
       const command = { packet: link.query(sql), what: 'whether writes can be witnessed' };
       return at < sqls.length - 1 ? command : { ...command, row: (row) => (able = row?.values[0] === '1') };
@@ -60,7 +61,7 @@ export class WitnessedAccounts {
       const why =
         result.kind === 'error'
           ? `${result.err.errno} ${result.err.message}`
-          : 'gtid_mode is not ON, or the server is a member of a group';
+          : 'gtid_mode is not ON, or the server is a member of a group of which nothing is known yet';
       this.learn(client, result.kind === 'done' && able ? 'able' : 'not-granted', why);
       callback(null);
     });

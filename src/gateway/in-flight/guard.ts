@@ -142,6 +142,7 @@ export class Guard {
       sent: own ? 'own-write' : 'statement',
       wrote: own || mayWrite(statement.request),
       unwitnessed: false,
+      refused: null,
       held: [],
       after: () => statement.succeed(),
     };
@@ -371,8 +372,11 @@ export class Guard {
     }
     const { err, at } = result;
     link.hasDiagnostics = true;
-    switch (at > commitAt ? 'ask' : whatNow(err, this.#flavor)) {
+    const now = at > commitAt ? 'ask' : whatNow(err, worker.directory.greeting(this.#client.cluster));
+    switch (now) {
+      case 'ask-the-group':
       case 'ask':
+        if (now === 'ask-the-group') transaction.refused = { node: link.node, err };
         if (isReadOnlyNode(err)) this.#client.suspect(link.node, 'read-only', err.message);
         if (witness?.kind === 'ledger') witness.row.node = null;
         link.lose({ kind: 'closed', detail: err.message });
@@ -493,8 +497,9 @@ export class Guard {
     const { worker } = this.#client;
     statement.busy();
     link.lastSession = null;
-    const leftMs = statement.deadlineMs - worker.nowMs();
-    ask(link, this.#flavor, transaction.witness, leftMs, (answer) => {
+    const { flavor, group } = worker.directory.greeting(this.#client.cluster);
+    const timeoutMs = statement.deadlineMs - worker.nowMs();
+    ask(link, { flavor, group, witness: transaction.witness, timeoutMs }, (answer) => {
       if (statement.over) return;
       if (answer.kind === 'lost') return statement.again(answer.loss);
       const { covered, why } = answer;
@@ -506,6 +511,14 @@ export class Guard {
         worker.witnesses.giveBack(witness, 'used');
       }
       transaction.witness = null;
+      const { refused } = transaction;
+      if (told === 'not-executed' && covered && refused?.node === link.node) {
+        // The same member, which takes part in its group: it would refuse it again.
+        this.#client.session.transactionEnded();
+        this.#end();
+        return this.#commitFails(statement, refused.err);
+      }
+      transaction.refused = null;
       this.#go(whenTold(interrupted(transaction, false), told, covered), link, statement, transaction, why);
     });
   }

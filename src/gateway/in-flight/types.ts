@@ -1,5 +1,6 @@
 // What the guard has to do with: the statement of a session, as it sees it, and the transaction that is open. No more than
 // data and what course.ts needs to know of it.
+import type { NodeAddress } from '../../messages/index.ts';
 import type { ErrPacket, Packet } from '../../wire/index.ts';
 import type { ServerRequest } from '../command.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
@@ -44,6 +45,8 @@ export interface Transaction {
   wrote: boolean;
   /** Its commit was sent without a witness: nobody can be asked about it. */
   unwitnessed: boolean;
+  /** A member of a group refused its commit, which the group may have agreed on all the same. */
+  refused: { node: NodeAddress; err: ErrPacket } | null;
   /** What an autocommit write answered. */
   held: readonly Buffer[];
   /** What follows its commit. */

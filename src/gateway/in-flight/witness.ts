@@ -4,7 +4,7 @@
 // A GTID that certainly was not used is used again. One in doubt never is: the transaction that is run again gets a number
 // of its own, so that a server that comes back with the first one executed is seen to have what its primary has not.
 import { randomBytes } from 'node:crypto';
-import { CHOSEN_UUID_PREFIX, type Flavor, type NodeAddress } from '../../messages/index.ts';
+import { CHOSEN_UUID_PREFIX, type Flavor, type GroupKind, type NodeAddress } from '../../messages/index.ts';
 import type { Told } from './course.ts';
 
 export type Witness =
@@ -96,7 +96,7 @@ export function claim(witness: Witness, node: NodeAddress): string[] {
  * still on its way to a server that lives comes too late; and whoever has asked and got no answer may ask again. All of it is
  * one transaction: the claims, of which any may fail, and then what the row has, see toldBy, which counts if its COMMIT succeeds.
  */
-export function question(witness: Witness): { claims: string[]; read: string } {
+export function questionOf(witness: Witness): { claims: string[]; read: string } {
   const { row } = rowOf(witness);
   const claims = [newRow(row), claimAs(witness, witness.number + 1)];
   return { claims, read: `SELECT n FROM evenkeel.ledger WHERE id=${row.id}` };
@@ -122,22 +122,23 @@ function claimAs(witness: Witness, n: number): string {
   return `UPDATE evenkeel.ledger SET n=${n} WHERE id=${row.id} AND n<${number}`;
 }
 
-/**
- * Tells whether an account may use witnesses, and changes nothing. The last one's first column tells, where all succeed. In
- * Group Replication and Galera it is not known yet whether they tell the truth.
- */
-export function probe(flavor: Flavor): string[] {
-  if (flavor === 'mysql') {
-    const group =
-      "SELECT 1 FROM performance_schema.global_variables WHERE variable_name='group_replication_group_name' AND variable_value<>''";
-    return [putGtidAway(false), `SELECT IF(@@global.gtid_mode='ON' AND NOT EXISTS (${group}), 1, 0)`];
-  }
-  const galera =
-    "SELECT 1 FROM information_schema.global_variables WHERE variable_name='WSREP_ON' AND variable_value='ON'";
+/** One column: whether the server is a member of a group as `group` says. The question to ask of it depends on that. */
+export function isAsSaid(flavor: Flavor, group: GroupKind | null): string {
+  const member =
+    flavor === 'mysql'
+      ? "SELECT 1 FROM performance_schema.global_variables WHERE variable_name='group_replication_group_name' AND variable_value<>''"
+      : "SELECT 1 FROM information_schema.global_variables WHERE variable_name='WSREP_ON' AND variable_value='ON'";
+  return `SELECT IF(EXISTS (${member}), ${group === null ? '0, 1' : '1, 0'})`;
+}
+
+/** Tells whether an account may use witnesses, and changes nothing. The last one's first column tells, where all succeed. */
+export function probe(flavor: Flavor, group: GroupKind | null): string[] {
+  const asSaid = isAsSaid(flavor, group);
+  if (flavor === 'mysql') return [putGtidAway(false), `SELECT @@global.gtid_mode='ON' AND (${asSaid})`];
   return [
     "INSERT INTO evenkeel.ledger (id, n) SELECT X'00', 0 FROM DUAL WHERE FALSE",
     "UPDATE evenkeel.ledger SET n=n WHERE id=X'00'",
     'ROLLBACK', // with autocommit off it has begun a transaction
-    `SELECT IF(EXISTS (${galera}), 0, 1)`,
+    asSaid,
   ];
 }

@@ -1,5 +1,15 @@
 // The door of the scenario tests' harness.
 export { addressOf, Evenkeel, type EvenkeelOptions, inFrontOf, withEvenkeel } from './evenkeel.ts';
-export { application, type ClientError, directly, Load, reached, through, valueOn, writableNodes } from './load.ts';
+export {
+  application,
+  type ClientError,
+  directly,
+  Load,
+  type LoadOptions,
+  reached,
+  through,
+  valueOn,
+  writableNodes,
+} from './load.ts';
 export { explained, type Story, stories } from './stories.ts';
 export { succeeds, until } from './until.ts';
