@@ -166,6 +166,8 @@ export function accountOfGlobalPriv(user: string, host: string, priv: string, no
     locked: privileges.account_locked === true,
     passwordExpired: isExpired(privileges, nowSeconds),
     requireTls: typeof privileges.ssl_type === 'number' && privileges.ssl_type > 0,
+    // As text: the number has more bits than JSON.parse keeps.
+    grants: /"access":\s*(\d+)/.exec(priv)?.[1] ?? '0',
   };
 }
 

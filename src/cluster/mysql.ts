@@ -1,7 +1,7 @@
 // MySQL 8.0 and later: the statements of probes and of recovery.
 // https://dev.mysql.com/doc/refman/9.7/en/replication-administration-status.html
 import type { Account } from '../messages/index.ts';
-import type { ControlConnection } from './connection.ts';
+import { ConnectionError, type ControlConnection, type Row } from './connection.ts';
 import type { Dialect, FollowSettings, ProbePart, ProbeRows } from './dialect.ts';
 import { errorOrNull, isOn, modern, receiverState, semiSyncReplicaActive, toNumber } from './dialect.ts';
 import { GROUP_PARTS, groupFacts } from './group.ts';
@@ -98,12 +98,20 @@ async function follow(connection: ControlConnection, settings: FollowSettings, t
   await connection.query('START REPLICA', timeoutMs);
 }
 
+/** Of all versions. */
+const PRIVILEGES = [
+  'Select Insert Update Delete Create Drop Reload Shutdown Process File Grant References Index Alter Show_db Super',
+  'Create_tmp_table Lock_tables Execute Repl_slave Repl_client Create_view Show_view Create_routine Alter_routine',
+  'Create_user Event Trigger Create_tablespace Create_role Drop_role',
+].flatMap((names) => names.split(' ').map((name) => `${name}_priv`));
+
 async function accounts(connection: ControlConnection, timeoutMs: number): Promise<Account[]> {
   const rows = await connection.query(
     'SELECT User AS user, Host AS host, plugin, TO_BASE64(authentication_string) AS stored_form,' +
       ' account_locked AS locked, password_expired AS expired, ssl_type FROM mysql.user',
     timeoutMs,
   );
+  const grants = await grantsOf(connection, timeoutMs);
   return rows.map((row): Account => {
     const plugin = row['plugin'] ?? '';
     const stored = Buffer.from(row['stored_form'] ?? '', 'base64');
@@ -117,9 +125,40 @@ async function accounts(connection: ControlConnection, timeoutMs: number): Promi
       locked: row['locked'] === 'Y',
       passwordExpired: row['expired'] === 'Y',
       requireTls: (row['ssl_type'] ?? '') !== '',
+      ...grants(row),
     };
   });
 }
+
+/** By account, the static ones and the dynamic ones. A sum, since a list of them all may be cut. */
+const STATIC = `SELECT User AS user, Host AS host, SHA2(CONCAT_WS('/', ${PRIVILEGES.join(', ')}, User_attributes), 256) AS grants FROM mysql.user`;
+const DYNAMIC =
+  'SELECT USER AS user, HOST AS host, SUM(CRC32(CONCAT(PRIV, WITH_GRANT_OPTION))) AS grants FROM mysql.global_grants' +
+  ' GROUP BY USER, HOST';
+
+/** What stands for an account's global privileges; nothing where a version has other columns, or we may not read them. */
+async function grantsOf(
+  connection: ControlConnection,
+  timeoutMs: number,
+): Promise<(account: Row) => Pick<Account, 'grants'>> {
+  const read = async (sql: string): Promise<Map<string, string>> => {
+    try {
+      const rows = await connection.query(sql, timeoutMs);
+      return new Map(rows.map((row) => [accountKey(row), (row['grants'] ?? '').slice(0, 16)]));
+    } catch (error) {
+      if (error instanceof ConnectionError && error.code === 'server') return new Map();
+      throw error;
+    }
+  };
+  const [own, dynamic] = [await read(STATIC), await read(DYNAMIC)];
+  return (account) => {
+    const key = accountKey(account);
+    const grants = own.get(key);
+    return grants === undefined ? {} : { grants: `${grants}+${dynamic.get(key) ?? ''}` };
+  };
+}
+
+const accountKey = (row: Row): string => `${row['user'] ?? ''}\0${row['host'] ?? ''}`;
 
 export const mysqlDialect: Dialect = {
   flavor: 'mysql',

@@ -65,6 +65,12 @@ export class Directory {
     for (const onAnswer of waiting) onAnswer(accounts !== null);
   }
 
+  /** The users whose global privileges are others than before. */
+  regranted(cluster: string, accounts: readonly Account[]): Set<string> {
+    const [before, after] = [grantsByUser(this.accounts(cluster)), grantsByUser(accounts)];
+    return new Set([...after].flatMap(([user, grants]) => (grants === (before.get(user) ?? grants) ? [] : [user])));
+  }
+
   flavor(cluster: string): Flavor {
     return this.greeting(cluster).flavor;
   }
@@ -165,4 +171,13 @@ export class Directory {
     this.#unknown.delete(cluster);
     for (const go of waiters) go();
   }
+}
+
+/** Of all its accounts: the server, and not we, says which of them a server connection is. */
+function grantsByUser(accounts: readonly Account[]): Map<string, string> {
+  const byUser = new Map<string, string>();
+  for (const { user, host, grants } of accounts) {
+    if (grants !== undefined) byUser.set(user, `${byUser.get(user) ?? ''} ${host}=${grants}`);
+  }
+  return byUser;
 }

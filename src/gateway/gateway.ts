@@ -5,6 +5,7 @@ import net, { type Server, type Socket } from 'node:net';
 import tls, { type SecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import type {
+  Account,
   ClusterRoute,
   EndpointSettings,
   EvidenceKind,
@@ -54,6 +55,8 @@ import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
 const SECOND_MS = 1000;
+/** Replicas hear of a GRANT later. */
+const RENEW_AGAIN_MS = 10_000;
 /** A statement that was held may run for longer than anybody wants to wait for the report. */
 const IMPACT_WAIT_MS = 500;
 /** Of all open transactions together. */
@@ -224,7 +227,7 @@ export class GatewayWorker {
       case 'routes':
         return this.#applyRoutes(message.version, message.clusters);
       case 'accounts':
-        return this.directory.setAccounts(message.cluster, message.accounts);
+        return this.#setAccounts(message.cluster, message.accounts);
       case 'drain':
         return this.#drain(message.id, message.cluster, message.drainMs);
       case 'reviewed':
@@ -247,6 +250,18 @@ export class GatewayWorker {
       case 'retire':
         return this.#retire(message.drainMs);
     }
+  }
+
+  #setAccounts(cluster: string, accounts: Account[] | null): void {
+    const regranted = accounts === null ? null : this.directory.regranted(cluster, accounts);
+    this.directory.setAccounts(cluster, accounts);
+    if (regranted === null || regranted.size === 0) return;
+    const renew = (): void => {
+      for (const pool of this.pools(cluster)) pool.renew(regranted);
+    };
+    renew();
+    // What was opened meanwhile to replicas that had not heard of it.
+    setTimeout(renew, RENEW_AGAIN_MS).unref();
   }
 
   #applyRoutes(version: number, clusters: ClusterRoute[]): void {

@@ -80,7 +80,8 @@ export interface Seat {
   place: 'connecting' | 'free' | 'shared' | 'held';
   owner: LinkOwner | null;
   idleSinceMs: number;
-  readonly expiresMs: number;
+  /** 0: its account has other privileges by now. */
+  expiresMs: number;
   /** Somebody has had it. */
   used: boolean;
   /** Shared, but nobody else may come: its statement is slow, or nothing is known of it. */
@@ -149,6 +150,11 @@ function waitTimeoutMs(link: ServerConnection): number {
 /** Closed now, it would take somebody's LAST_INSERT_ID() with it. */
 function hasUnread(link: ServerConnection): boolean {
   return link.insertIdOf?.hasUnreadInsertIdOn(link) === true;
+}
+
+/** Its account has other privileges by now. */
+function isOld({ seat }: ServerConnection): boolean {
+  return seat?.expiresMs === 0;
 }
 
 export class NodePool {
@@ -308,7 +314,14 @@ export class NodePool {
     let best: ServerConnection | null = null;
     for (const link of lane.shared) {
       const seat = this.#seat(link);
-      if (seat.alone || seat.reserved || link.depth >= MAX_DEPTH || link.expectedUs + expectedUs > BUDGET_US) continue;
+      if (
+        seat.alone ||
+        seat.reserved ||
+        isOld(link) ||
+        link.depth >= MAX_DEPTH ||
+        link.expectedUs + expectedUs > BUDGET_US
+      )
+        continue;
       if (best !== null && best.expectedUs <= link.expectedUs) continue;
       if (same ? sameState(link.state, wanted) : reachable(link, wanted)) best = link;
     }
@@ -318,7 +331,7 @@ export class NodePool {
   #takeFree({ lane, wanted, prefer }: LinkRequest): ServerConnection | null {
     const { free } = lane;
     if (free.length === 0) return null;
-    if (prefer !== null && sameState(prefer.state, wanted)) {
+    if (prefer !== null && sameState(prefer.state, wanted) && (!isOld(prefer) || hasUnread(prefer))) {
       const at = free.lastIndexOf(prefer);
       if (at >= 0) return removeAt(free, at);
     }
@@ -326,6 +339,7 @@ export class NodePool {
     const end = Math.max(0, free.length - LOOK_AHEAD);
     for (let at = free.length - 1; at >= end; at--) {
       const link = free[at] as ServerConnection;
+      if (isOld(link)) continue;
       if (sameState(link.state, wanted)) return removeAt(free, at);
       if (found < 0 && reachable(link, wanted)) found = at;
     }
@@ -431,8 +445,10 @@ export class NodePool {
   /** Several times a second: refuses who waited too long, and looks for slow heads. */
   tick(): void {
     for (const link of this.#unread) {
-      if (link.seat?.place !== 'free' || !hasUnread(link)) this.#unread.delete(link);
-      else if (!link.busy) this.#hooks.readInsertId(link);
+      if (link.seat?.place !== 'free' || !hasUnread(link)) {
+        this.#unread.delete(link);
+        if (link.seat?.place === 'free' && isOld(link)) this.#quit(link, 'lifetime');
+      } else if (!link.busy) this.#hooks.readInsertId(link);
     }
     const slowSince = this.#hooks.nowMs() - SLOW_MS;
     if (this.#shared > 0) {
@@ -462,6 +478,15 @@ export class NodePool {
   }
 
   /** Once a second: closes what is idle or old, keeps warm what is used. */
+  /** Nobody gets a connection of these users any more that is there now; who has one keeps it, as at a server. */
+  renew(users: ReadonlySet<string>): void {
+    for (const [link, seat] of Array.from(this.#seats)) {
+      if (!users.has(seat.lane.profile.user)) continue;
+      seat.expiresMs = 0;
+      if (seat.place === 'free' && !hasUnread(link)) this.#quit(link, 'lifetime');
+    }
+  }
+
   trim(): void {
     const now = this.#hooks.nowMs();
     const { idleTimeoutMs, minConnections } = this.#limits;

@@ -96,6 +96,8 @@ export interface Account {
   passwordExpired: boolean;
   /** `REQUIRE SSL` or stricter. */
   requireTls: boolean;
+  /** Stands for its global privileges, which servers read at login: another text, other privileges. Absent where they are not known. */
+  grants?: string;
   /** Set only for accounts from the configuration; never printed. */
   password?: string;
 }

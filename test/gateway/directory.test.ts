@@ -29,6 +29,21 @@ test('an answer of a reading that may have begun before the question is not the 
   assert.deepEqual([told, asked.length], [[true], 2]);
 });
 
+test('whose global privileges have changed is known of accounts that were there before', () => {
+  const directory = new Directory(() => {});
+  const has = (user: string, host: string, grants?: string): Account => ({
+    ...account(user),
+    host,
+    ...(grants === undefined ? {} : { grants }),
+  });
+  const before = [has('a', '%', '1'), has('b', '%', '1'), has('b', '10.%', '2'), has('c', '%'), has('gone', '%', '1')];
+  assert.deepEqual([...directory.regranted('shop', before)], [], 'of the first ones nothing is known before');
+  directory.setAccounts('shop', before);
+  assert.deepEqual([...directory.regranted('shop', before)], []);
+  const after = [has('a', '%', '1'), has('b', '%', '1'), has('b', '10.%', '3'), has('c', '%'), has('new', '%', '1')];
+  assert.deepEqual([...directory.regranted('shop', after)], ['b']);
+});
+
 test('accounts that were read twice and are the same have not changed', () => {
   let asked = 0;
   const directory = new Directory(() => asked++);

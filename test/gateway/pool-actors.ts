@@ -119,6 +119,8 @@ export class FakeLink {
   holder: Wish | null = null;
   unread = false;
   reading = false;
+  /** Its account has other privileges by now: who has it may keep it. */
+  old = false;
   exchanges: FakeExchange[] = [];
   readonly events: LinkEvents;
   #world: World;

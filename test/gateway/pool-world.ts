@@ -151,6 +151,8 @@ export class World {
     assert.ok(link.alive && link.ready, 'given a connection that is not there');
     assert.equal(link.lane, wish.lane, 'given the connection of another account');
     assert.equal(link.holder, null, 'given a connection that is held');
+    // One that keeps a LAST_INSERT_ID() goes when that was read, in a moment.
+    assert.ok(!link.old || link.unread, 'given a connection with the privileges that its account had before');
     const strangers = link.exchanges.filter((exchange) => exchange.wish !== null);
     assert.ok(fits(link.state, wish.wanted), 'its state is not to be had on it');
     if (waited) this.#checkTurn(wish, strangers.length === 0);
@@ -240,6 +242,7 @@ export class World {
     else if (what < 0.82 && this.links.size > 0)
       this.pool.leaveAlone(this.pick([...this.links]) as unknown as ServerConnection);
     else if (what < 0.822) this.#evacuate();
+    else if (what < 0.826 && this.#lanes.size > 0) this.renew(this.pick([...this.#lanes]));
     else if (what < 0.96) this.pass(Math.floor(this.random() * 60));
     else if (what < 0.999) this.pass(Math.floor(this.random() * 1500));
     else this.pass(Math.floor(this.random() * 3 * this.options.limits.maxLifetimeMs));
@@ -325,6 +328,15 @@ export class World {
     for (const link of there) assert.ok(!link.alive, 'a connection to a node that left service is kept');
   }
 
+  /** The account of the lane gets other privileges. */
+  renew(lane: Lane): void {
+    const there = [...this.links].filter((link) => link.lane === lane && link.seat?.place !== 'connecting');
+    const free = there.filter(({ seat, unread }) => seat?.place === 'free' && !unread);
+    this.pool.renew(new Set([lane.profile.user]));
+    for (const link of free) assert.ok(!link.alive, 'a free connection with the privileges of before is kept');
+    for (const link of there) link.old = true;
+  }
+
   // ---- what must always be true ---------------------------------------------------------------------------------------
 
   check(): void {
@@ -378,8 +390,10 @@ export class World {
   /** The first of its group waits only where nothing in its lane is free for it. */
   #checkNobodyWaitsForNothing(): void {
     for (const { lane, wanted } of this.#heads()) {
-      for (const { state } of lane.free) {
-        assert.ok(!fits(state, wanted), 'somebody waits though a connection of his lane is free');
+      for (const link of lane.free) {
+        // One with old privileges goes as soon as what it keeps for somebody was read.
+        const { state, old } = link as unknown as FakeLink;
+        assert.ok(old || !fits(state, wanted), 'somebody waits though a connection of his lane is free');
       }
     }
   }
@@ -387,9 +401,10 @@ export class World {
   /** After a tick: who waits has a login under way, unless a limit forbids it; and nobody waits beyond his deadline. */
   #checkNobodyForgotten(): void {
     for (const wish of this.waiting()) assert.ok(wish.deadlineMs > this.now, 'somebody waits beyond his deadline');
+    for (const { old, unread } of this.of('free')) assert.ok(!old || unread, 'old privileges are kept');
     for (const { lane, wanted, shareable, expectedUs } of this.#heads()) {
       for (const { state, seat, depth, expectedUs: queuedUs } of shareable && expectedUs >= 0 ? lane.shared : []) {
-        if (!sameState(state, wanted) || seat?.alone !== false || seat.reserved) continue;
+        if (!sameState(state, wanted) || seat?.alone !== false || seat.reserved || seat.expiresMs === 0) continue;
         assert.ok(depth >= 64 || queuedUs + expectedUs > BUDGET_US, 'a read waits though it could be queued');
       }
     }

@@ -64,6 +64,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       await plugins(stages);
       await refusals(stages);
       await freshness(stages);
+      await privileges(stages);
       await overTls(stages);
       await commandLines(stages);
       await configured(stages);
@@ -216,6 +217,41 @@ async function freshness({ t, admin, proxy }: Stage): Promise<void> {
       assert.equal('errno' in old && old.errno, 1045);
     }
   });
+}
+
+async function privileges({ t, admin, proxy, flavor }: Stage): Promise<void> {
+  await t.test(
+    'who logs in after a GRANT or a REVOKE has the privileges of then, and who is in keeps his',
+    async () => {
+      const login = { host: '127.0.0.1', port: proxy, user: 'granted', password: 's3cret' };
+      await admin.query(`CREATE USER granted@'%' IDENTIFIED BY 's3cret'; GRANT SELECT ON *.* TO granted@'%'`);
+      const asked = 'SELECT COUNT(*) FROM mysql.user';
+      const mayRead = async (): Promise<boolean> => {
+        const connection = await mysql.createConnection(login);
+        try {
+          await connection.query(asked);
+          return true;
+        } catch (error) {
+          assert.equal((error as { errno?: number }).errno, 1142);
+          return false;
+        } finally {
+          await connection.end();
+        }
+      };
+      assert.equal(await mayRead(), true);
+      const inside = await mysql.createConnection(login);
+      await inside.query('BEGIN');
+      await inside.query(asked);
+      await admin.query(`REVOKE SELECT ON *.* FROM granted@'%'`);
+      await until('the privilege to be gone', 15_000, async () => !(await mayRead()));
+      await inside.query(asked);
+      await inside.query('COMMIT');
+      await inside.end();
+      const further = flavor === 'mysql' ? 'SELECT, ROLE_ADMIN' : 'SELECT';
+      await admin.query(`GRANT ${further} ON *.* TO granted@'%'`);
+      await until('the privilege to be there', 15_000, mayRead);
+    },
+  );
 }
 
 async function overTls({ t, proxy, ek, database }: Stage): Promise<void> {
