@@ -80,10 +80,12 @@ describe('what opens a transaction that can be kept', () => {
         pin,
       );
     }
-    assert.equal(
-      how('INSERT INTO t VALUES (1)', (session) => session.setVariable('completion_type', 'CHAIN')),
-      null,
-    );
+    const under = (name: string, value: string) =>
+      how('INSERT INTO t VALUES (1)', (session) => session.setVariable(name, value));
+    assert.equal(under('completion_type', 'CHAIN'), null);
+    assert.equal(under('group_replication_consistency', 'BEFORE'), null);
+    assert.equal(under('group_replication_consistency', 'BEFORE_AND_AFTER'), null);
+    assert.equal(under('group_replication_consistency', 'BEFORE_ON_PRIMARY_FAILOVER'), 'own');
     assert.equal(
       how('INSERT INTO t VALUES (1)', (session) => (session.status |= ServerStatus.IN_TRANS)),
       null,

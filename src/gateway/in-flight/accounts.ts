@@ -37,7 +37,10 @@ export class WitnessedAccounts {
   learn({ cluster, user, worker }: Whose, ability: 'able' | Inability, why: string): void {
     if (this.#known.size >= MAX_ACCOUNTS) this.#known.clear();
     const able = ability === 'able';
-    const untilMs = able ? Number.POSITIVE_INFINITY : worker.nowMs() + ASK_AGAIN_MS;
+    const { group } = worker.directory.greeting(cluster);
+    // In a group that is a matter of a setting, too.
+    const stays = able && group === null;
+    const untilMs = stays ? Number.POSITIVE_INFINITY : worker.nowMs() + ASK_AGAIN_MS;
     this.#known.set(`${cluster}\0${user}`, { ability: able ? 'able' : 'unable', untilMs });
     if (able) return;
     worker.count('not_witnessed', ability);
@@ -61,7 +64,7 @@ export class WitnessedAccounts {
       const why =
         result.kind === 'error'
           ? `${result.err.errno} ${result.err.message}`
-          : 'gtid_mode is not ON, or the server is a member of a group of which nothing is known yet';
+          : 'gtid_mode is not ON, group_replication_consistency is BEFORE, or what is known of a group is not true of the server';
       this.learn(client, result.kind === 'done' && able ? 'able' : 'not-granted', why);
       callback(null);
     });

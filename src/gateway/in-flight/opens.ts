@@ -10,6 +10,9 @@ const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 
 /** A local file comes once; rows of an answer that is kept back could be any number. */
 const NOT_WRAPPED = /^\s*load\b|\breturning\b/i;
 
+/** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
+const WAITS_FOR_GROUP = /^before(_and_after)?$/i;
+
 const READ_WRITE = /\bread\s+write\b/i;
 
 /** Without a table a read begins no transaction. */
@@ -29,8 +32,10 @@ export type Opening =
 export function opens({ sql, command, text }: ServerRequest, session: SessionState): Opening | null {
   if (session.inTransaction || session.savepoint || session.halfBegun) return null;
   for (const pin of session.pins) if (STANDS_ASIDE.includes(pin)) return null;
+  const { variables } = session.state;
   // Then COMMIT does not end the matter.
-  if (/^(chain|release|1|2)$/i.test(session.state.variables.get('completion_type') ?? '')) return null;
+  if (/^(chain|release|1|2)$/i.test(variables.get('completion_type') ?? '')) return null;
+  if (WAITS_FOR_GROUP.test(variables.get('group_replication_consistency') ?? '')) return null;
   if (command !== Command.QUERY && !executes(command)) return null;
   const { flags, kind } = sql;
   if (kind === 'begin') return session.begun || !session.autocommit || begunOtherwise(text, session) ? null : 'begin';

@@ -134,7 +134,12 @@ export function isAsSaid(flavor: Flavor, group: GroupKind | null): string {
 /** Tells whether an account may use witnesses, and changes nothing. The last one's first column tells, where all succeed. */
 export function probe(flavor: Flavor, group: GroupKind | null): string[] {
   const asSaid = isAsSaid(flavor, group);
-  if (flavor === 'mysql') return [putGtidAway(false), `SELECT @@global.gtid_mode='ON' AND (${asSaid})`];
+  if (flavor === 'mysql') {
+    // A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797).
+    const waits = "@@session.group_replication_consistency IN ('BEFORE', 'BEFORE_AND_AFTER')";
+    const may = group === 'group' ? ` AND NOT ${waits}` : '';
+    return [putGtidAway(false), `SELECT @@global.gtid_mode='ON' AND (${asSaid})${may}`];
+  }
   return [
     "INSERT INTO evenkeel.ledger (id, n) SELECT X'00', 0 FROM DUAL WHERE FALSE",
     "UPDATE evenkeel.ledger SET n=n WHERE id=X'00'",
