@@ -93,7 +93,7 @@ test('a member of a group is asked in a transaction that waits for all that the 
     assert.equal(answer.kind === 'told' && answer.told, expected);
     const order = [
       "SET gtid_next='AUTOMATIC'",
-      'SET SESSION group_replication_consistency',
+      "SET SESSION group_replication_consistency='BEFORE'",
       'BEGIN',
       'SELECT GTID_SUBSET',
     ];

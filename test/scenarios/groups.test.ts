@@ -139,7 +139,7 @@ async function askedBehind(evenkeel: Evenkeel, member: SandboxNode, number: 'use
     const answer = new Promise<Answer>((resolve) => {
       ask(link, { flavor: 'mysql', group: 'group', witness, timeoutMs: 20_000 }, resolve);
     });
-    await until('the member to be asked', 10_000, () => answered.some((sql) => sql.startsWith('SET SESSION')));
+    await until('the member to be asked', 10_000, () => answered.some((sql) => sql.endsWith("='BEFORE'")));
     await lock.query('UNLOCK TABLES');
     const told = await answer;
     assert.ok(told.kind === 'told', JSON.stringify(told));

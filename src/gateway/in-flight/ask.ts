@@ -141,6 +141,8 @@ function askForGtid(link: ServerConnection, question: Question, witness: Extract
 function askGroup(link: ServerConnection, question: Question, witness: Extract<Witness, { kind: 'gtid' }>): void {
   const add = adder(link, question);
   const ofSession = link.state.variables.get(CONSISTENCY);
+  // Whoever had the link before may have left another one, with which no GTID can be chosen.
+  add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
   add(chooseGtid(witness, false));
   add('ROLLBACK');
   add(putGtidAway(false));
