@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import tls from 'node:tls';
+import type { Account } from '../messages/index.ts';
 import {
   Capability,
   type ChangeUser,
@@ -90,8 +91,10 @@ function atLeast(version: string, least: [number, number, number]): boolean {
 }
 
 const MAX_LOGIN_PACKET_BYTES = 128 * 1024;
-/** What the first one changed may have been somebody else's account. */
+/** How often its client is asked anew, since its account is another one than it was. */
 const MAX_REFRESHES = 2;
+/** How often the accounts are asked for anew where those of others have changed. */
+const MAX_STRANGERS = 20;
 
 interface Asked {
   user: string;
@@ -120,6 +123,8 @@ export class Login {
   /** An answer is being verified; the client has nothing to say meanwhile. */
   #verifying = false;
   #refreshes = 0;
+  /** The accounts that the attempt in hand goes by. */
+  #triedWith: Account[] = [];
   #offered = 0;
   #extendedOffer = 0;
   /** COM_CHANGE_USER. */
@@ -274,10 +279,11 @@ export class Login {
   #authenticate(anew: boolean): void {
     const { worker, cluster } = this.#client;
     const asked = this.#asked as Asked;
+    this.#triedWith = worker.directory.accounts(cluster);
     this.#auth = new ServerAuth(
       {
         flavor: worker.flavor(cluster),
-        accounts: worker.directory.accounts(cluster),
+        accounts: this.#triedWith,
         clientAddress: this.#client.worker.addressOf(this.#socket),
         transport: { tls: this.#secure, local: false },
         user: asked.user,
@@ -328,17 +334,27 @@ export class Login {
         }
         // Perhaps the account is newer than what we know of it.
         this.#refreshes++;
-        const { worker, cluster } = this.#client;
-        const known = worker.directory.accounts(cluster);
-        worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {
-          if (this.#over) return;
-          // Also where another login's question brought them in before this one's answer.
-          if (changed || worker.directory.accounts(cluster) !== known) return this.#authenticate(true);
-          worker.count('login_failures', step.reason);
-          this.#refuse(step.error);
-        });
+        return this.#askForNewer(this.#own(this.#triedWith), MAX_STRANGERS, step);
       }
     }
+  }
+
+  #askForNewer(known: string, left: number, step: Extract<ServerAuthStep, { kind: 'fail' }>): void {
+    const { worker, cluster } = this.#client;
+    worker.directory.refresh(cluster, (this.#asked as Asked).user, (changed) => {
+      if (this.#over) return;
+      // Also where another login's question brought them in before this one's answer.
+      if (this.#own(worker.directory.accounts(cluster)) !== known) return this.#authenticate(true);
+      if (changed && left > 0) return this.#askForNewer(known, left - 1, step);
+      worker.count('login_failures', step.reason);
+      this.#refuse(step.error);
+    });
+  }
+
+  /** Those that its user name may stand for. */
+  #own(accounts: readonly Account[]): string {
+    const own = (this.#asked as Asked).user;
+    return JSON.stringify(accounts.filter(({ user }) => user === own || user === ''));
   }
 
   #succeed(credential: LoginProfile['credential']): void {

@@ -55,36 +55,36 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
 }
 
 test('mysql: two acknowledgements', { timeout: 180_000 }, async () => {
-  await withSandbox({ flavor: 'mysql', ...SHAPE }, (sandbox) => {
+  // Four: the old primary may come back with what nobody acknowledged, and is kept out then.
+  const shape = { ...SHAPE, nodes: 4 };
+  await withSandbox({ flavor: 'mysql', ...shape }, (sandbox) => {
     const cluster = '    semisync: { acks: 2 }';
-    return inFrontOf(sandbox, { ...SHAPE, durability: 'semisync', cluster }, async (evenkeel) => {
+    return inFrontOf(sandbox, { ...shape, durability: 'semisync', cluster }, async (evenkeel) => {
       const primary = await evenkeel.primary();
-      const [one, other] = await evenkeel.replicas();
-      assert.ok(one && other);
+      const [one, ...others] = await evenkeel.replicas();
+      assert.ok(one && others.length === 2);
       await evenkeel.healthy();
       const waitsFor = (node: SandboxNode) =>
         valueOn(evenkeel, node, 'SELECT @@global.rpl_semi_sync_source_wait_for_replica_count');
       await until('the primary to wait for two', 30_000, async () => Number(await waitsFor(primary)) === 2);
       await through(evenkeel, 'CREATE TABLE two (n INT PRIMARY KEY)', 'INSERT INTO two VALUES (1)');
 
-      // With one of them gone nothing is acknowledged, and it is told; nobody is promoted for it.
-      await evenkeel.signalNode(other, 'SIGSTOP');
+      // With two of three gone nothing is acknowledged, and it is told; nobody is promoted for it.
+      for (const other of others) await evenkeel.signalNode(other, 'SIGSTOP');
       let acknowledged = false;
       const write = through(evenkeel, 'INSERT INTO two VALUES (2)').then(() => (acknowledged = true));
       const codes = async () => (await evenkeel.status()).clusters[0]?.problems.map(({ code }) => code) ?? [];
       await until('it to be told', 30_000, async () => (await codes()).some((code) => /semisync|replicas/.test(code)));
       assert.equal(acknowledged, false);
       assert.equal(addressOf(await evenkeel.primary()), addressOf(primary));
-      await evenkeel.signalNode(other, 'SIGCONT');
+      for (const other of others) await evenkeel.signalNode(other, 'SIGCONT');
       await write;
       await evenkeel.healthy();
 
-      // Each of the two has whatever was acknowledged.
+      // Two of the three have whatever was acknowledged.
       const load = await Load.start(evenkeel, { clients: 8, pauseMs: 5 });
       await evenkeel.signalNode(primary, 'SIGKILL');
       const next = await evenkeel.promotedFrom(primary);
-      // Only one replica is left: until the old primary is back nobody could acknowledge twice.
-      await evenkeel.restartNode(primary);
       await load.more();
       assert.deepEqual(await load.lostOn(next), []);
       assert.deepEqual(load.broken, []);
