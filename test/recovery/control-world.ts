@@ -456,10 +456,10 @@ export class ControlWorld extends World {
    * lost: that is for a person to say, who is told so.
    */
   awaitsOrder(): boolean {
-    const problems = this.#process?.incidents.problems() ?? [];
-    const refused = problems.some(
-      ({ code, text }) => code === 'recovery-refused' && / has transactions that .* lost /.test(text),
-    );
+    const refusals = (this.#process?.incidents.problems() ?? []).filter(({ code }) => code === 'recovery-refused');
+    // Two primaries went on, of which one was promoted by a recovery that came to no end: nobody is let to either.
+    if (refusals.some(({ text }) => text.includes('both may have been acknowledged. Look at both'))) return true;
+    const refused = refusals.some(({ text }) => / has transactions that .* lost /.test(text));
     return refused && this.#seenWritable !== this.#process?.routing.memory.primary;
   }
 
