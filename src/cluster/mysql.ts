@@ -105,14 +105,22 @@ const PRIVILEGES = [
   'Create_user Event Trigger Create_tablespace Create_role Drop_role',
 ].flatMap((names) => names.split(' ').map((name) => `${name}_priv`));
 
+const ACCOUNTS =
+  'SELECT User AS user, Host AS host, plugin, TO_BASE64(authentication_string) AS stored_form,' +
+  ' account_locked AS locked, password_expired AS expired, ssl_type FROM mysql.user';
+/** What stands for the static privileges of each, and for the dynamic ones: a sum, since a list of them all may be cut. */
+const STATIC = `SELECT User AS user, Host AS host, SHA2(CONCAT_WS('/', ${PRIVILEGES.join(', ')}, User_attributes), 256) AS grants FROM mysql.user`;
+const DYNAMIC =
+  'SELECT USER AS user, HOST AS host, SUM(CRC32(CONCAT(PRIV, WITH_GRANT_OPTION))) AS grants FROM mysql.global_grants' +
+  ' GROUP BY USER, HOST';
+
 async function accounts(connection: ControlConnection, timeoutMs: number): Promise<Account[]> {
-  const rows = await connection.query(
-    'SELECT User AS user, Host AS host, plugin, TO_BASE64(authentication_string) AS stored_form,' +
-      ' account_locked AS locked, password_expired AS expired, ssl_type FROM mysql.user',
-    timeoutMs,
-  );
-  const grants = await grantsOf(connection, timeoutMs);
-  return rows.map((row): Account => {
+  const [rows, own, dynamic] = await accountRows(connection, timeoutMs);
+  const grants = new Map((own ?? []).map((row) => [accountKey(row), grantsIn(row)]));
+  const further = new Map((dynamic ?? []).map((row) => [accountKey(row), grantsIn(row)]));
+  return (rows ?? []).map((row): Account => {
+    const key = accountKey(row);
+    const known = grants.get(key);
     const plugin = row['plugin'] ?? '';
     const stored = Buffer.from(row['stored_form'] ?? '', 'base64');
     const binary = plugin === 'caching_sha2_password';
@@ -125,39 +133,27 @@ async function accounts(connection: ControlConnection, timeoutMs: number): Promi
       locked: row['locked'] === 'Y',
       passwordExpired: row['expired'] === 'Y',
       requireTls: (row['ssl_type'] ?? '') !== '',
-      ...grants(row),
+      ...(known === undefined ? {} : { grants: `${known}+${further.get(key) ?? ''}` }),
     };
   });
 }
 
-/** By account, the static ones and the dynamic ones. A sum, since a list of them all may be cut. */
-const STATIC = `SELECT User AS user, Host AS host, SHA2(CONCAT_WS('/', ${PRIVILEGES.join(', ')}, User_attributes), 256) AS grants FROM mysql.user`;
-const DYNAMIC =
-  'SELECT USER AS user, HOST AS host, SUM(CRC32(CONCAT(PRIV, WITH_GRANT_OPTION))) AS grants FROM mysql.global_grants' +
-  ' GROUP BY USER, HOST';
-
-/** What stands for an account's global privileges; nothing where a version has other columns, or we may not read them. */
-async function grantsOf(
-  connection: ControlConnection,
-  timeoutMs: number,
-): Promise<(account: Row) => Pick<Account, 'grants'>> {
-  const read = async (sql: string): Promise<Map<string, string>> => {
+/** Of each statement, in one round trip; of the first ones only, where a version has other columns, or we may not read the others. */
+async function accountRows(connection: ControlConnection, timeoutMs: number): Promise<Row[][]> {
+  for (const asked of [
+    [ACCOUNTS, STATIC, DYNAMIC],
+    [ACCOUNTS, STATIC],
+  ]) {
     try {
-      const rows = await connection.query(sql, timeoutMs);
-      return new Map(rows.map((row) => [accountKey(row), (row['grants'] ?? '').slice(0, 16)]));
+      return await connection.queryAll(asked.join(';'), timeoutMs);
     } catch (error) {
-      if (error instanceof ConnectionError && error.code === 'server') return new Map();
-      throw error;
+      if (!(error instanceof ConnectionError) || error.code !== 'server') throw error;
     }
-  };
-  const [own, dynamic] = [await read(STATIC), await read(DYNAMIC)];
-  return (account) => {
-    const key = accountKey(account);
-    const grants = own.get(key);
-    return grants === undefined ? {} : { grants: `${grants}+${dynamic.get(key) ?? ''}` };
-  };
+  }
+  return [await connection.query(ACCOUNTS, timeoutMs)];
 }
 
+const grantsIn = (row: Row): string => (row['grants'] ?? '').slice(0, 16);
 const accountKey = (row: Row): string => `${row['user'] ?? ''}\0${row['host'] ?? ''}`;
 
 export const mysqlDialect: Dialect = {

@@ -94,13 +94,10 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
     if (options.from !== null)
       await step('old primary read-only', async () => group ?? (await fence(context, options)));
-    if (options.promote === true && options.from !== null) {
-      const { from: old } = options;
-      await step('compare', () => compare(context, old, options));
-    }
     if (options.promote === true) {
-      await step('writable', () => promote(context, options.to));
       const { from: old, to } = options;
+      if (old !== null) await step('compare', () => compare(context, old, options));
+      await step('writable', () => promote(context, to));
       if (old !== null) await step('repoint', () => repointToPromised(context, old, to));
     }
     await step('open', async () => {

@@ -32,7 +32,7 @@ export function covers(flavor: Flavor, have: string, want: string): boolean {
 export function missingFrom(flavor: Flavor, have: string, want: string): Missing {
   if (flavor === 'mysql') {
     const rest = subtract(parseGtidSet(flavor, want), parseGtidSet(flavor, have));
-    return { count: countGtids(rest), text: shorten(formatGtidSet(flavor, rest)) };
+    return told(flavor, rest);
   }
   const from = parsePosition(have);
   let count = 0;
@@ -59,8 +59,7 @@ export function hasNothing(flavor: Flavor, gtids: string): boolean {
 
 /** Transactions that `node` executed and `primary` did not, and that the node wrote itself; empty text if none. */
 export function ownTransactionsBeyond(node: NodeFacts, primary: NodeFacts): Missing {
-  const own = ownBeyond(node, primary);
-  return { count: countGtids(own), text: shorten(formatGtidSet(node.flavor, own)) };
+  return told(node.flavor, ownBeyond(node, primary));
 }
 
 function ownBeyond(node: NodeFacts, primary: NodeFacts): GtidSet {
@@ -91,8 +90,7 @@ export function lostBy(writer: NodeFacts, other: NodeFacts): Missing {
   if (flavor === 'mysql') {
     const beyond = subtract(parseGtidSet(flavor, receivedBy(other)), parseGtidSet(flavor, writer.gtidExecuted));
     const own = [...beyond].filter(([key]) => isOwn(key, writer) || key.startsWith(CHOSEN_UUID_PREFIX));
-    const lost: GtidSet = new Map(own);
-    return { count: countGtids(lost), text: shorten(formatGtidSet(flavor, lost)) };
+    return told(flavor, new Map(own));
   }
   const written = (text: string) =>
     text
@@ -100,6 +98,11 @@ export function lostBy(writer: NodeFacts, other: NodeFacts): Missing {
       .filter((gtid) => gtid.trim().split('-')[1] === String(writer.serverId))
       .join(',');
   return missingFrom(flavor, written(writer.gtidExecuted), written(`${other.gtidExecuted},${receivedBy(other)}`));
+}
+
+/** A set, for people. */
+export function told(flavor: Flavor, set: GtidSet): Missing {
+  return { count: countGtids(set), text: shorten(formatGtidSet(flavor, set)) };
 }
 
 function isOwn(key: string, node: NodeFacts): boolean {

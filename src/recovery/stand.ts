@@ -2,20 +2,11 @@
 // Evenkeel, and replicas that had not left the old primary, may have gone on there: what was acknowledged then would be lost
 // with it. Pure. Under semi-sync a write is acknowledged only where another node has it; that tells which of the two may
 // have acknowledged what the other one lacks.
-import {
-  contains,
-  countGtids,
-  formatGtidSet,
-  type GtidSet,
-  gtidUnion,
-  parseGtidSet,
-  subtract,
-} from '../cluster/index.ts';
+import { contains, type GtidSet, gtidUnion, parseGtidSet, subtract } from '../cluster/index.ts';
 import type { NodeFacts } from '../cluster/types.ts';
 import type { Flavor, NodeAddress } from '../messages/index.ts';
+import { told } from './gtids.ts';
 import type { Look } from './look.ts';
-
-const MAX_TEXT_CHARS = 200;
 
 export type Standing =
   /** Clients go to the promised node. */
@@ -34,15 +25,15 @@ export interface StandingInput {
 
 /** The verdict, in words for the record. Where the old primary or the promised node does not answer there is nothing to compare. */
 export function standingOf({ from, to, looks }: StandingInput): Standing {
-  const told = new Map(looks.flatMap((look) => ('facts' in look ? [[look.node, look.facts] as const] : [])));
-  const [old, promised] = [told.get(from), told.get(to)];
+  const answers = new Map(looks.flatMap((look) => ('facts' in look ? [[look.node, look.facts] as const] : [])));
+  const [old, promised] = [answers.get(from), answers.get(to)];
   if (old === undefined || promised === undefined || old.flavor !== promised.flavor) return { stands: 'promised' };
   if (promised.topology != null || old.topology != null) return { stands: 'promised' };
   const others = looks.filter(({ node }) => node !== from && node !== to);
-  const unseen = others.some(({ node }) => !told.has(node));
+  const unseen = others.some(({ node }) => !answers.has(node));
   const held = (some: GtidSet): NodeAddress[] =>
     others.flatMap(({ node }) => {
-      const facts = told.get(node);
+      const facts = answers.get(node);
       return facts !== undefined && !isApart(allOf(facts), some) ? [node] : [];
     });
   const lacks = subtract(allOf(old), allOf(promised));
@@ -71,7 +62,6 @@ function isApart(all: GtidSet, some: GtidSet): boolean {
 }
 
 function textOf(flavor: Flavor, set: GtidSet): string {
-  const text = formatGtidSet(flavor, set);
-  const count = countGtids(set);
-  return `${count} transaction${count === 1 ? '' : 's'} (${text.length > MAX_TEXT_CHARS ? `${text.slice(0, MAX_TEXT_CHARS)}…` : text})`;
+  const { count, text } = told(flavor, set);
+  return `${count} transaction${count === 1 ? '' : 's'} (${text})`;
 }

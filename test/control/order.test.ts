@@ -5,6 +5,7 @@ import { after, test } from 'node:test';
 import type { CommitHealth } from '../../src/cluster/index.ts';
 import type { NodeControl } from '../../src/cluster/types.ts';
 import { runFailover, runSwitchover } from '../../src/recovery/index.ts';
+import { REPLICATION } from '../support/facts.ts';
 import {
   FakeMonitor,
   freePort,
@@ -23,21 +24,6 @@ after(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup();
 });
 
-const replication = {
-  sourceHost: 'a',
-  sourcePort: 1,
-  sourceUuid: null,
-  receiver: 'running' as const,
-  receiverError: null,
-  applier: 'running' as const,
-  applierError: null,
-  delaySeconds: 0,
-  lagMs: 0,
-  received: '',
-  heard: '',
-  semiSyncActive: false,
-};
-
 /** What was done to a node, and what the workers that live followed at that moment. */
 interface Deed {
   what: string;
@@ -51,7 +37,7 @@ class Nodes extends FakeMonitor {
   readonly #dir: string;
 
   constructor(dir: string) {
-    super([nodeView('a:1', 'primary'), nodeView('b:1', 'replica', 'ok', { replication })]);
+    super([nodeView('a:1', 'primary'), nodeView('b:1', 'replica', 'ok', { replication: REPLICATION })]);
     this.#dir = dir;
     const plain = this.nodeControl;
     this.nodeControl = {

@@ -1,10 +1,10 @@
 // Whether the node that an unfinished recovery promoted still stands: what each node has, and what follows from it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { NodeFacts } from '../../src/cluster/types.ts';
 import type { Flavor } from '../../src/messages/index.ts';
 import type { Look } from '../../src/recovery/look.ts';
 import { standingOf } from '../../src/recovery/stand.ts';
+import { factsOf } from '../support/facts.ts';
 
 const A = '00000000-0000-0000-0000-00000000000a';
 const B = '00000000-0000-0000-0000-00000000000b';
@@ -17,44 +17,11 @@ interface Has {
 }
 
 function lookOf(flavor: Flavor, node: string, { gtids, received, semiSync = true }: Has): Look {
-  const replication = {
-    sourceHost: 'a',
-    sourcePort: 1,
-    sourceUuid: null,
-    receiver: 'running' as const,
-    receiverError: null,
-    applier: 'running' as const,
-    applierError: null,
-    delaySeconds: 0,
-    lagMs: 0,
-    received: received ?? '',
-    heard: '',
-    semiSyncActive: true,
-  };
-  const facts: NodeFacts = {
-    flavor,
-    version: 'x',
-    serverId: 1,
-    identity: node,
-    startedAtMs: 0,
-    readOnly: true,
-    superReadOnly: true,
-    gtidExecuted: gtids,
-    gtidPosition: gtids,
-    logBin: true,
-    logReplicaUpdates: true,
-    replication: received === undefined ? null : replication,
-    semiSync: {
-      sourceEnabled: semiSync,
-      sourceActive: semiSync,
-      replicaEnabled: true,
-      clients: 1,
-      waitForCount: 1,
-      timeoutMs: 1e9,
-    },
-    replicas: [],
-    topology: null,
-  };
+  const own = { sourceEnabled: semiSync, sourceActive: semiSync, replicaEnabled: true };
+  const facts = factsOf(
+    { gtids, received },
+    { flavor, serverId: 1, identity: node, semiSync: { ...own, clients: 1, waitForCount: 1, timeoutMs: 1e9 } },
+  );
   return { node, facts };
 }
 

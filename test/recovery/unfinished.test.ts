@@ -2,11 +2,12 @@
 // while nobody else was promoted.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ClusterView, NodeFacts, NodeView } from '../../src/cluster/types.ts';
+import type { ClusterView, NodeView } from '../../src/cluster/types.ts';
 import { concludeUnfinished, forsakeUnfinished, type RecoveryRecord } from '../../src/recovery/index.ts';
 import { UNFINISHED } from '../../src/recovery/journal.ts';
 import { notToReinstate } from '../../src/recovery/rejoin.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
+import { factsOf } from '../support/facts.ts';
 
 function record(id: string, over: Partial<RecoveryRecord> = {}): RecoveryRecord {
   return {
@@ -74,36 +75,7 @@ interface Seen {
 
 function nodeView(flavor: 'mysql' | 'mariadb', { gtids, id, received }: Seen): NodeView {
   const node = `${'abc'[id - 1] ?? ''}:1`;
-  const replication = {
-    sourceHost: 'b',
-    sourcePort: 1,
-    sourceUuid: null,
-    receiver: 'running' as const,
-    receiverError: null,
-    applier: 'running' as const,
-    applierError: null,
-    delaySeconds: 0,
-    lagMs: 0,
-    received: received ?? '',
-    heard: '',
-    semiSyncActive: false,
-  };
-  const facts: NodeFacts = {
-    flavor,
-    version: 'x',
-    serverId: id,
-    identity: uuid(id),
-    startedAtMs: 0,
-    readOnly: true,
-    superReadOnly: true,
-    gtidExecuted: gtids,
-    gtidPosition: gtids,
-    logBin: true,
-    logReplicaUpdates: true,
-    replication: received === undefined ? null : replication,
-    semiSync: null,
-    replicas: [],
-  };
+  const facts = factsOf({ gtids, received }, { flavor, serverId: id, identity: uuid(id) });
   const observation = { node, at: 0, reach: { state: 'up' as const, rttMs: 1 }, facts, factsAt: 0 };
   return { node, role: 'replica', state: 'ok', detail: '', lagMs: 0, gtid: gtids, observation };
 }

@@ -8,7 +8,7 @@ import type { QuietCommand } from '../quiet.ts';
 import { runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
 import type { Told } from './course.ts';
-import { chooseGtid, isAsSaid, putGtidAway, questionOf, toldBy, type Witness } from './witness.ts';
+import { chooseGtid, isAsSaid, putGtidAway, questionOf, toldBy, type Witness, wasExecuted } from './witness.ts';
 
 export type Answer =
   /** `why`: it could not be found out, in a few words; empty where it was. */
@@ -126,11 +126,13 @@ function adder(link: ServerConnection, { commands }: Question) {
 
 function askForGtid(link: ServerConnection, question: Question, witness: Extract<Witness, { kind: 'gtid' }>): void {
   const add = adder(link, question);
-  // Waits for whoever has it; released at once, unused.
-  add(chooseGtid(witness, false));
-  add('ROLLBACK');
-  add(putGtidAway(false));
-  add(`SELECT GTID_SUBSET('${witness.gtid}', @@global.gtid_executed)`, { row: toldByGtid(question) });
+  for (const sql of afterWhoeverHas(witness)) add(sql);
+  add(wasExecuted(witness), { row: toldByGtid(question) });
+}
+
+/** Waits for whoever has the number; it is released at once, unused. */
+function afterWhoeverHas(witness: Witness): string[] {
+  return [chooseGtid(witness, false), 'ROLLBACK', putGtidAway(false)];
 }
 
 /**
@@ -143,12 +145,10 @@ function askGroup(link: ServerConnection, question: Question, witness: Extract<W
   const ofSession = link.state.variables.get(CONSISTENCY);
   // Whoever had the link before may have left another one, with which no GTID can be chosen.
   add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
-  add(chooseGtid(witness, false));
-  add('ROLLBACK');
-  add(putGtidAway(false));
+  for (const sql of afterWhoeverHas(witness)) add(sql);
   add(`SET SESSION ${CONSISTENCY}='BEFORE'`);
   add('BEGIN');
-  add(`SELECT GTID_SUBSET('${witness.gtid}', @@global.gtid_executed)`, { row: toldByGtid(question) });
+  add(wasExecuted(witness), { row: toldByGtid(question) });
   add('COMMIT');
   add(`SET SESSION ${CONSISTENCY}=${ofSession === undefined ? 'DEFAULT' : `'${ofSession}'`}`);
 }

@@ -5,7 +5,7 @@
 // has, without a word. A rollback alone does not make it certain, since a table without transactions keeps what it has.
 import type { QuietCommand } from '../quiet.ts';
 import type { ServerConnection } from '../server-connection.ts';
-import { chooseGtid, putGtidAway, type Witness, type Witnesses } from './witness.ts';
+import { chooseGtid, putGtidAway, type Witness, type Witnesses, wasExecuted } from './witness.ts';
 
 /** What such a command is for, in the words of an error. */
 export const CHOOSES_GTID = 'gtid_next';
@@ -64,7 +64,7 @@ export class Chosen {
     const witness = this.#witness;
     if (witness?.kind === 'gtid') {
       commands.push({
-        packet: link.query(`SELECT GTID_SUBSET('${witness.gtid}', @@global.gtid_executed)`),
+        packet: link.query(wasExecuted(witness)),
         what: 'whether a number was used',
         row: (row) => {
           if (row?.values[0] === '0') this.#witnesses.giveBack(witness, 'unused');

@@ -75,6 +75,11 @@ export function putGtidAway(tracks: boolean): string {
   return `SET gtid_next='AUTOMATIC'${tracks ? ", session_track_transaction_info='OFF'" : ''}`;
 }
 
+/** MySQL: one column, whether the server has executed what was committed under it. */
+export function wasExecuted({ gtid }: Extract<Witness, { kind: 'gtid' }>): string {
+  return `SELECT GTID_SUBSET('${gtid}', @@global.gtid_executed)`;
+}
+
 /** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
 export function commitWithLedger(witness: Witness, node: NodeAddress): string {
   const body = `${claim(witness, node).join('; ')}; IF ROW_COUNT() = 1 THEN COMMIT; ELSE ROLLBACK; SIGNAL SQLSTATE '45000'`;
