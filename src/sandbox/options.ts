@@ -11,6 +11,8 @@ export interface NodeOptions {
   serverId: number;
   port: number;
   dataDir: string;
+  /** Of this server alone: a MariaDB that starts removes every `#sql` file in it, whoever's temporary tables they are. */
+  tmpDir: string;
   errorLog: string;
   replication: Replication;
   /** Ports beside the clients' one, of this node first: for Group Replication one, for Galera three. */
@@ -43,6 +45,7 @@ export function optionFile(program: ServerProgram, node: NodeOptions): string {
   const lines = [
     ...programOptions(program),
     `datadir=${node.dataDir}`,
+    `tmpdir=${node.tmpDir}`,
     `log_error=${node.errorLog}`,
     // Relative to the data directory: an absolute path may be longer than a socket's address can be.
     'socket=mysqld.sock',

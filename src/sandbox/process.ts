@@ -12,12 +12,13 @@ import type { ServerProgram } from './servers.ts';
 export type ProcessState = 'up' | 'frozen' | 'down';
 
 /** One node's process: everything is derived from its directory. */
-export function nodeFiles(nodeDir: string): Record<'options' | 'errorLog' | 'pid' | 'data', string> {
+export function nodeFiles(nodeDir: string): Record<'options' | 'errorLog' | 'pid' | 'data' | 'tmp', string> {
   return {
     options: join(nodeDir, 'my.cnf'),
     errorLog: join(nodeDir, 'error.log'),
     pid: join(nodeDir, 'pid'),
     data: join(nodeDir, 'data'),
+    tmp: join(nodeDir, 'tmp'),
   };
 }
 

@@ -242,11 +242,13 @@ async function prepare(
   const nodeDir = join(dir, node.name);
   const files = nodeFiles(nodeDir);
   await mkdir(nodeDir, { mode: 0o700 });
+  await mkdir(files.tmp);
   await newDataDir(data, files.data);
   const settings = {
     serverId: saved.nodes.indexOf(node) + 1,
     port: node.port,
     dataDir: files.data,
+    tmpDir: files.tmp,
     errorLog: files.errorLog,
     replication: saved.replication,
     peerPorts: node.peerPorts ?? [],

@@ -44,7 +44,9 @@ async function initialiseMysql(program: ServerProgram, options: string[], work: 
   const [command = '', ...args] = program.argv0;
   const data = join(work, 'data');
   const log = join(work, 'init.log');
-  const settings = [...options, `datadir=${data}`, `log_error=${log}`, 'skip_log_bin'].map((line) => `--${line}`);
+  const settings = [...options, `datadir=${data}`, `tmpdir=${work}`, `log_error=${log}`, 'skip_log_bin'].map(
+    (line) => `--${line}`,
+  );
   try {
     await run(command, [...args, '--no-defaults', '--initialize-insecure', ...settings]);
   } catch (error) {
@@ -69,7 +71,14 @@ async function initialiseMariadb(program: ServerProgram, options: string[], work
     if (file !== undefined) parts.push(await readFile(file, 'utf8'));
     else if (scripts.includes(name)) throw new SandboxError('no-server', `${names[0]} is missing from this MariaDB`);
   }
-  const settings = [...options, `datadir=${data}`, `log_error=${log}`, 'max_allowed_packet=8M', 'log_warnings=0'];
+  const settings = [
+    ...options,
+    `datadir=${data}`,
+    `tmpdir=${work}`,
+    `log_error=${log}`,
+    'max_allowed_packet=8M',
+    'log_warnings=0',
+  ];
   const flags = ['--no-defaults', '--bootstrap', ...settings.map((line) => `--${line}`)];
   const child = spawn(command, [...args, ...flags], { stdio: ['pipe', 'ignore', 'ignore'] });
   const closed = new Promise<number | null>((resolve, reject) => {

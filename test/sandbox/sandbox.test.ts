@@ -170,7 +170,7 @@ describe('option files', () => {
     { ...paths, argv0: ['mariadbd'], flavor: 'mariadb', version: '10.11.19' },
   ];
   const peers = { peerPorts: [2], groupPorts: [1, 2], group: 'aaaaaaaa-0000-4000-8000-000000000000' };
-  const node = { serverId: 2, port: 12345, dataDir: '/d/data', errorLog: '/d/error.log', ...peers };
+  const node = { serverId: 2, port: 12345, dataDir: '/d/data', tmpDir: '/d/tmp', errorLog: '/d/error.log', ...peers };
 
   for (const program of programs) {
     test(`${program.flavor} starts read-only, keeps what is committed when killed, and waits for no acknowledgement before it is primary`, () => {

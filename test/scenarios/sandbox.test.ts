@@ -127,14 +127,19 @@ for (const flavor of ['mariadb', 'mysql'] as const) {
       await withSandbox({ flavor, replication: 'async', nodes: 2 }, async (sandbox) => {
         const sql =
           flavor === 'mysql'
-            ? 'SELECT @@server_uuid AS identity, @@gtid_executed AS history, @@report_host AS host, @@report_port AS port'
-            : 'SELECT @@server_id AS identity, @@gtid_current_pos AS history, @@report_host AS host, @@report_port AS port';
-        const rows = await Promise.all(sandbox.nodes.map(async (each) => (await ask(each, sandbox.admin, sql))[0]));
+            ? 'SELECT @@server_uuid AS identity, @@gtid_executed AS history'
+            : 'SELECT @@server_id AS identity, @@gtid_current_pos AS history';
+        const more = ', @@report_host AS host, @@report_port AS port, @@tmpdir AS temporary';
+        const rows = await Promise.all(
+          sandbox.nodes.map(async (each) => (await ask(each, sandbox.admin, sql + more))[0]),
+        );
         assert.deepEqual(
           rows.map((row) => row?.['history']),
           ['', ''],
         );
         assert.notEqual(rows[0]?.['identity'], rows[1]?.['identity']);
+        // A MariaDB that starts removes the temporary tables of every other server that has the same directory for them.
+        assert.notEqual(rows[0]?.['temporary'], rows[1]?.['temporary']);
         assert.deepEqual(
           rows.map((row) => [row?.['host'], row?.['port']]),
           sandbox.nodes.map((each) => ['127.0.0.1', each.port]),
