@@ -6,6 +6,7 @@ import type { NodeAddress } from '../messages/index.ts';
 import {
   fenceOfPromised,
   makeReadOnly,
+  type PromisedFence,
   type RecoveryContext,
   type RecoveryRecord,
   type RecoveryStep,
@@ -92,13 +93,20 @@ export async function runFollow(context: RecoveryContext, options: FollowOptions
     // What is in flight to a node that its group has left behind ends in nothing.
     const waitMs = group === null && from?.observation.reach.state === 'up' ? drainMs : 0;
     await step('end what is in flight', async () => `${await gate.drain(waitMs)} transactions ended`);
+    let lasts: PromisedFence['lasts'] = () => true;
     if (options.from !== null)
-      await step('old primary read-only', async () => group ?? (await fence(context, options)));
+      await step('old primary read-only', async () => {
+        if (group !== null) return group;
+        const fenced = await fence(context, options);
+        lasts = fenced.lasts ?? lasts;
+        return fenced.text;
+      });
     if (options.promote === true) {
       const { from: old, to } = options;
       if (old !== null) await step('compare', () => compare(context, old, options));
-      await step('writable', () => promote(context, to));
-      if (old !== null) await step('repoint', () => repointToPromised(context, old, to));
+      await step('semi-sync source', () => becomeSource(context, to));
+      if (old !== null) await step('repoint', () => repoint(context, old, to, lasts));
+      await step('writable', () => becomeWritable(context, to));
     }
     await step('open', async () => {
       record.epoch = await gate.open(options.to, record.id);
@@ -135,10 +143,28 @@ function behindIts(facts: NodeFacts | null, from: NodeView | undefined): string 
   return `the group of the new primary has left ${from.node} behind: it can confirm no writes`;
 }
 
-async function promote({ config, nodes }: RecoveryContext, node: NodeAddress): Promise<string> {
-  if (asksForSemiSync(config)) await nodes.setSemiSyncRole(node, 'source', writableTimeoutMs);
+async function becomeSource({ config, nodes }: RecoveryContext, node: NodeAddress): Promise<string> {
+  if (!asksForSemiSync(config)) return 'durability: none';
+  await nodes.setSemiSyncRole(node, 'source', writableTimeoutMs);
+  return 'ok';
+}
+
+async function becomeWritable({ nodes }: RecoveryContext, node: NodeAddress): Promise<string> {
   await nodes.setWritable(node, writableTimeoutMs);
   return `${node} takes writes`;
+}
+
+/** Rejects where a replica that was not repointed, and restarts, would let the old primary acknowledge again. */
+async function repoint(
+  context: RecoveryContext,
+  from: NodeAddress,
+  to: NodeAddress,
+  lasts: PromisedFence['lasts'],
+): Promise<string> {
+  const repointed = await repointToPromised(context, from, to);
+  const text = repointed.length === 0 ? `nobody follows ${to} yet` : `${repointed.join(', ')} follow ${to}`;
+  if (!lasts(repointed)) throw new NotFenced(`${text}: ${from} can acknowledge to another replica when that restarts`);
+  return text;
 }
 
 /** Clients stay held: what is acknowledged at the old primary would be lost, and so would what the new one has. */
@@ -169,7 +195,10 @@ async function goBack(context: RecoveryContext, { from, to }: FollowOptions, ste
       await makeReadOnly(context, to);
       return 'ok';
     });
-    await step(`${from} writable`, () => promote(context, from));
+    await step(`${from} writable`, async () => {
+      await becomeSource(context, from);
+      return becomeWritable(context, from);
+    });
     await step('open', async () => {
       await context.gate.reopen(id);
       return `clients go on at ${from}`;
@@ -181,28 +210,31 @@ async function goBack(context: RecoveryContext, { from, to }: FollowOptions, ste
 }
 
 /** Rejects where the old primary still takes writes: then two would, and we must not choose. */
-async function fence(context: RecoveryContext, options: FollowOptions): Promise<string> {
+async function fence(
+  context: RecoveryContext,
+  options: FollowOptions,
+): Promise<{ text: string; lasts?: PromisedFence['lasts'] }> {
   const from = options.from;
-  if (from === null) return 'there is none';
+  if (from === null) return { text: 'there is none' };
   let facts: NodeFacts;
   try {
     facts = await context.nodes.look(from, lookTimeoutMs);
   } catch (error) {
     const away = `${from} is not reachable: ${errorText(error)}`;
     // Whom somebody else promoted is followed: whether it may be was his to ask.
-    if (options.promote !== true) return away;
-    const fence = await fenceOfPromised(context, from, options.to);
-    if (!fence.fenced && options.accepted !== true && context.config.failover.unfenced !== 'promote') {
-      throw new NotFenced(`${fence.text}. Stop its server, or accept it: failover --to ${options.to} --force`);
-    }
-    return `${away}; ${fence.text}`;
+    if (options.promote !== true) return { text: away };
+    const { fence: found, lasts } = await fenceOfPromised(context, from, options.to);
+    const text = `${away}; ${found.text}`;
+    if (options.accepted === true || context.config.failover.unfenced === 'promote') return { text };
+    if (found.fenced) return { text, lasts };
+    throw new NotFenced(`${found.text}. Stop its server, or accept it: failover --to ${options.to} --force`);
   }
-  if (facts.readOnly) return `${from} is read-only`;
+  if (facts.readOnly) return { text: `${from} is read-only` };
   if (facts.topology?.kind === 'rds')
     throw new Error(`${from} still takes writes, and its platform keeps us from changing it`);
   if (!options.mayFence) throw new Error(`${from} still takes writes, and observing we change nothing`);
   await makeReadOnly(context, from);
-  return `${from} made read-only`;
+  return { text: `${from} made read-only` };
 }
 
 function tenths(ms: number): number {

@@ -1,5 +1,6 @@
 // Carries plans out: the only place where recovery touches nodes and clients. What a step finds (a position, the
 // epoch, whether everything received is applied) is kept in the Run, for the steps and decisions after it.
+import type { ClusterView } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { errorText, type Journal, StepError } from './journal.ts';
 import { lookAt } from './look.ts';
@@ -15,6 +16,8 @@ export interface Run {
   readonly ctx: RecoveryContext;
   readonly journal: Journal;
   readonly attempted: PlannedStep[];
+  /** As the cluster was before anything was done to it. */
+  readonly before: ClusterView;
   /** Where the old primary ended. */
   position: string | null;
   /** Nodes that have applied all that they received, with their receiver stopped. */
@@ -32,7 +35,7 @@ export interface Run {
 export function newRun(ctx: RecoveryContext, journal: Journal): Run {
   const none = () => new Set<NodeAddress>();
   const found = { position: null, applied: none(), fenced: none(), ordered: none(), ended: none() };
-  return { ctx, journal, attempted: [], ...found, following: new Map(), gateTouched: false };
+  return { ctx, journal, attempted: [], before: ctx.view(), ...found, following: new Map(), gateTouched: false };
 }
 
 export type Carried = { ok: true } | { ok: false; step: string; error: string };

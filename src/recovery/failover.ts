@@ -10,7 +10,7 @@ import { fenceOf, NOT_FENCED } from './fence.ts';
 import { type Floor, STARTED_TOLERANCE_MS } from './floor.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
-import { LIMITS, planFailover, planQuiesce, step } from './plan.ts';
+import { LIMITS, planFailover, planInsist, planQuiesce, step } from './plan.ts';
 import { LOOK_MAX_AGE_MS, lookAtAll, wantsSemiSync } from './switchover.ts';
 import { sourceOf, tiersAfter } from './tiers.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
@@ -105,7 +105,7 @@ async function failOver(
   if (!alive && options.operator !== true && options.promised == null && hasReturned(view, settled, from)) {
     return takeBack(run, from, `refused: ${from} came back meanwhile, with all that it had`);
   }
-  const fenceIn = (now: ClusterView) =>
+  const fenceIn = (now: ClusterView, repointed?: ReadonlySet<NodeAddress>) =>
     fenceOf({
       view: now,
       primary: from,
@@ -113,6 +113,7 @@ async function failOver(
       durability: semiSync ? 'semisync' : 'none',
       readOnly: run.fenced.has(from),
       readOnlyWaits: run.ordered.has(from) && run.ended.has(from),
+      ...(repointed === undefined ? {} : { repointed }),
     });
   const fence = fenceIn(settled);
   journal.note(`fence ${from}`, `${fence.how}: ${fence.text}`);
@@ -137,7 +138,23 @@ async function failOver(
     const lost = fence.fenced && !fenceIn(now).fenced && unfenced !== 'promote' && options.force !== true;
     return lost ? fenceIn(now).text : null;
   };
-  return promote(run, settled, from, election, semiSync, outdated);
+  const loose = (): string | null => {
+    const repointed = new Set([election.candidate, ...run.following.keys()]);
+    if (fence.how !== 'no-acknowledgement' || fenceIn(settled, repointed).fenced) return null;
+    return `it may acknowledge to a replica that restarts: not all could be made to follow ${election.candidate}`;
+  };
+  const mustLast = unfenced !== 'promote' && options.force !== true;
+  return promote(run, settled, from, election, { semiSync, outdated, loose, mustLast });
+}
+
+interface PromotionChecks {
+  semiSync: boolean;
+  /** Why what was found before the candidate had applied everything holds no more. */
+  outdated: () => Promise<string | null>;
+  /** Why the old primary might be able to acknowledge again, once a replica restarts; null where it cannot. */
+  loose: () => string | null;
+  /** Nobody is promoted where it might. */
+  mustLast: boolean;
 }
 
 async function promote(
@@ -145,8 +162,7 @@ async function promote(
   view: ClusterView,
   from: NodeAddress,
   election: Extract<Election, { ok: true }>,
-  semiSync: boolean,
-  outdated: () => Promise<string | null>,
+  { semiSync, outdated, loose, mustLast }: PromotionChecks,
 ): Promise<RecoveryRecord> {
   const { journal } = run;
   const { clock } = run.ctx;
@@ -166,11 +182,14 @@ async function promote(
     return takeBack(run, from, `while ${to} applied what it had received the cluster changed: ${why}`);
   }
   const before = await carryOut(run, plan.before);
-  if (!before.ok) {
-    const promoting = run.attempted.some((one) => one.action.do === 'set-writable' && one.action.node === to);
-    if (!promoting || (await settlePromotion(run, to)) !== 'promoted') {
-      return takeBack(run, from, `${before.step}: ${before.error}`);
-    }
+  if (!before.ok) return takeBack(run, from, `${before.step}: ${before.error}`);
+  if (mustLast && loose() !== null) await carryOut(run, planInsist(direct, to));
+  const doubt = loose();
+  if (doubt !== null) journal.note(`fence ${from}`, doubt);
+  if (doubt !== null && mustLast) return takeBack(run, from, `refused: ${from} does not answer, and ${doubt}`);
+  const writable = await carryOut(run, plan.writable);
+  if (!writable.ok && (await settlePromotion(run, to)) !== 'promoted') {
+    return takeBack(run, from, `${writable.step}: ${writable.error}`);
   }
   const after = await carryOut(run, plan.after);
   if (!after.ok)
@@ -309,8 +328,7 @@ async function quiesce(
  */
 async function takeBack(run: Run, from: NodeAddress, why: string): Promise<RecoveryRecord> {
   const { journal } = run;
-  const cluster = run.ctx.view();
-  const before = (node: NodeAddress) => sourceOf(cluster, node) ?? from;
+  const before = (node: NodeAddress) => sourceOf(run.before, node) ?? from;
   const lanes = [...run.applied].map((node) => [step({ do: 'follow', node, source: before(node) }, RESUME_MS, false)]);
   const answered = run.fenced.has(from);
   const clients = [

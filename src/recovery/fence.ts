@@ -4,6 +4,7 @@
 import type { ClusterView, NodeFacts } from '../cluster/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { couldAcknowledge } from './durability.ts';
+import { isDirect } from './tiers.ts';
 
 /** A source that waits shorter than this for an acknowledgement may go on without one while we promote. */
 const LASTING_TIMEOUT_MS = 60_000;
@@ -20,6 +21,11 @@ export interface FenceInput {
   durability: 'none' | 'semisync';
   /** It took the order to be read-only. */
   readOnly: boolean;
+  /**
+   * Nodes that were made to follow somebody else. Where it is given, any other of the old primary's replicas counts as one
+   * that acknowledges to it, also where its receiver is stopped: restarted, it would follow that one again.
+   */
+  repointed?: ReadonlySet<NodeAddress>;
   /** The order waits in it, behind commits that hang, and lets no new write begin; its clients were ended. */
   readOnlyWaits: boolean;
 }
@@ -52,16 +58,19 @@ function acknowledgersLeft({
   durability,
   primary,
   primaryFacts,
+  repointed,
   view,
 }: FenceInput): { count: number; needs: number } | null {
   const semiSync = primaryFacts?.semiSync ?? null;
   if (durability === 'none' || semiSync === null || !semiSync.sourceEnabled || !semiSync.sourceActive) return null;
   if (semiSync.timeoutMs < LASTING_TIMEOUT_MS) return null;
   const others = view.nodes.filter((one) => one.node !== primary && couldAcknowledge(one));
-  const stopped = others.filter(
-    ({ observation: { facts, reach } }) =>
-      reach.state === 'up' && (facts?.replication === null || facts?.replication.receiver === 'stopped'),
-  );
+  const stopped = others.filter(({ node, observation: { facts, reach } }) => {
+    if (repointed?.has(node) === true) return true;
+    if (reach.state !== 'up' || facts === null) return false;
+    if (facts.replication === null) return true;
+    return facts.replication.receiver === 'stopped' && (repointed === undefined || !isDirect(view, node, primary));
+  });
   const known = new Set(view.nodes.map(({ node }) => node));
   const strangers = primaryFacts?.replicas.filter((node) => !known.has(node) && node !== primary).length ?? 0;
   const unnamed = Math.max(0, semiSync.clients - others.length - strangers);

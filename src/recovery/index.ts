@@ -6,7 +6,7 @@ export type { FailoverOptions } from './failover.ts';
 export { NOT_FENCED } from './fence.ts';
 export { type Floor, floorAfter } from './floor.ts';
 export { concludeUnfinished, ENDED_EARLY, forsakeUnfinished, OBSERVED, recordObserved, UNFINISHED } from './journal.ts';
-export { fenceOfPromised, repointToPromised, standingOfPromised } from './promised.ts';
+export { fenceOfPromised, type PromisedFence, repointToPromised, standingOfPromised } from './promised.ts';
 export { type RebuildOptions, runRebuild } from './rebuild.ts';
 export { makeReadOnly, type ReinstateOptions } from './rejoin.ts';
 export type {

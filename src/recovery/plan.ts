@@ -152,13 +152,25 @@ function acknowledgers({ to, others, semiSync }: Pick<FailoverPlanInput, 'to' | 
   return [{ lanes: others.map((node) => [{ ...repoint(node, to), timeoutMs: LIMITS.acknowledgerMs }]) }];
 }
 
-/** The semi-sync source role comes last: on a replica it would make the applier wait for acknowledgements. */
 function promote(to: NodeAddress, semiSync: boolean): Stage[] {
+  return [...detached(to, semiSync), writable(to)];
+}
+
+/** The semi-sync source role comes last: on a replica it would make the applier wait for acknowledgements. */
+function detached(to: NodeAddress, semiSync: boolean): Stage[] {
   return [
     one(step({ do: 'detach', node: to }, LIMITS.detachMs)),
     ...(semiSync ? [one(step({ do: 'semi-sync-role', node: to, role: 'source' }, LIMITS.roleMs))] : []),
-    one(step({ do: 'set-writable', node: to }, LIMITS.writableMs)),
   ];
+}
+
+function writable(to: NodeAddress): Stage {
+  return one(step({ do: 'set-writable', node: to }, LIMITS.writableMs));
+}
+
+/** Those that were not repointed in time, once more: nobody is promoted without them. */
+export function planInsist(others: readonly NodeAddress[], to: NodeAddress): Stage[] {
+  return [{ lanes: others.map((node) => [repoint(node, to)]) }];
 }
 
 /** `follow` makes the node read-only and gives it its semi-sync role by itself, in one go with the rest. */
@@ -195,17 +207,31 @@ export interface FailoverPlanInput {
   semiSync: boolean;
 }
 
-/** From the elected candidate's last received transaction to the last repointed replica. `apply` may take long. */
-export function planFailover(input: FailoverPlanInput): PromotionPlan & { apply: Stage[] } {
+export interface FailoverPlan extends PromotionPlan {
+  /** May take long. */
+  apply: Stage[];
+  /** Last of what comes before: that the candidate is writable. */
+  writable: Stage[];
+}
+
+/**
+ * From the elected candidate's last received transaction to the last repointed replica. The others leave the old primary
+ * for good before there is a new one: a replica that is only stopped follows the old one again when it restarts.
+ */
+export function planFailover(input: FailoverPlanInput): FailoverPlan {
   const { to } = input;
   return {
     apply: [
       ...(input.applied ? [] : [one(step({ do: 'apply-received', node: to }, LIMITS.applyReceivedMs))]),
       ...(input.catchUpFrom === undefined ? [] : catchUp(to, input.catchUpFrom)),
     ],
-    before: [one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)), ...promote(to, input.semiSync)],
-    after: [
+    before: [
+      one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
+      ...detached(to, input.semiSync),
       ...acknowledgers(input),
+    ],
+    writable: [writable(to)],
+    after: [
       {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],

@@ -2,7 +2,7 @@
 // before its own fence, or what it stopped may have been started since: so all of it is done again. And its replicas
 // follow it before clients do: one that restarts would acknowledge to the old primary otherwise.
 import type { NodeAddress } from '../messages/index.ts';
-import { type Fence, fenceOf } from './fence.ts';
+import { type Fence, type FenceInput, fenceOf } from './fence.ts';
 import { covers, receivedBy } from './gtids.ts';
 import { lookAt, viewAfter } from './look.ts';
 import { LIMITS } from './plan.ts';
@@ -10,22 +10,35 @@ import { type Standing, standingOf } from './stand.ts';
 import { wantsSemiSync } from './switchover.ts';
 import type { RecoveryContext } from './types.ts';
 
+export interface PromisedFence {
+  fence: Fence;
+  /** Whether it holds also where a replica restarts that is not among these, and so may follow the old primary again. */
+  lasts: (repointed: readonly NodeAddress[]) => boolean;
+}
+
 /** Stops what acknowledges to `from`, which does not answer, and tells whether it can acknowledge anything still. */
-export async function fenceOfPromised(ctx: RecoveryContext, from: NodeAddress, to: NodeAddress): Promise<Fence> {
+export async function fenceOfPromised(
+  ctx: RecoveryContext,
+  from: NodeAddress,
+  to: NodeAddress,
+): Promise<PromisedFence> {
   const view = ctx.view();
   const others = view.nodes.filter(({ node }) => node !== from && node !== to);
   const following = others.filter(({ observation: { facts } }) => facts?.replication != null);
   await Promise.all(following.map(({ node }) => ctx.nodes.applyAllReceived(node, LIMITS.quiesceMs).catch(() => false)));
   const looks = await Promise.all(view.nodes.map(({ node }) => lookAt(ctx, node, LIMITS.lookMs)));
   const primaryFacts = view.nodes.find(({ node }) => node === from)?.observation.facts ?? null;
-  return fenceOf({
+  const input: FenceInput = {
     view: viewAfter(view, looks, ctx.clock.nowMs()),
     primary: from,
     primaryFacts,
     durability: wantsSemiSync(ctx, primaryFacts) ? 'semisync' : 'none',
     readOnly: false,
     readOnlyWaits: false,
-  });
+  };
+  const lasts = (repointed: readonly NodeAddress[]) =>
+    fenceOf({ ...input, repointed: new Set([to, ...repointed]) }).fenced;
+  return { fence: fenceOf(input), lasts };
 }
 
 /** Whether clients go to `to`, or back to `from`, which is fenced. Without semi-sync nothing was promised at either. */
@@ -40,8 +53,12 @@ export async function standingOfPromised(ctx: RecoveryContext, from: NodeAddress
   });
 }
 
-/** Repoints those that lose nothing by it, and waits for them no longer than a failover would. Tells whom. */
-export async function repointToPromised(ctx: RecoveryContext, from: NodeAddress, to: NodeAddress): Promise<string> {
+/** Repoints those that lose nothing by it, and waits for them no longer than a failover would. Whom. */
+export async function repointToPromised(
+  ctx: RecoveryContext,
+  from: NodeAddress,
+  to: NodeAddress,
+): Promise<NodeAddress[]> {
   const nodes = ctx.view().nodes.map(({ node }) => node);
   const looks = await Promise.all(
     nodes.filter((node) => node !== from).map((node) => lookAt(ctx, node, LIMITS.lookMs)),
@@ -65,6 +82,5 @@ export async function repointToPromised(ctx: RecoveryContext, from: NodeAddress,
       return []; // it is made to join when clients are served again
     }
   };
-  const repointed = (await Promise.all(others.map(({ node }) => follow(node)))).flat();
-  return repointed.length === 0 ? `nobody follows ${to} yet` : `${repointed.join(', ')} follow ${to}`;
+  return (await Promise.all(others.map(({ node }) => follow(node)))).flat();
 }

@@ -192,6 +192,10 @@ describe('lives of a cluster under a control process that may die at any time', 
     for (const seed of [113_175, 129_747, 201_625]) assert.deepEqual((await play(seed)).violations, [], `seed ${seed}`);
   });
 
+  test('an old primary that is silent gets no acknowledgement from a replica that restarts while another is promoted', async () => {
+    for (const seed of [122_959, 124_448, 500_038]) assert.deepEqual((await play(seed)).violations, [], `seed ${seed}`);
+  });
+
   test('clients go back to an old primary that acknowledged what the node lacks that an unfinished recovery promoted', async () => {
     assert.deepEqual((await play(112_291)).violations, []);
   });

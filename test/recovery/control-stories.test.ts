@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { returnMs } from '../../src/control/outage.ts';
 import { ControlWorld } from './control-world.ts';
-import type { WorldOptions } from './model.ts';
+import type { SimNode, WorldOptions } from './model.ts';
 
 async function begin(options: Partial<WorldOptions>): Promise<ControlWorld> {
   const world = new ControlWorld({
@@ -209,7 +209,8 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
   test(`${flavor}: clients are let to a node that was promoted when the process died once its old primary is fenced`, async () => {
     const world = await promotedAndDied(flavor);
     const other = db(world, writer === 'db2:3306' ? 3 : 2);
-    // It follows the old primary again, and would acknowledge to it.
+    // Somebody makes it follow the old primary again, to which it would acknowledge.
+    other.source = db(world, 1);
     world.crash(other);
     world.restart(other);
     world.startControl();
@@ -217,6 +218,26 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     assert.notEqual(world.applied?.gate.state === 'open' && world.applied.primary, writer);
     db(world, 1).state = 'up';
     assert.ok(await arrives(world, Number(writer[2]), 20_000));
+    await settle(world);
+  });
+
+  test(`${flavor}: nobody is promoted while a replica that restarts would acknowledge to an old primary that is silent`, async () => {
+    const world = await begin({ flavor });
+    db(world, 1).state = 'frozen';
+    const stopped = () => [2, 3].every((id) => !db(world, id).receiving);
+    for (let ms = 0; !stopped() && ms < 10_000; ms += 1) await pass(world, 1);
+    // Whichever is not elected dies when the fence has been found to hold.
+    const detached = () => [2, 3].find((id) => db(world, id).source === null);
+    for (let ms = 0; detached() === undefined && ms < 3_000; ms += 0.2) await pass(world, 0.2);
+    const other = db(world, detached() === 2 ? 3 : 2);
+    assert.equal(other.source, db(world, 1));
+    world.crash(other);
+    await pass(world, 2_000);
+    assert.ok([2, 3].every((id) => db(world, id).readOnly));
+    assert.notEqual(world.applied?.gate.state, 'open');
+    world.restart(other);
+    db(world, 1).state = 'up';
+    await pass(world, 1_000);
     await settle(world);
   });
 
@@ -237,10 +258,27 @@ let writer = '';
 async function promotedAndDied(flavor: WorldOptions['flavor']): Promise<ControlWorld> {
   const world = await begin({ flavor });
   db(world, 1).state = 'frozen';
-  const promoted = () => world.nodes.find((node) => node.id !== 1 && !node.readOnly);
-  for (let ms = 0; promoted() === undefined && ms < 10_000; ms += 1) await pass(world, 1);
-  world.killControl();
-  writer = promoted()?.name ?? assert.fail('nobody was promoted');
+  writer = '';
+  for (const node of [db(world, 2), db(world, 3)]) {
+    whenWritable(node, () => {
+      writer = node.name;
+      world.killControl();
+    });
+  }
+  const promoted = () => writer !== '';
+  for (let ms = 0; !promoted() && ms < 10_000; ms += 1) await pass(world, 1);
+  assert.notEqual(writer, '', 'nobody was promoted');
   assert.equal(world.applied?.primary, 'db1:3306');
   return world;
+}
+
+/** Calls `then` once, before whoever made the node writable has his answer. */
+function whenWritable(node: SimNode, then: () => void): void {
+  const plain = (readOnly: boolean) => ({ configurable: true, enumerable: true, writable: true, value: readOnly });
+  const set = (readOnly: boolean) => {
+    if (readOnly) return;
+    Object.defineProperty(node, 'readOnly', plain(readOnly));
+    then();
+  };
+  Object.defineProperty(node, 'readOnly', { configurable: true, enumerable: true, get: () => true, set });
 }

@@ -97,6 +97,18 @@ test('one replica that still receives, or that cannot be asked, may acknowledge'
   assert.equal(verdict(stopped, { primaryFacts: stranger }).fenced, false);
 });
 
+test('a fence that is to last counts who was only stopped: restarted, it follows the old primary again', () => {
+  assert.equal(verdict(stopped, { repointed: new Set(['b:1']) }).fenced, false);
+  assert.equal(verdict(stopped, { repointed: new Set(['b:1', 'c:1']) }).how, 'no-acknowledgement');
+  // Whoever was repointed may be anywhere since.
+  const away = [replica('b:1', 'stopped'), replica('c:1', 'running', 'unreachable')];
+  assert.equal(verdict(away, { repointed: new Set(['b:1', 'c:1']) }).fenced, true);
+  const ofReplica = replica('c:1', 'stopped');
+  const { replication } = ofReplica.observation.facts ?? {};
+  if (replication) Object.assign(replication, { sourceHost: 'b', sourcePort: 1 });
+  assert.equal(verdict([replica('b:1', 'stopped'), ofReplica], { repointed: new Set(['b:1']) }).fenced, true);
+});
+
 test('where writes wait for two, one that may still acknowledge is too few', () => {
   const two = facts({ semiSync: { ...semiSync, waitForCount: 2 }, replicas: ['b:1', 'c:1'] });
   assert.equal(verdict([replica('b:1', 'stopped'), replica('c:1', 'running')], { primaryFacts: two }).fenced, true);
