@@ -13,6 +13,8 @@ export type AnswerShape =
 export interface ScannerSink {
   /** A digest of the answer's rows and columns is wanted: see `ResponseScanner.digest`. */
   readonly digests?: boolean;
+  /** The client asked for a cursor: where one is open, no rows come. In other answers that flag may be of a routine's own. */
+  readonly opensCursor?: boolean;
   /** The client began no transaction: that one is open is not shown to it. */
   readonly hidesTransaction?: boolean;
   /** Bytes for the client, in order. */

@@ -31,6 +31,8 @@ const POOL_BYTES = 16 * 1024;
 const EOF_PAYLOAD_BYTES = 5;
 
 /** One per server connection; `begin` for each answer. */
+const CURSOR_AND_MORE = ServerStatus.CURSOR_EXISTS | ServerStatus.MORE_RESULTS_EXISTS;
+
 export class ResponseScanner {
   /** Sequence number of the last packet that was handed on, as the client sees it. */
   lastSequence = 0;
@@ -76,6 +78,7 @@ export class ResponseScanner {
   #digests = false;
   #digestFrom = 0;
   #hidesTransaction = false;
+  #opensCursor = false;
 
   /** Rows of the last result set of this answer, whether its end has come or not. */
   get rows(): number {
@@ -107,6 +110,7 @@ export class ResponseScanner {
     this.digest = 0;
     this.#digests = sink.digests === true;
     this.#hidesTransaction = sink.hidesTransaction === true;
+    this.#opensCursor = sink.opensCursor === true;
   }
 
   /**
@@ -440,8 +444,9 @@ export class ResponseScanner {
     const changes = ok.sessionStateBytes > 0 ? understood(() => parseSessionState(ok.sessionState)) : NO_CHANGES;
     (this.#sink as ScannerSink).ok(ok, changes);
     const sequence = data[at + 3] as number;
-    // An open cursor has no rows here: the EOF behind the columns is the end, and says so.
-    if (owed && rows && (status & ServerStatus.CURSOR_EXISTS) === 0) {
+    // The client's open cursor has no rows here: the EOF behind the columns is the end, and says so.
+    const open = this.#opensCursor && (status & CURSOR_AND_MORE) === ServerStatus.CURSOR_EXISTS;
+    if (owed && rows && !open) {
       this.#insertEof(at, sequence + this.#shift, status);
     }
     this.#owesEof = false;

@@ -231,7 +231,7 @@ const count = fc.oneof(fc.constant(0n), fc.bigInt(0n, 300n), fc.bigInt(0n, (1n <
 export const okModel: fc.Arbitrary<OkModel> = fc.record({
   affectedRows: count,
   insertId: count,
-  status: fc.constantFrom(0x2, 0x3, 0x22, 0x2002, 0x0),
+  status: fc.constantFrom(0x2, 0x3, 0x22, 0x2002, 0x0, 0x42),
   warnings: fc.nat(65535),
   info: fc.oneof(
     fc.constant(''),
@@ -268,7 +268,6 @@ const oneResult: fc.Arbitrary<ResultModel> = fc.oneof(
   okModel.map((ok) => ({ kind: 'ok' as const, ok })),
   errModel.map((err) => ({ kind: 'err' as const, err })),
   fc.record({ kind: fc.constant('rows' as const), columns: definitions, rows: fc.array(row, { maxLength: 6 }), end }),
-  fc.record({ kind: fc.constant('cursor' as const), columns: definitions, end: okModel }),
   fc.record({
     kind: fc.constant('infile' as const),
     name: fc.string(),
@@ -288,7 +287,17 @@ function upToError(results: ResultModel[]): ResultModel[] {
   return at < 0 ? results : results.slice(0, at + 1);
 }
 
+/** Its client has asked for it. */
+const cursor = fc
+  .record({ kind: fc.constant('cursor' as const), columns: definitions, end: okModel })
+  .map((result): AnswerModel => ({ shape: 'result', results: [result] }));
+
+export function opensCursor(answer: AnswerModel): boolean {
+  return answer.shape === 'result' && answer.results[0]?.kind === 'cursor';
+}
+
 export const answerModel: fc.Arbitrary<AnswerModel> = fc.oneof(
+  cursor,
   {
     weight: 6,
     arbitrary: fc

@@ -17,6 +17,7 @@ import {
   lenencText,
   MAX_FRAGMENT,
   type OkModel,
+  opensCursor,
   type Segments,
 } from './answers.ts';
 
@@ -51,8 +52,9 @@ type Cut = (bytes: Buffer) => Buffer[];
 const whole: Cut = (bytes) => [bytes];
 const bytewise: Cut = (bytes) => Array.from(bytes, (_, at) => bytes.subarray(at, at + 1));
 
-function sinkOf(events: string[], pieces: Buffer[], showErrors: boolean): ScannerSink {
+function sinkOf(events: string[], pieces: Buffer[], showErrors: boolean, cursor = false): ScannerSink {
   return {
+    opensCursor: cursor,
     // A copy: the scanner may go on writing into the chunk, the socket would have it by then.
     forward: (piece) => void pieces.push(Buffer.from(piece)),
     ok: (ok, changes) =>
@@ -69,13 +71,17 @@ function sinkOf(events: string[], pieces: Buffer[], showErrors: boolean): Scanne
   };
 }
 
-function scan(server: Segments, shape: AnswerModel['shape'], dialect: Dialect, cut: Cut, showErrors = true): Scanned {
+type Shape = AnswerModel['shape'];
+
+/** `of`: the answer, or its shape where no cursor is asked for. */
+function scan(server: Segments, of: AnswerModel | Shape, dialect: Dialect, cut: Cut, showErrors = true): Scanned {
+  const [shape, cursor] = typeof of === 'string' ? [of, false] : [of.shape, opensCursor(of)];
   const scanner = new ResponseScanner();
   const events: string[] = [];
   const segments: string[] = [];
   let pieces: Buffer[] = [];
   const rest: Buffer[] = [];
-  scanner.begin(shape, capabilities(dialect), STATUS, sinkOf(events, pieces, showErrors));
+  scanner.begin(shape, capabilities(dialect), STATUS, sinkOf(events, pieces, showErrors, cursor));
   server.forEach((segment, index) => {
     if (index > 0) scanner.infileSent();
     for (const chunk of cut(Buffer.from(segment))) {
@@ -137,7 +143,7 @@ function eventsOf(answer: AnswerModel): string[] {
 
 function check(answer: AnswerModel, dialect: Dialect, cut: Cut): void {
   const server = withNext(encodeAnswer(answer, null, STATUS));
-  assert.deepEqual(scan(server, answer.shape, dialect, cut), expected(answer, dialect));
+  assert.deepEqual(scan(server, answer, dialect, cut), expected(answer, dialect));
 }
 
 function ok(fields: Partial<OkModel> = {}): OkModel {
@@ -175,6 +181,14 @@ const SAMPLES: Record<string, AnswerModel> = {
     results: [{ kind: 'rows', columns: [column], rows: [rowOf('a')], end: fault }],
   },
   'an open cursor': { shape: 'result', results: [{ kind: 'cursor', columns: [column], end: ok({ warnings: 2 }) }] },
+  'no rows, and a cursor of a routine': {
+    shape: 'result',
+    results: [
+      { kind: 'rows', columns: [column], rows: [], end: ok({ status: STATUS | CURSOR_EXISTS }) },
+      { kind: 'rows', columns: [column], rows: [], end: ok({ status: STATUS | CURSOR_EXISTS }) },
+      { kind: 'ok', ok: ok() },
+    ],
+  },
   'several results': {
     shape: 'result',
     results: [
@@ -421,7 +435,7 @@ test('one scanner takes one answer after the other', () => {
       const scanner = new ResponseScanner();
       for (const answer of answers) {
         const pieces: Buffer[] = [];
-        scanner.begin(answer.shape, capabilities(LEGACY), STATUS, sinkOf([], pieces, true));
+        scanner.begin(answer.shape, capabilities(LEGACY), STATUS, sinkOf([], pieces, true, opensCursor(answer)));
         encodeAnswer(answer, null, STATUS).forEach((segment, index) => {
           if (index > 0) scanner.infileSent();
           assert.equal(scanner.feed(Buffer.from(segment)), null);
