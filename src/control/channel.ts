@@ -19,6 +19,7 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'drained',
   'evidence',
   'refresh-accounts',
+  'defaults-replaced',
   'kill',
   'kill-answer',
   'impact',

@@ -371,6 +371,9 @@ export class ControlProcess {
       case 'refresh-accounts':
         this.#clusters.get(message.cluster)?.refreshAccounts();
         return;
+      case 'defaults-replaced':
+        this.#fleet.broadcast(message, member);
+        return;
       case 'kill': {
         this.#fleet.broadcast({ ...message, asker: member.index }, member);
         return;

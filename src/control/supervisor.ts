@@ -292,6 +292,7 @@ export class Supervisor {
       case 'drained':
       case 'evidence':
       case 'refresh-accounts':
+      case 'defaults-replaced':
       case 'kill':
       case 'kill-answer':
       case 'impact':

@@ -90,7 +90,9 @@ function readsTables(text: string): boolean {
  */
 export function foundRows({ sql, text, reads, command }: ServerRequest, rows: number): number | null {
   if (text === null || command === Command.STMT_PREPARE) return null;
-  if (reads) return selects(text) && !sql.flags.calcFoundRows ? rows : -1;
+  if (reads && !selects(text))
+    return /^\s*show\s+(create|warnings|errors)\b/i.test(text.toString('latin1', 0, 64)) ? null : -1;
+  if (reads) return sql.flags.calcFoundRows ? -1 : rows;
   switch (sql.kind) {
     case 'call':
     case 'multi':
@@ -106,11 +108,18 @@ export function foundRows({ sql, text, reads, command }: ServerRequest, rows: nu
     case 'empty':
       return null;
     default:
-      return -1; // an UPDATE may set it, or not
+      return leavesFoundRows(text) ? null : -1;
   }
 }
 
-/** SHOW, DESCRIBE and EXPLAIN change it or not, each in its own way. */
+/** What reads no rows leaves it alone, but for what creates a table from a query. Of INSERT, which comes often, it is not asked. */
+function leavesFoundRows(text: Buffer): boolean {
+  const start = text.toString('latin1', 0, 64);
+  if (!/^\s*(create|drop|alter|truncate|rename|grant|revoke|lock|unlock|flush|kill)\b/i.test(start)) return false;
+  return !/\b(select|with)\b|\btable\b.*\b(table|values)\b/is.test(text.toString('latin1'));
+}
+
+/** Most of SHOW, DESCRIBE and EXPLAIN change it or not, each in its own way. */
 function selects(text: Buffer): boolean {
   const [first = 0, second = 0] = text;
   if ((first | 0x20) === 0x73 && (second | 0x20) === 0x65) return true;

@@ -5,6 +5,7 @@ import type { Flavor } from '../messages/index.ts';
 import { type Classification, classify, rewriteCalls } from '../sql/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, HEADER_BYTES, type Packet } from '../wire/index.ts';
 import { executes, type ServerRequest } from './command.ts';
+import { defaultsSetBy, readDefaults } from './defaults.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
 import { mustChangePassword } from './evidence.ts';
@@ -101,7 +102,7 @@ export function bringUp(
       return { error: gatewayError('state-lost', 'LAST_INSERT_ID()') };
   }
   // A sequence's last value, a GTID: neither can be asked for, nor be set.
-  if (flags.asksConnection && (session.wroteOn !== link || link.lastWriter !== session)) {
+  if (flags.asksConnection && !knowsWhatIsAsked(link, session, request)) {
     return { error: gatewayError('state-lost', 'what only the last server connection of its writes knows') };
   }
   session.moveTo(link.state);
@@ -126,6 +127,7 @@ export function bringUp(
     into.sure = false;
     session.oneShotOn = link;
   }
+  if (flags.globalScope) addDefaults(into, link, session, defaultsSetBy(request, options.flavor));
   // It may be chosen outside of transactions only.
   into.commands.push(...opening);
   if (session.begun && command !== Command.STMT_PREPARE) {
@@ -151,6 +153,16 @@ export function bringUp(
     addPrepare(into, link, statement.logical, options);
   }
   return into;
+}
+
+function knowsWhatIsAsked(link: ServerConnection, session: SessionState, { text }: ServerRequest): boolean {
+  if (session.wroteOn === link && link.lastWriter === session) return true;
+  return session.namesOf('trace').has('profiling') && /\bprofiles?\b/i.test(text?.toString('latin1') ?? '');
+}
+
+function addDefaults(into: BringUp, link: ServerConnection, session: SessionState, names: readonly string[]): void {
+  session.replaced = null;
+  if (names.length > 0) into.commands.push(readDefaults(link, session, names));
 }
 
 /** Warnings of what shared its connection, with its header: it can be run again, or only the connection has them. */

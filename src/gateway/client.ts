@@ -261,7 +261,7 @@ export class Client {
     this.#statement = null;
     const between = statement?.abandon() ?? true;
     this.tether.leave(between);
-    this.#socket.destroy();
+    this.#outbox.hangUp();
     this.worker.gone(this);
   }
 

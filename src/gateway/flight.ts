@@ -78,6 +78,8 @@ function cameBack(changes: readonly SessionChange[], schema: string | null): boo
   return changes.some((change) => change.kind === 'schema' && change.schema === (schema ?? ''));
 }
 
+const CHANGES_ACCOUNTS =
+  /^\s*(grant|revoke|(create|alter|drop|rename)\s+(user|role)|set\s+(password|default\s+role)|flush\s+privileges)\b/i;
 const CHANGES_PASSWORD = /^\s*(set\s+password|alter\s+user)/i;
 const NOTHING_HELD: Buffer[] = [];
 const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
@@ -102,6 +104,7 @@ export class Flight implements Exchange {
   dropped = false;
   readonly digests: boolean;
   readonly hidesTransaction: boolean;
+  opensCursor = false;
   /** The answer that the client gets later. */
   readonly held: Buffer[];
   /** Of an answer that is recorded, so far. */
@@ -166,6 +169,7 @@ export class Flight implements Exchange {
     for (const chunk of statement.longData ?? []) link.send(patchStatementId(chunk, prepared.id), null);
     if (command === Command.STMT_BULK_EXECUTE) return link.send(bulkExecutePacket(packet, statement, prepared), this);
     const { raw, opensCursor } = executePacket(packet, statement, prepared, this.clientCapabilities);
+    this.opensCursor = opensCursor;
     if (opensCursor) session.pin('cursor');
     link.send(raw, this);
   }
@@ -344,6 +348,17 @@ export class Flight implements Exchange {
     // Of others it is not sure that they set it.
     if (command !== Command.STMT_PREPARE) session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);
     if (this.#keepsRowCount) this.link.lastSession = null; // it may still be a stranger's
+    if (sql.flags.globalScope && session.replaced !== null) {
+      client.worker.defaultsReplaced(client.cluster, this.link.node, session.replaced);
+      session.replaced = null;
+    }
+    if (
+      sql.flags.implicitCommit &&
+      request.text !== null &&
+      CHANGES_ACCOUNTS.test(request.text.toString('latin1', 0, 64))
+    ) {
+      client.worker.accountsChanged(client.cluster);
+    }
     if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
     if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.

@@ -33,6 +33,7 @@ import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.t
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
 import { Costs } from './costs.ts';
+import { keepReplaced, type Replaced } from './defaults.ts';
 import { Digests } from './digests.ts';
 import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';
@@ -232,6 +233,8 @@ export class GatewayWorker {
         return this.#drain(message.id, message.cluster, message.drainMs);
       case 'reviewed':
         return this.#routes.clusters.get(message.cluster)?.reviewed(message.evidence, message.healthy, this.nowMs());
+      case 'defaults-replaced':
+        return this.#renewDefaults(message.cluster, message.node, message.replaced);
       case 'kill':
         return this.#killFor(message);
       case 'kill-answer':
@@ -262,6 +265,25 @@ export class GatewayWorker {
     renew();
     // What was opened meanwhile to replicas that had not heard of it.
     setTimeout(renew, RENEW_AGAIN_MS).unref();
+  }
+
+  /** A client of ours has changed who may log in, or what with: that is not to wait for the next time that accounts are read. */
+  accountsChanged(cluster: string): void {
+    this.directory.refresh(cluster, '', () => {});
+  }
+
+  /** A client of ours has set something GLOBAL: for all workers. */
+  defaultsReplaced(cluster: string, node: NodeAddress, replaced: Replaced): void {
+    this.#renewDefaults(cluster, node, replaced);
+    this.#options.send({ type: 'defaults-replaced', cluster, node, replaced });
+  }
+
+  #renewDefaults(cluster: string, node: NodeAddress, replaced: Replaced): void {
+    this.#pools.get(cluster)?.get(node)?.renew();
+    if (this.#routes.clusters.get(cluster)?.route?.primary !== node) return;
+    for (const client of this.#authenticated) {
+      if (client.cluster === cluster && client.gate.wantsPrimary) keepReplaced(client.session, replaced);
+    }
   }
 
   #applyRoutes(version: number, clusters: ClusterRoute[]): void {

@@ -1,11 +1,15 @@
 // What is on its way to one client: pieces of answers are gathered and written in one system call, at the answer's end
 // or at the end of the read, or of the turn of the event loop, in which they came.
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { CompressedStream } from '../wire/index.ts';
 import { retain } from './read-buffer.ts';
 
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 16 * 1024;
+
+/** A client that does not take the end of TLS is cut off. */
+const HANG_UP_MS = 1000;
 
 const flushLater = (outbox: Outbox): void => outbox.flush();
 
@@ -76,6 +80,15 @@ export class Outbox {
       this.stalledSinceMs = null;
       callback();
     });
+  }
+
+  /** What is not written yet is lost. Over TLS the end is said: else OpenSSL tells of a broken TLS, which no driver takes for a lost connection. */
+  hangUp(): void {
+    const socket = this.#socket;
+    if (!(socket instanceof TLSSocket) || socket.destroyed) return void socket.destroy();
+    setTimeout(() => socket.destroy(), HANG_UP_MS).unref();
+    socket.resume();
+    socket.destroySoon();
   }
 
   /** The last words. */

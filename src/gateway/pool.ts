@@ -80,7 +80,7 @@ export interface Seat {
   place: 'connecting' | 'free' | 'shared' | 'held';
   owner: LinkOwner | null;
   idleSinceMs: number;
-  /** 0: its account has other privileges by now. */
+  /** 0: its account has other privileges by now, or its server other defaults. */
   expiresMs: number;
   /** Somebody has had it. */
   used: boolean;
@@ -152,7 +152,7 @@ function hasUnread(link: ServerConnection): boolean {
   return link.insertIdOf?.hasUnreadInsertIdOn(link) === true;
 }
 
-/** Its account has other privileges by now. */
+/** Its account has other privileges by now, or its server other defaults. */
 function isOld({ seat }: ServerConnection): boolean {
   return seat?.expiresMs === 0;
 }
@@ -478,10 +478,10 @@ export class NodePool {
   }
 
   /** Once a second: closes what is idle or old, keeps warm what is used. */
-  /** Nobody gets a connection of these users any more that is there now; who has one keeps it, as at a server. */
-  renew(users: ReadonlySet<string>): void {
+  /** Nobody gets a connection of these users (or of any) any more that is there now; who has one keeps it, as at a server. */
+  renew(users?: ReadonlySet<string>): void {
     for (const [link, seat] of Array.from(this.#seats)) {
-      if (!users.has(seat.lane.profile.user)) continue;
+      if (users?.has(seat.lane.profile.user) === false) continue;
       seat.expiresMs = 0;
       if (seat.place === 'free' && !hasUnread(link)) this.#quit(link, 'lifetime');
     }

@@ -21,6 +21,8 @@ export type Pin =
   | 'user-variable'
   /** A system variable that means something on the server connection it was set on only, such as insert_id. */
   | 'unmovable-variable'
+  /** The server writes down what the connection's statements do: profiling, optimizer_trace. */
+  | 'trace'
   /** The client tells the server what to report: what we must know may be missing. */
   | 'session-tracking'
   /** A routine or a text that we do not understand changed something that no server names. */
@@ -69,6 +71,9 @@ const UNMOVABLE = new Set([
   'pseudo_replica_mode',
   'skip_replication',
 ]);
+
+/** Whose statements they show is decided by the connection. */
+const TRACES = new Set(['profiling', 'optimizer_trace']);
 
 /** The variables by which we make servers report; a client's own view of them is left alone. */
 const TRACKING = /^session_track_/;
@@ -129,6 +134,8 @@ export class SessionState extends InsertId {
   foundRowsThere = false;
   /** The connection that it ran on. */
   lastOn: object | null = null;
+  /** What its SET GLOBAL, if it succeeds, has replaced (defaults.ts). */
+  replaced: Readonly<Record<string, string>> | null = null;
   /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */
   lastPrepared: PreparedStatement | null = null;
   #statements: Map<number, PreparedStatement> | null = null;
@@ -228,6 +235,7 @@ export class SessionState extends InsertId {
       else if (change.kind === 'variable' && change.name === 'last_gtid') this.causality?.tell(change.value);
       if (change.kind === 'schema') schema = change.schema === '' ? null : change.schema;
       else if (change.kind === 'variable' && UNMOVABLE.has(change.name)) this.pin('unmovable-variable');
+      else if (change.kind === 'variable' && TRACES.has(change.name)) this.#trace(change.name, change.value);
       else if (change.kind === 'variable' && !NOT_STATE.has(change.name) && !TRACKING.test(change.name)) {
         variables ??= new Map(this.state.variables);
         variables.set(change.name, change.value);
@@ -236,6 +244,11 @@ export class SessionState extends InsertId {
     if (variables !== null || schema !== this.state.schema) {
       this.state = changed(this.state, { schema, variables: variables ?? this.state.variables });
     }
+  }
+
+  #trace(name: string, value: string): void {
+    if (/^(on|1|.*enabled=on.*)$/i.test(value)) this.pin('trace', name);
+    else this.unpin('trace', name);
   }
 
   chooseSchema(schema: string | null): void {

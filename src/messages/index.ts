@@ -243,6 +243,8 @@ export type ToWorker =
   | { type: 'drain'; id: number; cluster: string; drainMs: number }
   /** The control process looked at the node because of `evidence`: is it fit to go on? */
   | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
+  /** Values that were global on the node before a SET GLOBAL of a client of another worker. */
+  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Readonly<Record<string, string>> }
   /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
   | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }
   | { type: 'kill-answer'; order: number; outcome: KillOutcome }
@@ -296,6 +298,8 @@ export type FromWorker =
   | { type: 'quiesced'; id: number; inProgress: number }
   | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }
   | { type: 'refresh-accounts'; cluster: string; user: string }
+  /** Values that were global on the node before a client's SET GLOBAL, by variable. */
+  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Readonly<Record<string, string>> }
   | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; user: string }
   | { type: 'kill-answer'; order: number; asker: number; outcome: KillOutcome }
   | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }

@@ -12,6 +12,7 @@ export const PIN_REASONS = [
   'handler',
   'user-variable',
   'unmovable-variable',
+  'trace',
   'session-tracking',
   'unknown-effect',
   // These end by themselves.

@@ -88,6 +88,7 @@ function take(message: ToWorker): void {
       setTimeout(() => process.exit(0), 20);
       return;
     case 'accounts':
+    case 'defaults-replaced':
     case 'kill':
     case 'kill-answer':
     case 'reviewed':

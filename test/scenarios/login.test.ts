@@ -1,7 +1,7 @@
 // Who gets in, and what those are told who do not: real drivers against real servers, the answer through the proxy
 // held against the answer of the server itself.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -219,7 +219,7 @@ async function freshness({ t, admin, proxy }: Stage): Promise<void> {
   });
 }
 
-async function privileges({ t, admin, proxy, flavor }: Stage): Promise<void> {
+async function privileges({ t, admin, proxy, ek, flavor }: Stage): Promise<void> {
   await t.test(
     'who logs in after a GRANT or a REVOKE has the privileges of then, and who is in keeps his',
     async () => {
@@ -250,6 +250,17 @@ async function privileges({ t, admin, proxy, flavor }: Stage): Promise<void> {
       const further = flavor === 'mysql' ? 'SELECT, ROLE_ADMIN' : 'SELECT';
       await admin.query(`GRANT ${further} ON *.* TO granted@'%'`);
       await until('the privilege to be there', 15_000, mayRead);
+      // Through Evenkeel, which reads the accounts behind it at once, and not within five seconds.
+      const through = await mysql.createConnection({
+        ...login,
+        user: ek.sandbox.admin.user,
+        password: ek.sandbox.admin.password,
+      });
+      for (const sql of ['REVOKE SELECT ON *.* FROM', 'GRANT SELECT ON *.* TO', 'REVOKE SELECT ON *.* FROM']) {
+        await through.query(`${sql} granted@'%'`);
+        await until('it to be known', 3_000, async () => (await mayRead()) === sql.startsWith('GRANT'));
+      }
+      await through.end();
     },
   );
 }
@@ -314,9 +325,32 @@ async function commandLines({ t, ek, proxy, database }: Stage): Promise<void> {
           timeout: 20_000,
         });
         assert.equal(stdout.trim(), `${database}\t42`);
+        // Over TLS, too, it is told of a lost connection, which drivers know, and not of broken TLS.
+        const words = [...first, ...where, '-n', '-e', 'SELECT CONNECTION_ID(); SELECT SLEEP(20)'];
+        assert.match(
+          await killed(spawn(program, words, { env: { ...process.env, ...tool.env, MYSQL_PWD: password } }), ek),
+          /ERROR 2013 /,
+        );
       }
     });
   }
+}
+
+/** What a client says that is killed in the middle of its second statement; its first one told its id. */
+async function killed(client: ChildProcessWithoutNullStreams, ek: Evenkeel): Promise<string> {
+  let stderr = '';
+  client.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const ended = new Promise((resolve) => client.on('close', resolve));
+  const id = await new Promise<string>((resolve) =>
+    client.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+  );
+  const killer = await mysql.createConnection(ek.login());
+  await killer.query(`KILL ${id.trim()}`);
+  await killer.end();
+  await ended;
+  return stderr;
 }
 
 async function configured({ t, ek, flavor, admin }: Stage): Promise<void> {

@@ -25,6 +25,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story('what SET @@name changes travels, and nobody else has it', unscoped);
         await story("what routines and prepared texts do unseen is nobody else's", (...two) => unseen(ek, ...two));
         await story("what a trigger sets is nobody else's", (...two) => triggers(ek, ...two));
+        await story('what is traced is what the session does', traced);
         await story('a syntax error does not keep the connection', syntaxErrors);
         await story('views of another schema cost no connection and tell strangers nothing', (...two) =>
           elsewhere(ek, ...two),
@@ -92,7 +93,15 @@ async function foundRows(one: Connection, other: Connection): Promise<void> {
   await one.query('SAVEPOINT here');
   assert.equal(await value(one, 'SELECT FOUND_ROWS()'), 3);
   await one.query('COMMIT');
-  await one.query('SHOW CREATE TABLE ids');
+  await one.query('SELECT 1 UNION SELECT 2 UNION SELECT 3');
+  await one.query('CREATE TABLE nothing (n INT)');
+  await other.query('SELECT 1 UNION SELECT 2');
+  assert.equal(await value(one, 'SELECT FOUND_ROWS() + 0'), 3);
+  await one.query('SHOW CREATE TABLE nothing');
+  await one.query('DROP TABLE nothing');
+  await other.query('SELECT 1 UNION SELECT 2');
+  assert.equal(await value(one, 'SELECT FOUND_ROWS()'), 1);
+  await one.query("SHOW TABLES LIKE 'ids'");
   await other.query('SELECT 1 UNION SELECT 2');
   await assert.rejects(one.query('SELECT FOUND_ROWS()'), { errno: 9106 });
   assert.equal(await value(one, 'SELECT ROW_COUNT()'), -1);
@@ -100,6 +109,23 @@ async function foundRows(one: Connection, other: Connection): Promise<void> {
   await one.query('SELECT SQL_CALC_FOUND_ROWS n FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS some LIMIT 1');
   const [rows] = await one.execute<RowDataPacket[]>('SELECT FOUND_ROWS() AS found');
   assert.deepEqual(rows, [{ found: 3 }]);
+}
+
+async function traced(one: Connection, other: Connection): Promise<void> {
+  await one.query('SET profiling = 1');
+  await one.query('SELECT 41 + 1');
+  const [profiles] = await one.query<RowDataPacket[]>('SHOW PROFILES');
+  assert.ok(profiles.some((row) => row['Query'] === 'SELECT 41 + 1'));
+  await one.query('SET profiling = 0');
+  await other.query('SELECT 2');
+  await one.query("SET @n = 1, optimizer_trace = 'enabled=on'");
+  await one.query('SELECT n FROM ids WHERE n = @n');
+  assert.equal(
+    await value(one, 'SELECT QUERY FROM information_schema.optimizer_trace'),
+    'SELECT n FROM ids WHERE n = @n',
+  );
+  await one.query("SET optimizer_trace = 'enabled=off'");
+  await other.query('SELECT 3');
 }
 
 async function unscoped(one: Connection, other: Connection): Promise<void> {

@@ -95,6 +95,11 @@ const PINNINGS: readonly Pinning[] = [
   { reason: 'counts', pins: ['SELECT SQL_CALC_FOUND_ROWS n FROM pinned LIMIT 1'], unpins: [['SELECT n FROM pinned']] },
   { reason: 'user-variable', pins: ["SET @long = REPEAT('x', 40000)"], unpins: [] },
   { reason: 'unmovable-variable', pins: ['SET rand_seed1 = 10'], unpins: [] },
+  {
+    reason: 'trace',
+    pins: ['SET profiling = 1', "SET optimizer_trace = 'enabled=on'"],
+    unpins: [['SET profiling = 0', "SET SESSION optimizer_trace = 'enabled=off'"]],
+  },
   { reason: 'session-tracking', pins: ['SET session_track_schema = ON'], unpins: [] },
   // What it prepares, no server names.
   { reason: 'unknown-effect', pins: ['CALL prepares()'], unpins: [] },

@@ -82,12 +82,17 @@ export function wasExecuted({ gtid }: Extract<Witness, { kind: 'gtid' }>): strin
 
 /** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
 export function commitWithLedger(witness: Witness, node: NodeAddress): string {
-  const body = `${claim(witness, node).join('; ')}; IF ROW_COUNT() = 1 THEN COMMIT; ELSE ROLLBACK; SIGNAL SQLSTATE '45000'`;
-  return `BEGIN NOT ATOMIC ${body} SET MYSQL_ERRNO=${NOT_CLAIMED}, MESSAGE_TEXT='evenkeel.ledger has another row'; END IF; END`;
+  const body = `${claim(witness, node).join('; ')}; IF ROW_COUNT() = 1 THEN COMMIT; ELSE ROLLBACK; ${RAISE}; END IF`;
+  return `BEGIN NOT ATOMIC ${body}; END`;
 }
 
-/** The ledger's row was not as it should be: the transaction was rolled back. Unused by servers. */
-export const NOT_CLAIMED = 9190;
+/** The ledger's row was not as it should be: the transaction was rolled back. */
+export const NOT_CLAIMED = 1222;
+/**
+ * That error, which nothing else in the text can have. Not by SIGNAL: where collation_connection is one of ucs2, utf16 or utf32
+ * MariaDB takes no SQLSTATE that is written down.
+ */
+const RAISE = 'SELECT 1 UNION SELECT 1, 2';
 
 /** The number becomes the row's, if no higher one is: whoever affects one row by the last of these was first. */
 export function claim(witness: Witness, node: NodeAddress): string[] {
