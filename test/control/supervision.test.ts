@@ -183,6 +183,22 @@ test('an order to kill a connection goes to all other workers, with the one who 
   );
 });
 
+test('what a SET GLOBAL replaced is told to all other workers', async () => {
+  const { dir, port } = await place();
+  const { control } = await startTestControl(testConfig(dir, port));
+  stopAfter(control);
+  const message = {
+    type: 'defaults-replaced',
+    cluster: 'main',
+    node: 'a:1',
+    replaced: { time_zone: 'SYSTEM' },
+  } as const;
+  await order(dir, 0, { do: 'send', message });
+  const heard = async (worker: number) => (await order(dir, worker)).heard.filter(({ type }) => type === message.type);
+  await until('it to be told', async () => (await heard(1)).length > 0);
+  assert.deepEqual([await heard(0), await heard(1)], [[], [message]]);
+});
+
 test('what a dead worker counted stays in the sums', async () => {
   const { dir, port } = await place();
   const { control } = await startTestControl(testConfig(dir, port));
