@@ -21,7 +21,7 @@ import {
   type Terms,
 } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
-import { type QuietCommand, type QuietResult, type QuietRow, runQuietly } from './quiet.ts';
+import { BEGIN, type QuietCommand, type QuietResult, type QuietRow, runQuietly } from './quiet.ts';
 import { DIALECT_MULTI_STATEMENTS, loginSettings, loginVariables, type ServerConnection } from './server-connection.ts';
 import { literalOf, readBackSql, type SessionState, trackingSetup } from './session.ts';
 
@@ -134,7 +134,7 @@ export function bringUp(
     session.begun = false;
     // Its own answer counts: that of a statement that fails says nothing of the transaction.
     const ok: QuietCommand['ok'] = (answer) => session.learn(answer, []);
-    into.commands.push({ packet: link.query('BEGIN'), what: 'BEGIN', ok });
+    into.commands.push({ packet: link.query(BEGIN), what: 'BEGIN', ok });
     into.begins = true;
   }
   const clean = !flags.asksDiagnostics || session.diagnostics || (ownLast && !link.hasDiagnostics && warned === null);

@@ -347,6 +347,7 @@ function statementRequest(
     return { ...server(command, shape, READ), text: logical.sql, statement };
   }
   const { options, sql, plain: isPlainText, reads, costSlot, digest } = knownOf(logical, session, flavor);
+  if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
   const cursor = ((payload[5] ?? 0) & CURSOR_FLAGS) !== 0;
   return {
     kind: 'server',

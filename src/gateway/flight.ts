@@ -158,7 +158,9 @@ export class Flight implements Exchange {
     session.foundRowsThere &&=
       command === Command.STMT_PREPARE && link.lastSession === session && session.lastOn === link;
     session.lastAnsweredHere = false;
-    link.lastSession = session;
+    // A COM_STMT_PREPARE leaves ROW_COUNT() and the like as they are: a stranger's, where they were.
+    const leaves = command === Command.STMT_PREPARE && (link.lastSession !== session || session.lastOn !== link);
+    link.lastSession = leaves ? null : session;
     session.lastOn = link;
     if (!request.sql.rerunnable) {
       session.wroteOn = link;

@@ -39,6 +39,9 @@ export type QuietResult =
   | { kind: 'error'; err: ErrPacket; what: string; at: number }
   | { kind: 'lost'; loss: Loss };
 
+/** Not `BEGIN`, which begins a block in MariaDB's Oracle mode. */
+export const BEGIN = 'START TRANSACTION';
+
 /** What our own commands take; they are small. */
 const EXPECTED_US = 20;
 const CAPABILITIES = Capability.DEPRECATE_EOF | Capability.SESSION_TRACK;

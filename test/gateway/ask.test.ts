@@ -94,7 +94,7 @@ test('a member of a group is asked in a transaction that waits for all that the 
     const order = [
       "SET gtid_next='AUTOMATIC'",
       "SET SESSION group_replication_consistency='BEFORE'",
-      'BEGIN',
+      'START TRANSACTION',
       'SELECT GTID_SUBSET',
     ];
     const places = order.map((sql) => asked.findIndex((one) => one.startsWith(sql)));
@@ -111,8 +111,11 @@ test('a member that leaves its group while it is asked is left', async () => {
   const row = [{ row: '0' }];
   const readOnly = { 'SELECT GTID_SUBSET': row, 'SELECT @@global.super_read_only': [SERVES, { row: '1' }] };
   assert.equal((await told(readOnly, GROUP))[0].kind, 'lost');
-  assert.equal((await told({ BEGIN: [{ err: 3797 }], 'SELECT GTID_SUBSET': row }, GROUP))[0].kind, 'lost');
-  const [failed] = await told({ BEGIN: [{ err: 1227 }], 'SELECT GTID_SUBSET': row }, GROUP);
+  assert.equal(
+    (await told({ 'START TRANSACTION': [{ err: 3797 }], 'SELECT GTID_SUBSET': row }, GROUP))[0].kind,
+    'lost',
+  );
+  const [failed] = await told({ 'START TRANSACTION': [{ err: 1227 }], 'SELECT GTID_SUBSET': row }, GROUP);
   assert.equal(failed.kind === 'told' && failed.told, 'untold');
 });
 

@@ -108,7 +108,7 @@ class FakeLink {
       const own = told || (there !== undefined && this.insertId !== BigInt(there));
       if (!own) this.insertId = BigInt(known);
     } else if (sql === trackingSetup('mysql', '', false)) this.server.query(TRACKING);
-    else if (sql !== 'BEGIN' && !sql.startsWith('SET TRANSACTION') && !sql.startsWith('SELECT 1 FROM')) {
+    else if (sql !== 'START TRANSACTION' && !sql.startsWith('SET TRANSACTION') && !sql.startsWith('SELECT 1 FROM')) {
       this.server.query(sql);
     }
   }
@@ -207,7 +207,7 @@ test('everything ahead stands in its order: state, LAST_INSERT_ID(), the next tr
     'SET @`a`=1',
     'SET SESSION last_insert_id=7',
     'SET TRANSACTION READ ONLY',
-    'BEGIN',
+    'START TRANSACTION',
   ]);
   assert.equal(stranger.insertId, 99n);
   assert.ok(result.begins && !result.sure);

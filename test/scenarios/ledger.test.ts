@@ -90,3 +90,22 @@ test('rows long out of use are cleared while others are locked, and nobody waits
     assert.equal(left[0]?.['c'], 1);
   });
 });
+
+test('sessions whose settings change what SQL means write all the same, alone and in transactions', async () => {
+  await withEvenkeel(shape, async (evenkeel) => {
+    await through(evenkeel, 'CREATE TABLE t (n INT PRIMARY KEY)');
+    const client = await mysql.createConnection(evenkeel.login());
+    try {
+      let n = 0;
+      for (const setting of ["sql_mode = 'ORACLE'", 'collation_connection = ucs2_general_ci', "sql_mode = 'ANSI'"]) {
+        await client.query(`SET ${setting}`);
+        await client.query(`INSERT INTO t VALUES (${++n})`);
+        for (const sql of ['START TRANSACTION', `INSERT INTO t VALUES (${++n})`, 'COMMIT']) await client.query(sql);
+      }
+      const [rows] = await client.query<RowDataPacket[]>('SELECT COUNT(*) AS written FROM t');
+      assert.equal(rows[0]?.['written'], n);
+    } finally {
+      client.destroy();
+    }
+  });
+});

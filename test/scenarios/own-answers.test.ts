@@ -25,6 +25,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story('what SET @@name changes travels, and nobody else has it', unscoped);
         await story("what routines and prepared texts do unseen is nobody else's", (...two) => unseen(ek, ...two));
         await story("what a trigger sets is nobody else's", (...two) => triggers(ek, ...two));
+        await story('ROW_COUNT() in a prepared statement is that of the session, or an error', rowCounts);
         await story('what is traced is what the session does', traced);
         await story('a syntax error does not keep the connection', syntaxErrors);
         await story('views of another schema cost no connection and tell strangers nothing', (...two) =>
@@ -109,6 +110,23 @@ async function foundRows(one: Connection, other: Connection): Promise<void> {
   await one.query('SELECT SQL_CALC_FOUND_ROWS n FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS some LIMIT 1');
   const [rows] = await one.execute<RowDataPacket[]>('SELECT FOUND_ROWS() AS found');
   assert.deepEqual(rows, [{ found: 3 }]);
+}
+
+async function rowCounts(one: Connection, other: Connection): Promise<void> {
+  await one.query('CREATE TABLE recounted (n INT)');
+  await one.query('INSERT INTO recounted VALUES (1), (2), (3)');
+  const ask = async (): Promise<unknown> => {
+    const [rows] = await one.execute<RowDataPacket[]>('SELECT ROW_COUNT() AS changed');
+    return rows[0]?.['changed'];
+  };
+  // Prepared, it is what the server has: the session's own, or nothing.
+  for (const between of [null, 'SELECT 1']) {
+    await one.query('UPDATE recounted SET n = n + 1');
+    if (between !== null) await other.query(between);
+    assert.ok(
+      [3, '9106'].includes((await ask().catch((error: Error & { errno: number }) => String(error.errno))) as never),
+    );
+  }
 }
 
 async function traced(one: Connection, other: Connection): Promise<void> {

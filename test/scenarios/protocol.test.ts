@@ -388,10 +388,11 @@ async function kills({ t, ek, ways }: Stage): Promise<void> {
       const [rows] = await killer.query<mysql.RowDataPacket[]>('SHOW PROCESSLIST');
       return rows.some((row) => String(row['Info']).startsWith('SELECT SLEEP(30'));
     };
-    for (const how of ['KILL QUERY', 'KILL QUERY']) {
+    for (const how of ['query', 'execute'] as const) {
       const sleeping = plain(victim.query('SELECT SLEEP(30.5) AS s'));
       await until('the statement to run', 5000, running);
-      await killer.query(`${how} ${victim.threadId}`);
+      const kill = `KILL QUERY ${victim.threadId}`;
+      await (how === 'query' ? killer.query(kill) : killer.execute(kill));
       const outcome = JSON.stringify(await sleeping); // SLEEP itself answers 1 on MySQL, an error on MariaDB
       assert.match(outcome, ek.sandbox.flavor === 'mysql' ? /"s":1/ : /1317/);
       assert.match(JSON.stringify(await plain(victim.query('SELECT 1 AS one'))), /"one":1/);

@@ -4,8 +4,7 @@
 import type { Flavor, GroupKind } from '../../messages/index.ts';
 import type { ErrPacket } from '../../wire/index.ts';
 import { isReadOnlyNode } from '../evidence.ts';
-import type { QuietCommand } from '../quiet.ts';
-import { runQuietly } from '../quiet.ts';
+import { BEGIN, type QuietCommand, runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
 import type { Told } from './course.ts';
 import { chooseGtid, isAsSaid, putGtidAway, questionOf, toldBy, type Witness, wasExecuted } from './witness.ts';
@@ -147,7 +146,7 @@ function askGroup(link: ServerConnection, question: Question, witness: Extract<W
   add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
   for (const sql of afterWhoeverHas(witness)) add(sql);
   add(`SET SESSION ${CONSISTENCY}='BEFORE'`);
-  add('BEGIN');
+  add(BEGIN);
   add(wasExecuted(witness), { row: toldByGtid(question) });
   add('COMMIT');
   add(`SET SESSION ${CONSISTENCY}=${ofSession === undefined ? 'DEFAULT' : `'${ofSession}'`}`);
@@ -167,7 +166,7 @@ function askLedger(link: ServerConnection, question: Question, witness: Witness)
     question.conflict = err;
   };
   let found: Told = 'untold';
-  add('BEGIN');
+  add(BEGIN);
   // Of a claim that failed, what the row has tells; nothing, where it is not there.
   for (const sql of claims) add(sql, { failed });
   add(read, { row: (row) => (found = toldBy(witness, row?.values[0] ?? null)) });

@@ -3,7 +3,7 @@
 //
 // A number is used again only where it is certain that it was not used: a server skips what comes under a number that it
 // has, without a word. A rollback alone does not make it certain, since a table without transactions keeps what it has.
-import type { QuietCommand } from '../quiet.ts';
+import { BEGIN, type QuietCommand } from '../quiet.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import { chooseGtid, putGtidAway, type Witness, type Witnesses, wasExecuted } from './witness.ts';
 
@@ -33,7 +33,7 @@ export class Chosen {
       this.#witness = witness;
       this.#tracks = !own;
     }
-    if (own) opening.push({ packet: link.query('BEGIN'), what: 'BEGIN' });
+    if (own) opening.push({ packet: link.query(BEGIN), what: 'BEGIN' });
     this.opening = opening;
   }
 
