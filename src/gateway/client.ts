@@ -402,8 +402,8 @@ export class Client {
     this.#statement.start();
   }
 
-  answerOk(): void {
-    this.write(frame(plainOk(this.session.lastingStatus, this.capabilities), 1));
+  answerOk(warnings = 0): void {
+    this.write(frame(plainOk(this.session.lastingStatus, this.capabilities, warnings), 1));
   }
 
   answerError(err: ErrPacket): void {

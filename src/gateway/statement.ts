@@ -692,13 +692,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#again();
   }
 
-  succeed(): void {
+  succeed(warnings = 0): void {
     const { session, tether } = this.client;
     session.rowCount = 0n;
     session.lastAnsweredHere = true;
     session.savepoint = false;
     if (!keepsWarningsOf(this.client, this.request)) tether.rememberWarned(null);
-    this.client.answerOk();
+    this.client.answerOk(warnings);
     this.#finish();
   }
 

@@ -188,7 +188,7 @@ export function encodeOk(ok: OkFields, capabilities: number, header: 0x00 | 0xfe
 }
 
 /** An OK packet with nothing but status flags. */
-export function plainOk(status: number, capabilities: number): Buffer {
-  const fields = { affectedRows: ZERO, insertId: ZERO, status, warnings: 0, info: NONE, sessionState: NONE };
+export function plainOk(status: number, capabilities: number, warnings = 0): Buffer {
+  const fields = { affectedRows: ZERO, insertId: ZERO, status, warnings, info: NONE, sessionState: NONE };
   return encodeOk(fields, capabilities);
 }

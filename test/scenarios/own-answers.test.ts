@@ -2,7 +2,7 @@
 // only a connection knows, and it is not the session's any more, the answer is an error that says so.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
+import mysql, { type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { application, directly, type Evenkeel, inFrontOf, through, until } from './harness/index.ts';
 
@@ -33,6 +33,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         );
         if (flavor === 'mariadb') {
           await story('LASTVAL() and @@last_gtid are of the last write, or an error', connectionOnly);
+          await story('a ROLLBACK that leaves something says so', kept);
           await story('warnings over statements without tables are not of strangers', keptWarnings);
         }
       }),
@@ -127,6 +128,18 @@ async function rowCounts(one: Connection, other: Connection): Promise<void> {
       [3, '9106'].includes((await ask().catch((error: Error & { errno: number }) => String(error.errno))) as never),
     );
   }
+}
+
+async function kept(one: Connection): Promise<void> {
+  await one.query('CREATE TABLE stays (n INT) ENGINE=MyISAM');
+  for (const sql of ['BEGIN', 'INSERT INTO stays VALUES (1)']) await one.query(sql);
+  const [rolledBack] = await one.query<ResultSetHeader>('ROLLBACK');
+  assert.equal(rolledBack.warningStatus, 1);
+  const [warnings] = await one.query<RowDataPacket[]>('SHOW WARNINGS');
+  assert.deepEqual(
+    warnings.map((row) => row['Code']),
+    [1196],
+  );
 }
 
 async function traced(one: Connection, other: Connection): Promise<void> {

@@ -172,13 +172,17 @@ export class Guard {
         return statement.proceed(link);
       }
       const oneShot = transaction.recording?.oneShot ?? null;
+      let warnings = 0;
+      const warned = (count: number): void => {
+        warnings = count;
+      };
       const then = (at: ServerConnection): void => {
         this.#chain(flags.chain, oneShot);
         if (flags.release) statement.proceed(at);
-        else statement.succeed();
+        else statement.succeed(warnings);
       };
       if (kind === 'commit') this.#commit(link, statement, transaction, then);
-      else this.#rollback(link, statement, then);
+      else this.#rollback(link, statement, then, [], warned);
       return;
     }
     // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
@@ -305,9 +309,15 @@ export class Guard {
     statement: Guarded,
     then: (link: ServerConnection) => void,
     ahead: QuietCommand[] = [],
+    warned?: (count: number) => void,
   ): void {
     const { session } = this.#client;
-    const commands = [...ahead, ...this.#chosen.rollback(link, (answer, changes) => session.learn(answer, changes))];
+    let warnings = 0;
+    const rollback = this.#chosen.rollback(link, (answer, changes) => {
+      ({ warnings } = answer);
+      session.learn(answer, changes);
+    });
+    const commands = [...ahead, ...rollback];
     statement.busy();
     link.lastSession = null;
     runQuietly(link, commands, (result) => {
@@ -316,6 +326,12 @@ export class Guard {
       if (result.kind !== 'done') link.lose({ kind: 'closed', detail: 'a rollback failed' });
       this.#end();
       session.transactionEnded();
+      // Of tables that keep what was written; where another command came behind they are gone.
+      if (warned !== undefined && warnings > 0 && rollback.length === 1) {
+        session.diagnostics = true;
+        link.hasDiagnostics = true;
+        warned(warnings);
+      }
       then(link);
     });
   }

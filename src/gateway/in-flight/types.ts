@@ -24,7 +24,7 @@ export interface Guarded {
   /** It waits for a server that takes it. */
   again(loss: Loss | null): void;
   /** Its answer is OK. */
-  succeed(): void;
+  succeed(warnings?: number): void;
   /** Its answer is this one, which the server gave before. */
   answer(pieces: readonly Buffer[]): void;
   fail(err: ErrPacket): void;
