@@ -275,9 +275,10 @@ export class Flight implements Exchange {
     }
   }
 
-  prepared(statementId: number, parameters: number, columns: number): number {
+  prepared(statementId: number, parameters: number, columns: number, warnings: number): number {
     const { client, packet, request } = this.#passenger;
     const { link } = this;
+    this.#warnings = warnings;
     if (this.dropped) {
       link.closeStatement(statementId);
       return statementId;

@@ -29,5 +29,5 @@ export interface ScannerSink {
   /** The server asks for a file of the client's. */
   localInfile(): void;
   /** COM_STMT_PREPARE succeeded. Returns the statement id that the client is to see. */
-  prepared(statementId: number, parameters: number, columns: number): number;
+  prepared(statementId: number, parameters: number, columns: number, warnings: number): number;
 }

@@ -461,7 +461,8 @@ export class ResponseScanner {
     if (end - start < 12 || data[start] !== 0x00) throw new ScanError('an answer to COM_STMT_PREPARE that is none');
     const columns = data.readUInt16LE(start + 5);
     const parameters = data.readUInt16LE(start + 7);
-    const shown = (this.#sink as ScannerSink).prepared(data.readUInt32LE(start + 1), parameters, columns);
+    const warnings = data.readUInt16LE(start + 10);
+    const shown = (this.#sink as ScannerSink).prepared(data.readUInt32LE(start + 1), parameters, columns, warnings);
     data.writeUInt32LE(shown, start + 1);
     if (columns + parameters === 0) {
       this.#phase = 'done';

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql, { type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
+import type { Flavor } from '../../src/messages/index.ts';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { application, directly, type Evenkeel, inFrontOf, through, until } from './harness/index.ts';
 
@@ -26,6 +27,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await story("what routines and prepared texts do unseen is nobody else's", (...two) => unseen(ek, ...two));
         await story("what a trigger sets is nobody else's", (...two) => triggers(ek, ...two));
         await story('ROW_COUNT() in a prepared statement is that of the session, or an error', rowCounts);
+        await story('what a COM_STMT_PREPARE warns of can be asked for', (...two) => preparedWith(flavor, ...two));
         await story('what is traced is what the session does', traced);
         await story('a syntax error does not keep the connection', syntaxErrors);
         await story('views of another schema cost no connection and tell strangers nothing', (...two) =>
@@ -140,6 +142,18 @@ async function kept(one: Connection): Promise<void> {
     warnings.map((row) => row['Code']),
     [1196],
   );
+}
+
+async function preparedWith(flavor: Flavor, one: Connection, other: Connection): Promise<void> {
+  const [sql, code] = flavor === 'mysql' ? ['SELECT BINARY 1', 1287] : ['SELECT n AS id FROM ids GROUP BY id', 1052];
+  await other.query('SELECT 1');
+  await one.prepare(sql);
+  const [warnings] = await one.query<RowDataPacket[]>('SHOW WARNINGS');
+  assert.deepEqual(
+    warnings.map((row) => row['Code']),
+    [code],
+  );
+  await other.query('SELECT 1');
 }
 
 async function traced(one: Connection, other: Connection): Promise<void> {

@@ -6,6 +6,8 @@ import fc from '../seed.ts';
 export const MAX_FRAGMENT = 0xffffff;
 export const MORE_RESULTS = 0x8;
 export const CURSOR_EXISTS = 0x40;
+/** Of each COM_STMT_PREPARE. */
+export const PREPARE_WARNINGS = 259;
 export const STATE_CHANGED = 0x4000;
 
 export interface Dialect {
@@ -160,7 +162,7 @@ export function encodeAnswer(answer: AnswerModel, dialect: Dialect | null, statu
       const id = Buffer.alloc(4);
       id.writeUInt32LE(dialect === null ? answer.id : (shownId ?? answer.id));
       const counts = [u16(columns.length), u16(parameters.length)];
-      line.put(Buffer.concat([Buffer.from([0]), id, ...counts, Buffer.from([0, 0, 0])]));
+      line.put(Buffer.concat([Buffer.from([0]), id, ...counts, Buffer.from([0]), u16(PREPARE_WARNINGS)]));
       for (const group of [parameters, columns]) {
         definitions(group);
         if (group.length > 0) between(status);

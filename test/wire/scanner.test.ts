@@ -18,6 +18,7 @@ import {
   MAX_FRAGMENT,
   type OkModel,
   opensCursor,
+  PREPARE_WARNINGS,
   type Segments,
 } from './answers.ts';
 
@@ -64,8 +65,8 @@ function sinkOf(events: string[], pieces: Buffer[], showErrors: boolean, cursor 
       return showErrors;
     },
     localInfile: () => void events.push('infile'),
-    prepared: (id, parameters, columns) => {
-      events.push(`prepared ${id} ${parameters} ${columns}`);
+    prepared: (id, parameters, columns, warnings) => {
+      events.push(`prepared ${id} ${parameters} ${columns} ${warnings}`);
       return SHOWN_ID;
     },
   };
@@ -126,7 +127,8 @@ function eventsOf(answer: AnswerModel): string[] {
       return events;
     case 'prepare':
       if ('err' in answer) tell(answer.err, true);
-      else events.push(`prepared ${answer.id} ${answer.parameters.length} ${answer.columns.length}`);
+      else
+        events.push(`prepared ${answer.id} ${answer.parameters.length} ${answer.columns.length} ${PREPARE_WARNINGS}`);
       return events;
     case 'result':
       answer.results.forEach((result, index) => {
