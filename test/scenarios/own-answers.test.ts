@@ -146,14 +146,13 @@ async function kept(one: Connection): Promise<void> {
 
 async function preparedWith(flavor: Flavor, one: Connection, other: Connection): Promise<void> {
   const [sql, code] = flavor === 'mysql' ? ['SELECT BINARY 1', 1287] : ['SELECT n AS id FROM ids GROUP BY id', 1052];
-  await other.query('SELECT 1');
   await one.prepare(sql);
+  await other.query('SELECT 1');
   const [warnings] = await one.query<RowDataPacket[]>('SHOW WARNINGS');
   assert.deepEqual(
     warnings.map((row) => row['Code']),
     [code],
   );
-  await other.query('SELECT 1');
 }
 
 async function traced(one: Connection, other: Connection): Promise<void> {
