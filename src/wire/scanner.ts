@@ -22,6 +22,7 @@ export class ScanError extends Error {
 
 /** A packet that must be looked at whole (OK, ERR, a column count) is never longer in practice. */
 const MAX_INSPECTED_BYTES = 1 << 20;
+const CURSOR_AND_MORE = ServerStatus.CURSOR_EXISTS | ServerStatus.MORE_RESULTS_EXISTS;
 const NOTHING = Buffer.alloc(0);
 const NO_CHANGES: SessionChange[] = [];
 /** Where packets are put in, spans up to this size are copied around them into one piece; longer ones are cut. */
@@ -31,8 +32,6 @@ const POOL_BYTES = 16 * 1024;
 const EOF_PAYLOAD_BYTES = 5;
 
 /** One per server connection; `begin` for each answer. */
-const CURSOR_AND_MORE = ServerStatus.CURSOR_EXISTS | ServerStatus.MORE_RESULTS_EXISTS;
-
 export class ResponseScanner {
   /** Sequence number of the last packet that was handed on, as the client sees it. */
   lastSequence = 0;
@@ -288,8 +287,7 @@ export class ResponseScanner {
     const room = this.#room(HEADER_BYTES + EOF_PAYLOAD_BYTES);
     // A server would say here whether more results follow and a cursor is open. Neither is known before the rows have
     // passed, and the EOF behind them says it; to claim it here might make a client wait for what does not come.
-    const known = status & ~(ServerStatus.MORE_RESULTS_EXISTS | ServerStatus.CURSOR_EXISTS);
-    this.#writeEof(this.#pool, room, sequence, known, 0);
+    this.#writeEof(this.#pool, room, sequence, status & ~CURSOR_AND_MORE, 0);
     this.#shift++;
   }
 
@@ -445,8 +443,7 @@ export class ResponseScanner {
     (this.#sink as ScannerSink).ok(ok, changes);
     const sequence = data[at + 3] as number;
     // The client's open cursor has no rows here: the EOF behind the columns is the end, and says so.
-    const open = this.#opensCursor && (status & CURSOR_AND_MORE) === ServerStatus.CURSOR_EXISTS;
-    if (owed && rows && !open) {
+    if (owed && rows && !(this.#opensCursor && (status & CURSOR_AND_MORE) === ServerStatus.CURSOR_EXISTS)) {
       this.#insertEof(at, sequence + this.#shift, status);
     }
     this.#owesEof = false;
