@@ -14,7 +14,7 @@ const SESSION_VARIABLES = new Set(
     'lock_wait_timeout innodb_lock_wait_timeout max_execution_time max_statement_time sql_select_limit',
     'group_concat_max_len div_precision_increment default_week_format foreign_key_checks unique_checks',
     'sql_safe_updates sql_auto_is_null sql_notes sql_warnings sql_quote_show_create optimizer_switch',
-    'default_storage_engine explicit_defaults_for_timestamp tmp_table_size max_heap_table_size max_sort_length',
+    'default_storage_engine tmp_table_size max_heap_table_size max_sort_length',
     'sort_buffer_size join_buffer_size net_read_timeout net_write_timeout updatable_views_with_limit',
     'optimizer_search_depth optimizer_prune_level eq_range_index_dive_limit completion_type',
   ].flatMap((names) => names.split(' ')),

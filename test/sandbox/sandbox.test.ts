@@ -91,12 +91,12 @@ describe('a directory that is not a sandbox is left alone', () => {
   test('one that does not exist', async () => {
     const dir = join(work, 'missing');
     for (const verb of [
-      stopSandbox(dir),
-      sandboxStatus(dir),
-      startNode(dir, 'node1'),
-      killNode(dir, 'node1', 'SIGKILL'),
+      () => stopSandbox(dir),
+      () => sandboxStatus(dir),
+      () => startNode(dir, 'node1'),
+      () => killNode(dir, 'node1', 'SIGKILL'),
     ]) {
-      await assert.rejects(verb, rejectsWith('not-a-sandbox', /holds no sandbox/));
+      await assert.rejects(verb(), rejectsWith('not-a-sandbox', /holds no sandbox/));
     }
   });
 });
