@@ -236,6 +236,11 @@ stories('reads leave the primary', OPTIONS, {
     const [client, killer] = [await clientOf(evenkeel), await clientOf(evenkeel)];
     const replicas = await evenkeel.replicas();
     await replicated(evenkeel, 'locked');
+    // The old primary has just come back.
+    await until('all nodes to be well', 10_000, async () => {
+      const { clusters } = await evenkeel.status();
+      return clusters[0]?.nodes.every(({ state }) => state === 'ok') === true;
+    });
     // Who reads it waits behind what is to be applied.
     const locks = await Promise.all(replicas.map((node) => holdBack(evenkeel, node, 'locked')));
     await through(evenkeel, 'ALTER TABLE locked ADD COLUMN m INT');
@@ -253,7 +258,14 @@ stories('reads leave the primary', OPTIONS, {
       () => 'answered',
       (error: { errno: number }) => error.errno,
     );
-    await until('a replica to be asked', 10_000, async () => (await waiting('SELECT n FROM locked')).includes(true));
+    let outcome: unknown = null;
+    void told.then((what) => {
+      outcome = what;
+    });
+    await until('a replica to be asked', 10_000, async () => {
+      assert.equal(outcome, null, 'it is answered already');
+      return (await waiting('SELECT n FROM locked')).includes(true);
+    });
     await killer.query(`KILL QUERY ${client.threadId}`);
     assert.equal(await told, 1317);
     for (const release of locks) release();
