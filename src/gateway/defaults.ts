@@ -2,7 +2,7 @@
 // connections have the values that were global when they were opened. So those that are there go to no new session any more,
 // and each session that had chosen no value of its own chooses the one before. For variables with a value in each session that
 // every account may set; of others a server connection has what it was opened with.
-import type { Flavor } from '../messages/index.ts';
+import type { Flavor, Replaced } from '../messages/index.ts';
 import type { ServerRequest } from './command.ts';
 import type { QuietCommand } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -22,9 +22,6 @@ const SESSION_VARIABLES = new Set(
 
 /** Each session has what was global when it began, and cannot choose. */
 const INHERITED = new Set(['max_allowed_packet', 'net_buffer_length']);
-
-/** What was global before, by variable, as servers report it. */
-export type Replaced = Readonly<Record<string, string>>;
 
 /** The variables in question that the text of a SET GLOBAL sets: their names stand in front of a `=` or a `:=`. */
 export function defaultsSetBy({ text, sql }: ServerRequest, flavor: Flavor): string[] {

@@ -15,6 +15,7 @@ import type {
   KillOutcome,
   NodeAddress,
   QuiesceTarget,
+  Replaced,
   ToWorker,
   WorkerCounters,
 } from '../messages/index.ts';
@@ -33,7 +34,7 @@ import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.t
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
 import { Costs } from './costs.ts';
-import { keepReplaced, type Replaced } from './defaults.ts';
+import { keepReplaced } from './defaults.ts';
 import { Digests } from './digests.ts';
 import { Directory } from './directory.ts';
 import { Drain } from './drain.ts';

@@ -1,7 +1,7 @@
 // What a client has built up in its session. What can be put into SQL is in `state` and travels to whatever server
 // connection the session's next statement gets (link-state.ts). What cannot pins the session to its server connection,
 // under a name, and is lost with it: then the next statement is told so.
-import type { Flavor } from '../messages/index.ts';
+import type { Flavor, Replaced } from '../messages/index.ts';
 import { type OkPacket, ServerStatus, type SessionChange } from '../wire/index.ts';
 import type { Causality } from './causality.ts';
 import { InsertId } from './insert-id.ts';
@@ -135,7 +135,7 @@ export class SessionState extends InsertId {
   /** The connection that it ran on. */
   lastOn: object | null = null;
   /** What its SET GLOBAL, if it succeeds, has replaced (defaults.ts). */
-  replaced: Readonly<Record<string, string>> | null = null;
+  replaced: Replaced | null = null;
   /** What MariaDB's drivers mean by statement id -1; null where the last COM_STMT_PREPARE failed. */
   lastPrepared: PreparedStatement | null = null;
   #statements: Map<number, PreparedStatement> | null = null;

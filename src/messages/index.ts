@@ -233,6 +233,9 @@ export type KillOutcome = 'done' | 'unknown' | 'denied';
 /** Where nothing more is to be in progress: transactions, and statements in flight. */
 export type QuiesceTarget = { endpoint: string } | { cluster: string; node: NodeAddress };
 
+/** What was global before a SET GLOBAL, by variable, as servers report it. */
+export type Replaced = Readonly<Record<string, string>>;
+
 export type ToWorker =
   | { type: 'configure'; worker: number; workers: number; settings: GatewaySettings }
   /** What changed since the version before; all of it, for a worker that was just greeted. */
@@ -244,7 +247,7 @@ export type ToWorker =
   /** The control process looked at the node because of `evidence`: is it fit to go on? */
   | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
   /** Values that were global on the node before a SET GLOBAL of a client of another worker. */
-  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Readonly<Record<string, string>> }
+  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Replaced }
   /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
   | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }
   | { type: 'kill-answer'; order: number; outcome: KillOutcome }
@@ -299,7 +302,7 @@ export type FromWorker =
   | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }
   | { type: 'refresh-accounts'; cluster: string; user: string }
   /** Values that were global on the node before a client's SET GLOBAL, by variable. */
-  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Readonly<Record<string, string>> }
+  | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Replaced }
   | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; user: string }
   | { type: 'kill-answer'; order: number; asker: number; outcome: KillOutcome }
   | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }

@@ -5,6 +5,7 @@ import { writersBeside } from '../../src/cluster/primary.ts';
 import type { NodeFacts, NodeObservation, NodeState, ReplicationFacts } from '../../src/cluster/types.ts';
 import { computeView, unobserved, type ViewInput, type ViewResult } from '../../src/cluster/view.ts';
 import { CHOSEN_UUID_PREFIX } from '../../src/messages/index.ts';
+import { REPLICATION } from '../support/facts.ts';
 
 const UUID = (n: number): string => `0000000${n}-0000-0000-0000-000000000000`;
 
@@ -21,18 +22,11 @@ function node(n: number, given: Given = {}): NodeObservation {
   const { follows, replication, reach = { state: 'up', rttMs: 1 }, at = 100, factsAt = 99, ...facts } = given;
   const gtid = facts.gtidExecuted ?? `${UUID(1)}:1-10`;
   const channel: ReplicationFacts = {
+    ...REPLICATION,
     sourceHost: `db${follows}`,
     sourcePort: 3306,
-    sourceUuid: null,
-    receiver: 'running',
-    receiverError: null,
-    applier: 'running',
-    applierError: null,
-    delaySeconds: 0,
-    lagMs: 0,
     received: gtid,
     heard: '1',
-    semiSyncActive: false,
     ...replication,
   };
   return {

@@ -4,6 +4,7 @@ import { after, test } from 'node:test';
 import { drainRefusal } from '../../src/control/draining.ts';
 import type { ControlEvent } from '../../src/control/events.ts';
 import type { OperatorOrder } from '../../src/control/standing.ts';
+import { REPLICATION } from '../support/facts.ts';
 import {
   FakeMonitor,
   type FakeRecoveries,
@@ -137,20 +138,7 @@ const semiSync = {
   waitForCount: 1,
   timeoutMs: 1,
 };
-const replication = {
-  sourceHost: 'a',
-  sourcePort: 1,
-  sourceUuid: null,
-  receiver: 'running',
-  receiverError: null,
-  applier: 'running',
-  applierError: null,
-  delaySeconds: 0,
-  lagMs: 0,
-  received: '',
-  heard: '',
-  semiSyncActive: true,
-} as const;
+const replication = { ...REPLICATION, semiSyncActive: true };
 
 test('a node is not drained where an endpoint, or the durability policy, would be left without', () => {
   const nodes = [nodeView('a:1', 'primary'), replicaOf('b:1'), replicaOf('c:1')];

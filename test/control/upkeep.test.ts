@@ -1,8 +1,9 @@
 // What semi-sync's upkeep finds wrong, and that it never makes commits wait for replicas that are not there.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { NodeView, ReplicationFacts, SemiSyncFacts } from '../../src/cluster/types.ts';
+import type { NodeView, SemiSyncFacts } from '../../src/cluster/types.ts';
 import { observeUpkeep, type Policy, upkeepGraceMs, upkeepOf } from '../../src/control/upkeep.ts';
+import { REPLICATION } from '../support/facts.ts';
 import { nodeView } from './harness.ts';
 
 const timeoutMs = 1_000_000_000;
@@ -14,20 +15,7 @@ function primary(over: Partial<SemiSyncFacts> = {}, flavor: 'mysql' | 'mariadb' 
 }
 
 function replica(node: string, active: boolean, enabled = active): NodeView {
-  const replication: ReplicationFacts = {
-    sourceHost: 'a',
-    sourcePort: 1,
-    sourceUuid: null,
-    receiver: 'running',
-    receiverError: null,
-    applier: 'running',
-    applierError: null,
-    delaySeconds: 0,
-    lagMs: 0,
-    received: '',
-    heard: '',
-    semiSyncActive: active,
-  };
+  const replication = { ...REPLICATION, semiSyncActive: active };
   const semiSync = { sourceEnabled: false, sourceActive: false, replicaEnabled: enabled, clients: 0, waitForCount: 1 };
   return nodeView(node, 'replica', 'ok', { replication, semiSync: { ...semiSync, timeoutMs } });
 }

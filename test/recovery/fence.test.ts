@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NodeFacts, NodeView, ReplicationFacts } from '../../src/cluster/types.ts';
 import { type FenceInput, fenceOf } from '../../src/recovery/fence.ts';
+import { REPLICATION } from '../support/facts.ts';
 
 const semiSync = {
   sourceEnabled: true,
@@ -45,20 +46,7 @@ function nodeView(
 }
 
 function replica(node: string, receiver: ReplicationFacts['receiver'], state: NodeView['state'] = 'ok'): NodeView {
-  const replication: ReplicationFacts = {
-    sourceHost: 'a',
-    sourcePort: 1,
-    sourceUuid: null,
-    receiver,
-    receiverError: null,
-    applier: 'running',
-    applierError: null,
-    delaySeconds: 0,
-    lagMs: 0,
-    received: '',
-    heard: '',
-    semiSyncActive: true,
-  };
+  const replication: ReplicationFacts = { ...REPLICATION, receiver, semiSyncActive: true };
   return nodeView(node, 'replica', state, { replication, semiSync: { ...semiSync, replicaEnabled: true } });
 }
 

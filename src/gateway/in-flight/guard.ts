@@ -172,17 +172,17 @@ export class Guard {
         return statement.proceed(link);
       }
       const oneShot = transaction.recording?.oneShot ?? null;
-      let warnings = 0;
-      const warned = (count: number): void => {
-        warnings = count;
-      };
-      const then = (at: ServerConnection): void => {
+      const then = (at: ServerConnection, warnings = 0): void => {
+        if (warnings > 0) {
+          session.diagnostics = true;
+          at.hasDiagnostics = true;
+        }
         this.#chain(flags.chain, oneShot);
         if (flags.release) statement.proceed(at);
         else statement.succeed(warnings);
       };
       if (kind === 'commit') this.#commit(link, statement, transaction, then);
-      else this.#rollback(link, statement, then, [], warned);
+      else this.#rollback(link, statement, then);
       return;
     }
     // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
@@ -307,9 +307,8 @@ export class Guard {
   #rollback(
     link: ServerConnection,
     statement: Guarded,
-    then: (link: ServerConnection) => void,
+    then: (link: ServerConnection, warnings: number) => void,
     ahead: QuietCommand[] = [],
-    warned?: (count: number) => void,
   ): void {
     const { session } = this.#client;
     let warnings = 0;
@@ -327,12 +326,7 @@ export class Guard {
       this.#end();
       session.transactionEnded();
       // Of tables that keep what was written; where another command came behind they are gone.
-      if (warned !== undefined && warnings > 0 && rollback.length === 1) {
-        session.diagnostics = true;
-        link.hasDiagnostics = true;
-        warned(warnings);
-      }
-      then(link);
+      then(link, rollback.length === 1 ? warnings : 0);
     });
   }
 
