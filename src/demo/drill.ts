@@ -100,16 +100,16 @@ class Drill {
     await this.#calm();
     await load.stop(this.#hasFailed ? STUCK_AFTER_FAILURE_MS : STUCK_AFTER_MS);
     progress('the clients have stopped; all that is there is compared with what they were told');
-    const { errors, furtherErrors, timeline, histograms, readsChecked, transactions, connectionsLost } = load;
+    const { errors, timeline, periods, readsChecked, transactions, connectionsLost } = load;
+    if (load.gaveUp) this.#missing.push(`after ${errors.length} errors the clients stopped`);
     // A cluster that has failed may let nobody through any more: then the node that is called its primary is asked itself.
     const audit = await load.audit(this.#hasFailed ? await ground.past() : null);
     const report = drillReport({
       audit,
       errors,
-      furtherErrors,
       faults: this.#faults,
       timeline,
-      histograms,
+      periods,
       missing: this.#missing,
     });
     const counts = { readsChecked, transactions, connections, connectionsLost, rebuilt: this.#rebuilt };
@@ -158,10 +158,13 @@ class Drill {
     this.#missing.push(...wrong);
     const longestMs = Math.round(load.timeline.longestMs(fault.atMs));
     const told = wrong.length === 0 ? `the longest wait was ${longestMs} ms` : wrong.join('; ');
-    const errors = load.errors.length + load.furtherErrors;
+    const rolledBack = load.periods.reduce(
+      (sum, { expected }) => sum + expected.deadlock + expected['replay-differed'],
+      0,
+    );
     const name = kinds.join('+');
     progress(
-      `${this.#faults.length}. ${name} (${victim} was the primary): ${told}; ${load.acknowledged} writes confirmed, ${errors} errors so far`,
+      `${this.#faults.length}. ${name} (${victim} was the primary): ${told}; so far ${load.acknowledged} writes confirmed, ${rolledBack} transactions rolled back (1213), ${wrongErrors(load.errors, this.#faults)} errors`,
     );
   }
 

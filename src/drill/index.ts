@@ -3,7 +3,8 @@
 export { type Audit, audit, ClientBook, type Doubt, type Found } from './book.ts';
 export { type Conserved, conserved } from './conserve.ts';
 export { Histogram } from './histogram.ts';
-export { CheckedLoad, type LoadError } from './load.ts';
+export { CheckedLoad } from './load.ts';
+export { Period } from './period.ts';
 export { Dice } from './random.ts';
 export {
   type DrillEvidence,

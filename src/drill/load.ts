@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Audit, audit, ClientBook } from './book.ts';
 import { type Conserved, conserved } from './conserve.ts';
 import { type Answer, connectWith, type DriverConnection, type DriverName, driversHere, type Value } from './driver.ts';
-import { Histogram } from './histogram.ts';
+import { type Expected, Period } from './period.ts';
 import { Dice } from './random.ts';
 import {
   ACCOUNTS,
@@ -34,9 +34,6 @@ export interface LoadOptions {
   seed: number;
 }
 
-/** `deadlock`: the server's own 1213. `replay-differed`: 1213 of a transaction whose replay would have shown something else. */
-export type LoadError = Omit<ClientError, 'kind'> & { kind: ClientError['kind'] | 'deadlock' | 'replay-differed' };
-
 interface Client {
   book: ClientBook;
   driver: DriverName;
@@ -48,9 +45,8 @@ interface Client {
   state: 'open' | 'lost' | 'ended';
 }
 
-const MAX_ERRORS_KEPT = 2000;
-/** Then it would only repeat itself. */
-const MAX_ERRORS = 100_000;
+/** Then it would only repeat itself: the clients stop. */
+const MAX_ERRORS = 20_000;
 const PAUSE_AFTER_ERROR_MS = 20;
 const RECONNECT_PAUSE_MS = 50;
 /** Between two statements of a transaction, at most. */
@@ -61,27 +57,29 @@ const DEADLOCK = 1213;
 
 /** Ends what a client does at the moment; it has been recorded. */
 class Interrupted extends Error {
-  readonly failure: LoadError;
-  constructor(failure: LoadError) {
+  readonly failure: ClientError;
+  /** It was rolled back as its client must expect, and is no error. */
+  readonly expected: Expected | null;
+  constructor(failure: ClientError) {
     super(failure.message);
     this.failure = failure;
+    this.expected = expectedOf(failure);
   }
 }
 
 export class CheckedLoad {
   readonly timeline = new Timeline();
-  readonly errors: LoadError[] = [];
-  /** Errors beyond those kept in `errors`. */
-  furtherErrors = 0;
+  /** All but the 1213 that a client must expect, which the periods count. */
+  readonly errors: ClientError[] = [];
   readonly drivers: readonly DriverName[];
   acknowledged = 0;
   readsChecked = 0;
   transactions = 0;
   /** Connections that were lost and made anew. */
   connectionsLost = 0;
-  /** The waits since `newPeriod` was called last. */
-  #period = new Histogram();
-  readonly #periods: Histogram[] = [this.#period];
+  #period = new Period();
+  /** The one before the first fault first, then one a fault: `newPeriod`. */
+  readonly periods: Period[] = [this.#period];
   readonly #options: LoadOptions;
   readonly #clients: Client[] = [];
   readonly #originMs = performance.now();
@@ -117,15 +115,15 @@ export class CheckedLoad {
     return performance.now() - this.#originMs;
   }
 
-  /** From here on waits are counted in another histogram, for the fault that begins. Those of all periods: `histograms`. */
+  /** A fault begins. */
   newPeriod(): void {
-    this.#period = new Histogram();
-    this.#periods.push(this.#period);
+    this.#period = new Period();
+    this.periods.push(this.#period);
   }
 
-  /** The one before the first period first. */
-  get histograms(): readonly Histogram[] {
-    return this.#periods;
+  /** So much went wrong that the clients stopped. */
+  get gaveUp(): boolean {
+    return this.errors.length >= MAX_ERRORS;
   }
 
   /** Lets every client have its last answer and closes the connections; once. */
@@ -206,7 +204,7 @@ export class CheckedLoad {
     const look = (): Promise<void> => this.#look(client);
     const acts = [write, transfer, transfer, append, look, look];
     let marked = false;
-    while (this.#running && this.errors.length + this.furtherErrors < MAX_ERRORS) {
+    while (this.#running && !this.gaveUp) {
       let ok = false;
       try {
         if (client.state === 'lost') {
@@ -351,8 +349,8 @@ export class CheckedLoad {
       this.transactions += 1;
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
-      const { kind, verdict } = error.failure;
-      const rolledBack = kind === 'deadlock' || kind === 'replay-differed';
+      const { verdict } = error.failure;
+      const rolledBack = error.expected !== null;
       book.refused(n, !committing || rolledBack ? 'not executed' : (verdict ?? 'unknown'));
       if (client.state === 'open' && !rolledBack) await this.#text(client, 'write', 'ROLLBACK');
       throw error;
@@ -413,10 +411,10 @@ export class CheckedLoad {
   #answered(sentMs: number, ok: boolean): void {
     const now = this.nowMs();
     this.timeline.record(sentMs, now, ok);
-    this.#period.record(now - sentMs);
+    this.#period.waits.record(now - sentMs);
   }
 
-  #lost(client: Client, sentMs: number, error: unknown): LoadError {
+  #lost(client: Client, sentMs: number, error: unknown): ClientError {
     if (client.state !== 'open') return this.#failure(client, 'connection', sentMs, error);
     client.state = 'lost';
     client.connection.destroy();
@@ -424,18 +422,19 @@ export class CheckedLoad {
     return this.#note(client, 'connection', sentMs, error);
   }
 
-  #note(client: Client, kind: LoadError['kind'], sentMs: number, error: unknown): LoadError {
+  #note(client: Client, kind: ClientError['kind'], sentMs: number, error: unknown): ClientError {
     const failure = this.#failure(client, kind, sentMs, error);
-    if (this.errors.length < MAX_ERRORS_KEPT) this.errors.push(failure);
-    else this.furtherErrors += 1;
+    const expected = expectedOf(failure);
+    if (expected === null) this.errors.push(failure);
+    else this.#period.expected[expected] += 1;
     return failure;
   }
 
-  #failure(client: Client, kind: LoadError['kind'], sentMs: number, error: unknown): LoadError {
+  #failure(client: Client, kind: ClientError['kind'], sentMs: number, error: unknown): ClientError {
     const { message = 'unknown error', errno } = error as { message?: string; errno?: number };
     return {
       client: client.book.client,
-      kind: givenUp(errno, message) ?? kind,
+      kind,
       sentMs,
       answeredMs: this.nowMs(),
       errno: errno ?? null,
@@ -446,7 +445,7 @@ export class CheckedLoad {
 }
 
 /** Why a transaction was rolled back that its application is expected to try again. */
-function givenUp(errno: number | undefined, message: string): 'deadlock' | 'replay-differed' | null {
+function expectedOf({ errno, message }: ClientError): Expected | null {
   if (errno !== DEADLOCK) return null;
   if (verdictOf(message) === null) return 'deadlock';
   return /run again, statement \d+: /.test(message) ? 'replay-differed' : null;

@@ -4,8 +4,9 @@
 import type { Audit } from './book.ts';
 import type { Conserved } from './conserve.ts';
 import { Histogram } from './histogram.ts';
-import type { LoadError } from './load.ts';
+import type { Expected, Period } from './period.ts';
 import type { Timeline } from './timeline.ts';
+import type { ClientError } from './verdict.ts';
 
 /**
  * `switchover`: by the command. `kill`: `kill -9` of the primary. `kill-in-commit`: the same when commits
@@ -43,12 +44,11 @@ export interface DrillFaultReport {
 
 export interface DrillEvidence {
   audit: Audit & Conserved;
-  errors: readonly LoadError[];
-  furtherErrors: number;
+  errors: readonly ClientError[];
   faults: readonly DrillFault[];
   timeline: Timeline;
   /** The one before the first fault first, then one a fault. */
-  histograms: readonly Histogram[];
+  periods: readonly Period[];
   /** What did not happen that should have, in sentences. */
   missing: readonly string[];
 }
@@ -91,29 +91,25 @@ export interface DrillReport {
 /** A socket of a killed process is closed by the kernel, and its client hears of it a moment later. */
 const GRACE_MS = 1000;
 
-type Judged = 'wrong' | 'deadlock' | 'replay-differed' | 'lost-with-worker';
-
-function judgeError(error: LoadError, faults: readonly DrillFault[]): Judged {
-  if (error.kind === 'deadlock' || error.kind === 'replay-differed') return error.kind;
-  if (error.kind !== 'connection') return 'wrong';
-  const excused = faults.some(
+/** Lost with a killed worker; any other error is wrong. */
+function isExcused(error: ClientError, faults: readonly DrillFault[]): boolean {
+  if (error.kind !== 'connection') return false;
+  return faults.some(
     ({ kinds, atMs, doneMs }) =>
       kinds.includes('worker') && error.answeredMs >= atMs && error.answeredMs <= doneMs + GRACE_MS,
   );
-  return excused ? 'lost-with-worker' : 'wrong';
 }
 
 /** How many errors there are already that no client should have seen. */
-export function wrongErrors(errors: readonly LoadError[], faults: readonly DrillFault[]): number {
-  return errors.filter((error) => judgeError(error, faults) === 'wrong').length;
+export function wrongErrors(errors: readonly ClientError[], faults: readonly DrillFault[]): number {
+  return errors.filter((error) => !isExcused(error, faults)).length;
 }
 
 export function drillReport(evidence: DrillEvidence): DrillReport {
-  const { audit, errors, furtherErrors, faults, timeline, histograms, missing } = evidence;
-  const judged = errors.map((error) => ({ error, as: judgeError(error, faults) }));
-  const count = (as: Judged): number => judged.filter((one) => one.as === as).length;
-  const wrong = judged.filter(({ as }) => as === 'wrong').map(({ error }) => error);
-  const clientErrors = wrong.length + furtherErrors;
+  const { audit, errors, faults, timeline, periods, missing } = evidence;
+  const judged = errors.map((error) => ({ error, excused: isExcused(error, faults) }));
+  const wrong = judged.filter(({ excused }) => !excused).map(({ error }) => error);
+  const expected = (as: Expected): number => periods.reduce((sum, period) => sum + period.expected[as], 0);
   const reasons: string[] = [];
   const blame = (times: number, what: string): void => {
     if (times > 0) reasons.push(`${times} ${what}`);
@@ -123,16 +119,19 @@ export function drillReport(evidence: DrillEvidence): DrillReport {
   blame(audit.unexpected, 'writes are there that should not be');
   blame(audit.imbalance, 'accounts or transfers do not agree');
   blame(audit.outOfOrder, 'entries of lists are not where their writer put them');
-  blame(clientErrors, `errors that no client should have seen${first(wrong)}`);
+  blame(wrong.length, `errors that no client should have seen${first(wrong)}`);
   if (audit.acknowledged === 0) reasons.push('no write was confirmed at all');
   reasons.push(...missing);
   const all = new Histogram();
-  for (const one of histograms) all.add(one);
+  for (const { waits } of periods) all.add(waits);
   return {
     verdict: reasons.length === 0 ? 'pass' : 'fail',
     reasons: [...reasons, ...audit.examples],
-    clientErrors,
-    errorsByKind: byKind(errors),
+    clientErrors: wrong.length,
+    errorsByKind: byKind(errors, {
+      'deadlock 1213': expected('deadlock'),
+      'replay-differed 1213': expected('replay-differed'),
+    }),
     longestStallMs: tenths(timeline.longestMs(0)),
     acknowledged: audit.acknowledged,
     lost: audit.lost,
@@ -141,31 +140,32 @@ export function drillReport(evidence: DrillEvidence): DrillReport {
     imbalance: audit.imbalance,
     outOfOrder: audit.outOfOrder,
     wrongReads: wrong.filter(({ kind }) => kind === 'answer').length,
-    replaysDiffered: count('replay-differed'),
-    deadlocks: count('deadlock'),
-    lostWithWorker: count('lost-with-worker'),
+    replaysDiffered: expected('replay-differed'),
+    deadlocks: expected('deadlock'),
+    lostWithWorker: errors.length - wrong.length,
     unknown: audit.unknown,
     stalls: all.toJSON(),
     faults: faults.map((fault, at) => {
       const untilMs = faults[at + 1]?.atMs ?? Number.POSITIVE_INFINITY;
       const since = judged.filter(({ error }) => error.answeredMs >= fault.atMs && error.answeredMs < untilMs);
-      const among = (as: Judged): number => since.filter((one) => one.as === as).length;
+      const lostWithWorker = since.filter(({ excused }) => excused).length;
+      const period = periods[at + 1];
       return {
         kind: fault.kinds.join('+'),
         node: fault.node,
         at: Math.round(fault.atMs),
         stallMs: tenths(timeline.longestMs(fault.atMs, untilMs)),
-        errors: among('wrong'),
-        replaysDiffered: among('replay-differed'),
-        lostWithWorker: among('lost-with-worker'),
-        stalls: (histograms[at + 1] ?? new Histogram()).toJSON(),
+        errors: since.length - lostWithWorker,
+        replaysDiffered: period?.expected['replay-differed'] ?? 0,
+        lostWithWorker,
+        stalls: (period?.waits ?? new Histogram()).toJSON(),
       };
     }),
   };
 }
 
-function byKind(errors: readonly LoadError[]): Record<string, number> {
-  const counts: Record<string, number> = {};
+function byKind(errors: readonly ClientError[], expected: Record<string, number>): Record<string, number> {
+  const counts = Object.fromEntries(Object.entries(expected).filter(([, times]) => times > 0));
   for (const { kind, errno } of errors) {
     const name = errno === null ? kind : `${kind} ${errno}`;
     counts[name] = (counts[name] ?? 0) + 1;
@@ -173,7 +173,7 @@ function byKind(errors: readonly LoadError[]): Record<string, number> {
   return counts;
 }
 
-function first([error]: readonly LoadError[]): string {
+function first([error]: readonly ClientError[]): string {
   return error === undefined ? '' : `; the first: client ${error.client}, ${error.kind}: ${error.message}`;
 }
 

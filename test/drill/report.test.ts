@@ -5,13 +5,13 @@ import { test } from 'node:test';
 import {
   audit,
   ClientBook,
+  type ClientError,
   conserved,
   type DrillFault,
   type DrillReport,
   drillReport,
-  Histogram,
   type Holdings,
-  type LoadError,
+  Period,
   Timeline,
 } from '../../src/drill/index.ts';
 
@@ -41,28 +41,37 @@ function holdings(): Holdings {
 
 interface Over {
   spoil?: (there: Holdings) => unknown;
-  errors?: LoadError[];
+  errors?: ClientError[];
   missing?: string[];
   faults?: DrillFault[];
   acknowledge?: boolean;
+  expected?: Partial<Period['expected']>;
 }
 
-function report({ spoil, errors = [], missing = [], faults = [kill], acknowledge = true }: Over): DrillReport {
+function report({
+  spoil,
+  errors = [],
+  missing = [],
+  faults = [kill],
+  acknowledge = true,
+  expected = {},
+}: Over): DrillReport {
   const book = new ClientBook(0);
   for (const n of [book.next(), book.next()]) if (acknowledge) book.acknowledged(n);
   const there = holdings();
   spoil?.(there);
   const timeline = new Timeline();
   timeline.record(100, 350, true);
-  const histograms = [new Histogram(), new Histogram()];
-  histograms[1]?.record(250);
+  const period = new Period();
+  period.waits.record(250);
+  Object.assign(period.expected, expected);
   const told = audit([book], there.book);
   const kept = conserved(there, 100);
   const all = { ...told, ...kept, examples: [...told.examples, ...kept.examples] };
-  return drillReport({ audit: all, errors, furtherErrors: 0, faults, timeline, histograms, missing });
+  return drillReport({ audit: all, errors, faults, timeline, periods: [new Period(), period], missing });
 }
 
-function loadError(over: Partial<LoadError>): LoadError {
+function loadError(over: Partial<ClientError>): ClientError {
   const usual = { client: 0, sentMs: 99, answeredMs: 130, errno: null, message: 'wrong', verdict: null };
   return { kind: 'write', ...usual, ...over };
 }
@@ -134,9 +143,12 @@ test('errors are counted by kind and number, and an unknown outcome has no excus
 });
 
 test('what a client gives up with 1213 is counted apart', () => {
-  const errors = [loadError({ kind: 'replay-differed', errno: 1213 }), loadError({ kind: 'deadlock', errno: 1213 })];
-  const { verdict, replaysDiffered, deadlocks, clientErrors } = report({ errors });
-  assert.deepEqual([verdict, replaysDiffered, deadlocks, clientErrors], ['pass', 1, 1, 0]);
+  const { verdict, replaysDiffered, deadlocks, clientErrors, errorsByKind, faults } = report({
+    expected: { 'replay-differed': 2, deadlock: 5000 },
+  });
+  assert.deepEqual([verdict, replaysDiffered, deadlocks, clientErrors], ['pass', 2, 5000, 0]);
+  assert.deepEqual(errorsByKind, { 'deadlock 1213': 5000, 'replay-differed 1213': 2 });
+  assert.deepEqual([faults[0]?.replaysDiffered, faults[0]?.errors], [2, 0]);
 });
 
 test('a lost connection is counted apart while a worker is killed, and fails otherwise, before and long after as well', () => {
