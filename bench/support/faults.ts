@@ -2,7 +2,8 @@
 import type { SandboxOptions } from '../../src/sandbox/index.ts';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { onSmallDisk, onStallingDisk } from '../../test/scenarios/harness/disk.ts';
-import { EVENKEEL, Network } from '../../test/scenarios/harness/network.ts';
+import { layNetwork } from '../../test/scenarios/harness/lay-network.ts';
+import { EVENKEEL } from '../../test/scenarios/harness/network.ts';
 import { addressOf, type Evenkeel, inFrontOf, orderSwitchover, withEvenkeel } from './cluster.ts';
 
 export type Fault = 'kill' | 'freeze' | 'cut' | 'stall' | 'full';
@@ -47,7 +48,7 @@ export async function withFault<T>(fault: Fault, options: Options, work: Work<T>
 }
 
 async function cutOff<T>(sandbox: Parameters<typeof inFrontOf>[0], options: Options, work: Work<T>): Promise<T> {
-  const network = await Network.lay(sandbox);
+  const network = await layNetwork(sandbox);
   try {
     return await inFrontOf(network.sandbox, options, (evenkeel) =>
       work(evenkeel, async () => {

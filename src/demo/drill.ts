@@ -102,6 +102,7 @@ class Drill {
     progress('the clients have stopped; all that is there is compared with what they were told');
     const { errors, timeline, periods, readsChecked, transactions, connectionsLost } = load;
     if (load.gaveUp) this.#missing.push(`after ${errors.length} errors the clients stopped`);
+    if (this.#hasFailed) for (const line of await ground.recoveries()) progress(line);
     // A cluster that has failed may let nobody through any more: then the node that is called its primary is asked itself.
     const audit = await load.audit(this.#hasFailed ? await ground.past() : null);
     const report = drillReport({

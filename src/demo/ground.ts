@@ -8,12 +8,18 @@ import { orderedSwitchover, strike, within } from './faults.ts';
 import { ailmentOf, becomesWhole, HEALTHY_TIMEOUT_MS, type Waiting } from './repair.ts';
 import type { Stage } from './stage.ts';
 
+/** A busy Evenkeel may take a moment to answer. */
+const NAMED_TIMEOUT_MS = 10_000;
+const RECOVERIES_TOLD = 4;
+
 export interface Ground {
   readonly flavor: Flavor;
   /** Waits until the cluster is as it was; what is wrong in the end, or null. */
   whole(waiting: Waiting): Promise<string | null>;
-  /** How the primary is called; null where Evenkeel names none. */
+  /** How the primary is called; null where Evenkeel names none for a while. */
   primary(): Promise<string | null>;
+  /** The last recoveries, a line each, for a drill that has failed. */
+  recoveries(): Promise<string[]>;
   /**
    * Strikes once. `alone`: nothing else strikes at the same time that it might fail by. `enough`: the drill has failed, and
    * the end need not be waited for. Says what did not happen that should have, or null.
@@ -28,7 +34,15 @@ export function sandboxGround(stage: Stage, nodes: number): Ground {
   return {
     flavor: stage.sandbox.flavor,
     whole: (waiting) => becomesWhole(stage, nodes, waiting),
-    primary: async () => (await primaryNode())?.name ?? null,
+    primary: async () => {
+      let name: string | null = null;
+      await within(NAMED_TIMEOUT_MS, async () => {
+        name = (await primaryNode())?.name ?? null;
+        return name !== null;
+      });
+      return name;
+    },
+    recoveries: async () => (await stage.history()).slice(0, RECOVERIES_TOLD).map(lineOf),
     strike: async (kind, primary, alone, enough) => {
       const victim = stage.sandbox.nodes.find(({ name }) => name === primary);
       if (victim === undefined) throw new Error(`the sandbox has no ${primary}`);
@@ -36,6 +50,10 @@ export function sandboxGround(stage: Stage, nodes: number): Ground {
     },
     past: primaryNode,
   };
+}
+
+function lineOf({ startedAt, kind, from, to, outcome, reason, durationMs }: RecoveryRecord): string {
+  return `${startedAt} ${kind} ${from ?? '-'} -> ${to ?? '-'}: ${outcome} after ${Math.round(durationMs)} ms; ${reason}`;
 }
 
 /** What a drill needs of the Evenkeel in front of a user's own cluster. */
@@ -58,6 +76,7 @@ export function realGround(cluster: RealCluster): Ground {
       return met ? null : `the cluster was not whole after ${HEALTHY_TIMEOUT_MS / 1000} s: ${wrong}`;
     },
     primary: async () => (await cluster.status()).primary,
+    recoveries: () => Promise.resolve([]),
     strike: (kind, _primary, alone, enough) => {
       if (kind !== 'switchover') throw new Error(`a ${kind} is not for a cluster that is in use`);
       return orderedSwitchover(() => cluster.switchover(), alone, enough);

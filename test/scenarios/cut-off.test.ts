@@ -6,7 +6,8 @@ import type { RowDataPacket } from 'mysql2/promise';
 import type { Flavor } from '../../src/messages/index.ts';
 import { withSandbox } from '../../src/sandbox/index.ts';
 import { addressOf, application, directly, type Evenkeel, inFrontOf, Load, until } from './harness/index.ts';
-import { EVENKEEL, Network } from './harness/network.ts';
+import { layNetwork } from './harness/lay-network.ts';
+import { EVENKEEL, type Network } from './harness/network.ts';
 
 const SHAPE = { replication: 'semisync', nodes: 3 } as const;
 
@@ -99,7 +100,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
   };
   test(`${flavor}: links that are cut`, { timeout: 300_000 }, async (t) => {
     await withSandbox({ flavor, ...SHAPE }, async (sandbox) => {
-      const network = await Network.lay(sandbox);
+      const network = await layNetwork(sandbox);
       try {
         await inFrontOf(network.sandbox, SHAPE, async (evenkeel) => {
           const [primary] = network.sandbox.nodes;
