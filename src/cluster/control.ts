@@ -101,6 +101,7 @@ export class Hands implements NodeControl {
     node: NodeAddress,
     timeoutMs: number,
     work: (hands: Work) => Promise<T>,
+    how: { changesNothing?: boolean } = {},
   ): Promise<T> {
     const deadline = performance.now() + timeoutMs;
     const left = (): number => {
@@ -116,7 +117,9 @@ export class Hands implements NodeControl {
       this.#giveBack(node, prober);
       return result;
     } catch (error) {
-      if (prober !== null) await this.#abandon(prober);
+      // What may change the node is over when this rejects, as far as that can be had.
+      const ended = prober === null ? null : this.#abandon(prober);
+      if (how.changesNothing !== true) await ended;
       if (error instanceof NodeControlError) throw error;
       if (error instanceof ConnectionError) {
         throw new NodeControlError(node, operation, error.code, error.errno, error.message);
@@ -169,7 +172,8 @@ export class Hands implements NodeControl {
   }
 
   async look(node: NodeAddress, timeoutMs: number): Promise<NodeFacts> {
-    return await this.#work('look', node, timeoutMs, async ({ prober, left }) => await prober.probe(true, left()));
+    const probe = async ({ prober, left }: Work): Promise<NodeFacts> => await prober.probe(true, left());
+    return await this.#work('look', node, timeoutMs, probe, { changesNothing: true });
   }
 
   async setReadOnly(node: NodeAddress, timeoutMs: number): Promise<void> {

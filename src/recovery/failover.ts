@@ -301,7 +301,11 @@ async function quiesce(
   stuck: boolean,
 ): Promise<Carried> {
   const gone = nodeOf(view, from)?.observation.reach.state === 'refused';
-  const replicas = replicasOf(view, from);
+  const silent = !alive && !gone;
+  const replicas = replicasOf(view, from).map((node) => ({
+    node,
+    stopMs: silent ? stopMs(view, node) : LIMITS.quiesceMs,
+  }));
   const mustFence = alive && !stuck;
   await carryOut(
     run,
@@ -320,6 +324,14 @@ async function quiesce(
     };
   }
   return { ok: true };
+}
+
+/** How long a replica of a silent primary may take to stop its receiver: until then the old primary is not fenced. */
+function stopMs(view: ClusterView, node: NodeAddress): number {
+  const facts = nodeOf(view, node)?.observation.facts ?? null;
+  if (facts?.flavor === 'mariadb')
+    return facts.replication?.semiSyncActive === true ? LIMITS.farewellMs : LIMITS.quiesceMs;
+  return facts?.replication?.receiver === 'connecting' ? LIMITS.connectingMs : LIMITS.quiesceMs;
 }
 
 /**

@@ -18,7 +18,7 @@ export interface Network {
   close(): void;
 }
 
-/** Makes the nodes follow the first, which stays primary, at its new address. */
+/** Makes the nodes follow the first, which stays primary, at its new address; a new address takes the period of heartbeats away. */
 export async function regroup(network: Network): Promise<void> {
   const { flavor, nodes } = network.sandbox;
   const [first, ...others] = nodes;
@@ -27,10 +27,14 @@ export async function regroup(network: Network): Promise<void> {
     flavor === 'mysql'
       ? [
           'STOP REPLICA',
-          `CHANGE REPLICATION SOURCE TO SOURCE_HOST='${first.host}', SOURCE_PORT=${first.port}`,
+          `CHANGE REPLICATION SOURCE TO SOURCE_HOST='${first.host}', SOURCE_PORT=${first.port}, SOURCE_HEARTBEAT_PERIOD=0.5`,
           'START REPLICA',
         ]
-      : ['STOP SLAVE', `CHANGE MASTER TO MASTER_HOST='${first.host}', MASTER_PORT=${first.port}`, 'START SLAVE'];
+      : [
+          'STOP SLAVE',
+          `CHANGE MASTER TO MASTER_HOST='${first.host}', MASTER_PORT=${first.port}, MASTER_HEARTBEAT_PERIOD=0.5`,
+          'START SLAVE',
+        ];
   for (const node of others) await ask(network, node, [stop, change, start]);
   const writable = flavor === 'mysql' ? ['SET GLOBAL super_read_only=0'] : [];
   await ask(network, first, [...writable, 'SET GLOBAL read_only=0']);
