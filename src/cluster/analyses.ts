@@ -178,7 +178,8 @@ export const ANALYSES = [
     name: 'primary-degraded',
     about: 'primary',
     condition: 'its commits take ten times as long as they used to, and 250 ms or more',
-    confidence: 'our own writes (`heartbeat`): four of five within 30 s, after two minutes of them to compare with',
+    confidence:
+      'our own writes (`heartbeat`): four of five within `heartbeat.degradedAfter`, after 120 of them to compare with',
     action: 'switchover',
     does: 'with `switchover.degraded: move` a planned switchover, at most every ten minutes, to a replica that keeps up: it does the same writes; else it is told',
   },

@@ -30,23 +30,22 @@ const WEIGHT = 1 / 1_200;
 const FACTOR = 10;
 /** … and at least this slow, … */
 const LEAST_MS = 250;
-/** … in most of the writes of so long, and of so many. */
-export const SUSTAINED_MS = 30_000;
+/** … in most of the writes of a time that is configured, and of so many. */
 const LEAST_WRITES = 10;
 const SLOW_SHARE = 0.8;
 const CALM_SHARE = 0.5;
 const MAX_RECENT = 600;
 
-/** After a write of ours was committed. `now` is monotonic, ms. */
-export function paceAfter(pace: CommitPace, latencyMs: number, now: number): CommitPace {
+/** After a write of ours was committed. `now` is monotonic, ms; `sustainedMs`: for so long commits must have been slow. */
+export function paceAfter(pace: CommitPace, latencyMs: number, now: number, sustainedMs: number): CommitPace {
   const limitMs = Math.max(LEAST_MS, FACTOR * (pace.usualMs ?? 0));
   const learned = pace.samples >= LEARNED_SAMPLES;
-  const recent = windowOf([...pace.recent, { at: now, latencyMs }], now);
+  const recent = windowOf([...pace.recent, { at: now, latencyMs }], now, sustainedMs);
   const next = { ...pace, recent };
   if (!learned) return { ...next, ...learn(pace, latencyMs) };
   const slow = recent.filter((one) => one.latencyMs >= limitMs).length / recent.length;
   const [oldest] = recent;
-  const long = recent.length >= LEAST_WRITES && oldest !== undefined && now - oldest.at >= SUSTAINED_MS;
+  const long = recent.length >= LEAST_WRITES && oldest !== undefined && now - oldest.at >= sustainedMs;
   const usualMs = pace.usualMs ?? 0;
   if (pace.degraded !== null) {
     return slow < CALM_SHARE ? { ...next, degraded: null } : { ...next, degraded: { ...pace.degraded, latencyMs } };
@@ -59,8 +58,8 @@ export function paceAfter(pace: CommitPace, latencyMs: number, now: number): Com
 }
 
 /** The writes of the last while, and the one before them: else they would never span it. */
-function windowOf(recent: CommitPace['recent'], now: number): CommitPace['recent'] {
-  const first = recent.findIndex(({ at }) => now - at < SUSTAINED_MS);
+function windowOf(recent: CommitPace['recent'], now: number, sustainedMs: number): CommitPace['recent'] {
+  const first = recent.findIndex(({ at }) => now - at < sustainedMs);
   const kept = recent.slice(
     Math.max(0, Math.min(first < 0 ? recent.length : first, recent.length - LEAST_WRITES + 1) - 1),
   );

@@ -11,6 +11,8 @@ export const HEARTBEAT_MARK = '/* evenkeel heartbeat */';
 export interface HeartbeatSettings {
   /** How long a write may take before it is asked what it waits for. */
   deadlineMs: number;
+  /** For how long commits must have been far slower than they used to be. */
+  degradedAfterMs: number;
 }
 
 /** What the server says of our overdue write, asked over another connection. */
@@ -86,7 +88,7 @@ export function beat(
     case 'sent':
       return { ...state, sentAt: now, looks: [] };
     case 'committed':
-      return committed(state, event.latencyMs, now);
+      return committed(state, event.latencyMs, settings, now);
     case 'refused':
       return refused(state, event, now);
     case 'lost':
@@ -102,8 +104,13 @@ export function beat(
   }
 }
 
-function committed({ pace: before }: HeartbeatState, latencyMs: number, now: number): HeartbeatState {
-  const pace = paceAfter(before, latencyMs, now);
+function committed(
+  { pace: before }: HeartbeatState,
+  latencyMs: number,
+  { degradedAfterMs }: HeartbeatSettings,
+  now: number,
+): HeartbeatState {
+  const pace = paceAfter(before, latencyMs, now, degradedAfterMs);
   const { degraded } = pace;
   return { ...newHeartbeat, pace, health: { state: 'ok', latencyMs, ...(degraded === null ? {} : { degraded }) } };
 }

@@ -312,6 +312,7 @@ class Loader {
         enabled: heartbeat.enabled,
         intervalMs: heartbeat.interval,
         deadlineMs: heartbeat.deadline,
+        degradedAfterMs: heartbeat.degradedAfter,
       },
       failover: {
         unfenced: failover.unfenced,

@@ -111,6 +111,7 @@ export const clusterSchema = z.strictObject({
       enabled: flag.default(true),
       interval: duration(100, MINUTE).default(500),
       deadline: duration(500, 10 * MINUTE).default(2 * SECOND),
+      degradedAfter: duration(SECOND, 24 * HOUR).default(30 * SECOND),
     })
     .prefault({}),
   failover: z

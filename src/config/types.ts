@@ -21,7 +21,7 @@ export interface ClusterConfig {
   serverTls: ServerTlsSettings;
   probe: { intervalMs: number; timeoutMs: number; silentAfterMs: number };
   /** Our own small write on the primary. */
-  heartbeat: { enabled: boolean; intervalMs: number; deadlineMs: number };
+  heartbeat: { enabled: boolean; intervalMs: number; deadlineMs: number; degradedAfterMs: number };
   failover: { unfenced: 'promote' | 'wait' | 'refuse'; minIntervalMs: number; maxFailures: number };
   /** `degraded`: what is done about a primary that commits far slower than it used to. */
   switchover: { drainTimeoutMs: number; catchUpTimeoutMs: number; maxLagMs: number; degraded: 'tell' | 'move' };

@@ -1,15 +1,17 @@
 // A primary that commits far slower than it used to: what is one, and what is not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CommitPace, newPace, paceAfter, SUSTAINED_MS } from '../../src/cluster/degraded.ts';
+import { type CommitPace, newPace, paceAfter } from '../../src/cluster/degraded.ts';
 
 /** Writes of `latencyMs` each, one every `everyMs`, for `forMs`. */
 function go(pace: CommitPace, from: number, latencyMs: number, forMs: number, everyMs = 500): [CommitPace, number] {
   let after = pace;
   let now = from;
-  for (; now < from + forMs; now += everyMs) after = paceAfter(after, latencyMs, now);
+  for (; now < from + forMs; now += everyMs) after = paceAfter(after, latencyMs, now, SUSTAINED_MS);
   return [after, now];
 }
+
+const SUSTAINED_MS = 30_000;
 
 const learned = () => go(newPace, 0, 4, 120_000);
 
@@ -35,7 +37,7 @@ test('a burst, single slow commits, and slowness that is ten times nothing are n
   const [burst, then] = go(usual, at, 300, 10_000);
   assert.equal(go(burst, then, 4, 60_000)[0].degraded, null);
   let mixed = usual;
-  for (let i = 0; i < 400; i++) mixed = paceAfter(mixed, i % 2 === 0 ? 300 : 4, at + i * 500);
+  for (let i = 0; i < 400; i++) mixed = paceAfter(mixed, i % 2 === 0 ? 300 : 4, at + i * 500, SUSTAINED_MS);
   assert.equal(mixed.degraded, null);
   assert.equal(go(usual, at, 200, 300_000)[0].degraded, null);
 });

@@ -10,7 +10,7 @@ import {
   type WaitFacts,
 } from '../../src/cluster/heartbeat.ts';
 
-const settings = { deadlineMs: 2000 };
+const settings = { deadlineMs: 2000, degradedAfterMs: 30_000 };
 
 /** The health after these events, each at its time. */
 function after(...events: [number, HeartbeatEvent][]): CommitHealth {

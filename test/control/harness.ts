@@ -241,7 +241,7 @@ export function testConfig(stateDir: string, port: number, over: Partial<Config>
         recovery: 'automatic',
         serverTls: { mode: 'off' },
         probe: { intervalMs: 100, timeoutMs: 500, silentAfterMs: 1500 },
-        heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000 },
+        heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000, degradedAfterMs: 30_000 },
         failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
         switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 1000, maxLagMs: 1000, degraded: 'tell' },
       },

@@ -144,7 +144,7 @@ export function config(durability: 'none' | 'semisync'): ClusterConfig {
     recovery: 'automatic',
     serverTls: { mode: 'off' },
     probe: { intervalMs: 50, timeoutMs: 200, silentAfterMs: 1_000 },
-    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000 },
+    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2_000, degradedAfterMs: 30_000 },
     failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
     switchover: { drainTimeoutMs: 500, catchUpTimeoutMs: 3_000, maxLagMs: 500, degraded: 'tell' },
   };

@@ -21,7 +21,7 @@ function configFor(sandbox: SandboxInfo, seed: string): ClusterConfig {
     recovery: 'automatic',
     serverTls: { mode: 'off' },
     probe: { intervalMs: 100, timeoutMs: 1000, silentAfterMs: 1500 },
-    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2000 },
+    heartbeat: { enabled: false, intervalMs: 500, deadlineMs: 2000, degradedAfterMs: 30_000 },
     failover: { unfenced: 'promote', minIntervalMs: 0, maxFailures: 5 },
     switchover: { drainTimeoutMs: 1000, catchUpTimeoutMs: 1000, maxLagMs: 5000, degraded: 'tell' },
   };
