@@ -36,7 +36,7 @@ const TIMED_OUT = new Set([3024, 1969]);
 
 /** An error that says that the node is unfit, or that was meant for somebody else; the client has not seen it. */
 export interface Unfit {
-  kind: 'read-only' | 'shutdown' | 'interrupted' | 'no-room-to-prepare' | 'aside';
+  kind: 'read-only' | 'shutdown' | 'interrupted' | 'no-room-to-prepare' | 'aside' | 'number-taken';
   err: ErrPacket;
 }
 
@@ -64,6 +64,8 @@ export interface Passenger {
   /** It may be sent again elsewhere. */
   readonly mayRetry: boolean;
   readonly expectedUs: number;
+  /** True once: another number may be free for it (taken-number.ts). */
+  takesAnotherNumber(err: ErrPacket): boolean;
   landed(flight: Flight): void;
   turnedAway(unfit: Unfit): void;
   lost(loss: Loss, sent: boolean): void;
@@ -240,6 +242,8 @@ export class Flight implements Exchange {
       this.#unfit = { kind: 'aside', err };
     } else if (mayRetry && this.shape === 'prepare' && err.errno === TOO_MANY_PREPARED) {
       this.#unfit = { kind: 'no-room-to-prepare', err };
+    } else if (first && this.#passenger.course === 'recorded' && this.#passenger.takesAnotherNumber(err)) {
+      this.#unfit = { kind: 'number-taken', err };
     }
     if (this.#unfit !== null) return false;
     this.serverError = err;

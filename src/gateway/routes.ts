@@ -136,7 +136,10 @@ export interface EvidenceSink {
 export class ClusterRouting {
   readonly cluster: string;
   route: ClusterRoute | null = null;
+  /** When another node became the primary than was it before, on the worker's clock; null: never yet. */
+  primarySinceMs: number | null = null;
   readonly gates: Gate[] = [];
+  #lastPrimary: NodeAddress | null = null;
   #suspicions = new Map<NodeAddress, Suspicion>();
   #sink: EvidenceSink;
   #evidence = 0;
@@ -151,6 +154,10 @@ export class ClusterRouting {
   apply(route: ClusterRoute, nowMs: number, beforeOpening: () => void): boolean {
     if (this.route !== null && route.epoch < this.route.epoch) return false;
     const newEpoch = this.route === null || route.epoch > this.route.epoch;
+    if (this.#lastPrimary !== null && route.primary !== null && route.primary !== this.#lastPrimary) {
+      this.primarySinceMs = nowMs;
+    }
+    this.#lastPrimary = route.primary ?? this.#lastPrimary;
     this.route = route;
     for (const [node, suspicion] of this.#suspicions) {
       const known = suspicion.confirmed && (this.#listedServing(node) || node !== route.primary);

@@ -22,6 +22,7 @@ import type { LinkStatement } from './prepared.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
+import { numberMayBeTaken } from './taken-number.ts';
 import { NO_TERMS, type Terms, termsOf } from './terms.ts';
 
 /** How often one statement is tried on servers that then turn out not to take it. The hold's time-out is the real bound. */
@@ -67,6 +68,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #step: Step = 'new';
   #tries = 0;
   #sheds = 0;
+  #renumbered = false;
   #link: ServerConnection | null = null;
   #flight: Flight | null = null;
   #wasHeld = false;
@@ -625,6 +627,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
           if (this.#step === 'bringing-up') this.#route();
         }, ROOM_MS * this.#sheds);
         return;
+      case 'number-taken':
+        return this.#takeAnother(this.#link as ServerConnection);
       case 'shutdown':
         this.client.tether.dropLink('the server shuts down');
         return this.lost({ kind: 'shutdown', detail: err.message }, true);
@@ -637,6 +641,22 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         this.client.tether.forgetLostTransaction();
         this.#fail(gatewayError('transaction-lost', `${node} became read-only`));
     }
+  }
+
+  takesAnotherNumber(err: ErrPacket): boolean {
+    const { gate, tether, worker } = this.client;
+    const { primarySinceMs } = gate.cluster;
+    const since = { primarySinceMs, nowMs: worker.nowMs() };
+    if (this.#renumbered || !numberMayBeTaken(err, this.request, since)) return false;
+    this.#renumbered = tether.guard?.startsOver === true;
+    return this.#renumbered;
+  }
+
+  /** The transaction is open, but for what failed; one that it was to begin begins anew. */
+  #takeAnother(link: ServerConnection): void {
+    this.client.worker.count('numbers_taken', '');
+    if (this.begins) this.lost({ kind: 'closed', detail: 'its number was taken' }, true);
+    else this.proceed(link);
   }
 
   lost(loss: Loss, sent: boolean): void {

@@ -6,6 +6,7 @@ export { classify, lastDigest } from './classify.ts';
 export { rewriteCalls, rewriteConnectionId } from './connection-id.ts';
 export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
 export { type SessionObjects, sessionObjects, type TableName } from './objects.ts';
+export { insertsOneRow } from './rows.ts';
 export { scopeSystemVariables } from './session-scope.ts';
 export { type NamesSetting, setNames, setRole } from './settings.ts';
 export { shapeOf } from './shape.ts';

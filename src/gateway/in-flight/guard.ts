@@ -287,6 +287,10 @@ export class Guard {
     statement.busy();
     tether.aftermath = null;
     const then = (): void => statement.answer(flight.held);
+    const { serverError } = flight;
+    if (serverError !== null && statement.takesAnotherNumber(serverError)) {
+      return this.#rollback(link, statement, () => statement.again(null));
+    }
     if (flight.failed) this.#rollback(link, statement, then, this.#aftermath(link));
     else this.#commit(link, statement, transaction, then);
   }
@@ -441,6 +445,12 @@ export class Guard {
   }
 
   // ---- lost -----------------------------------------------------------------------------------------------------
+
+  /** Whether what is open could be run again from its beginning. */
+  get startsOver(): boolean {
+    const transaction = this.#transaction;
+    return transaction !== null && (transaction.own || transaction.recording?.fault === null);
+  }
 
   /** The connection that the session held is gone. True: what was open on it may go on elsewhere. */
   linkGone(): boolean {

@@ -134,6 +134,11 @@ class Rerun implements Passenger {
     return sqls.map((sql) => ({ packet: this.#link.query(sql), what: 'as then', failed: () => {} }));
   }
 
+  /** It has the one that its client was shown. */
+  takesAnotherNumber(): boolean {
+    return false;
+  }
+
   landed(flight: Flight): void {
     const err = flight.serverError;
     if (err !== null && (isReadOnlyNode(err) || isShutdown(err))) {

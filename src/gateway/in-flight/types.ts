@@ -21,6 +21,8 @@ export interface Guarded {
   busy(): void;
   /** On to the server with it. */
   proceed(link: ServerConnection): void;
+  /** True once: another number may be free for it (taken-number.ts). */
+  takesAnotherNumber(err: ErrPacket): boolean;
   /** It waits for a server that takes it. */
   again(loss: Loss | null): void;
   /** Its answer is OK. */
