@@ -152,7 +152,7 @@ program.addCommand(
     }),
 );
 
-const everybody: PeerName[] = PEER_NAMES.filter((name) => !['report', 'auto', 'uncausal'].includes(name));
+const everybody: PeerName[] = PEER_NAMES.filter((name) => !['bare', 'report', 'auto', 'uncausal'].includes(name));
 const both: Protocol[] = ['text', 'prepared'];
 
 program.addCommand(

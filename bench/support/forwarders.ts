@@ -44,6 +44,16 @@ listen mysql
   });
 }
 
+const BARE = new URL('bare-forwarder.ts', import.meta.url).pathname;
+
+/** A program that passes bytes on, in the runtime that Evenkeel runs in. */
+export async function withBare<T>(server: Target, work: (bare: Forwarder) => Promise<T>): Promise<T> {
+  return forward('the bare forwarder', server, work, (_dir, port) => {
+    const argv = [process.execPath, BARE, `${port}`, server.host, `${server.port}`];
+    return Promise.resolve({ argv, env: {} });
+  });
+}
+
 export interface RouterOptions {
   /** From clients to it and from it to the server; the server's own certificate is shown, from its data directory. */
   tls: { dataDir: string } | null;

@@ -4,16 +4,16 @@
 import mysql, { type RowDataPacket } from 'mysql2/promise';
 import { freePorts, type SandboxInfo, withSandbox } from '../../src/sandbox/index.ts';
 import { type Evenkeel, inFrontOf } from './cluster.ts';
-import { withHaproxy, withRouter } from './forwarders.ts';
+import { withBare, withHaproxy, withRouter } from './forwarders.ts';
 import { withProfiles } from './profile.ts';
 import { type Flavor, progress } from './report.ts';
 import type { Target } from './sysbench.ts';
 
 /**
- * `report`: another endpoint of the same Evenkeel, with `inFlight: report`; `auto` and `uncausal`: with `route: auto`, and with
+ * `bare`: a program in our runtime that passes bytes on. `report`: another endpoint of the same Evenkeel, with `inFlight: report`; `auto` and `uncausal`: with `route: auto`, and with
  * `causal: none`, too.
  */
-export const PEER_NAMES = ['direct', 'haproxy', 'router', 'evenkeel', 'report', 'auto', 'uncausal'] as const;
+export const PEER_NAMES = ['direct', 'haproxy', 'bare', 'router', 'evenkeel', 'report', 'auto', 'uncausal'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
 export interface Peer {
@@ -108,10 +108,17 @@ export async function withPeers<T>(
         return withEvenkeel();
       });
     };
-    if (!has('haproxy')) return withRouterToo();
+    const withBareToo = (): Promise<T> => {
+      if (!has('bare')) return withRouterToo();
+      return withBare(direct, ({ target, pid }) => {
+        all.push({ name: 'bare', target, pids: [pid], controlPid: null });
+        return withRouterToo();
+      });
+    };
+    if (!has('haproxy')) return withBareToo();
     return withHaproxy(direct, ({ target, pid }) => {
       all.push({ name: 'haproxy', target, pids: [pid], controlPid: null });
-      return withRouterToo();
+      return withBareToo();
     });
   });
 }
