@@ -95,6 +95,14 @@ function finish(result: Result, json: boolean | string | undefined): void {
   if (result.results.some(({ failedRounds }) => failedRounds.length > 0)) process.exitCode = 1;
 }
 
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 function numbers(text: string): number[] {
   return text.split(',').map(wholeNumber(1, 2000));
 }
@@ -275,6 +283,35 @@ program.addCommand(
       finish(await benchPreparedMemory({ ...common(options), clients, executions }), options.json);
     }),
 );
+
+program.addCommand(
+  new Command('mysqltest')
+    .description("MariaDB's own test suite through Evenkeel, compared with a server itself: no benchmark")
+    .option('--suite <name>', 'of those in the package', 'main')
+    .option('--only <pattern>', "tests' names, a regular expression", pattern, /./)
+    .option('--arguments <words>', "more of mysqltest's own, e.g. '--ps-protocol'", '')
+    .addOption(
+      new Option('--in-flight <mode>', "Evenkeel's").choices(['exactly-once', 'report']).default('exactly-once'),
+    )
+    .option('--keep <dir>', 'what both said in the tests that differ, for diff')
+    .action(async (options: Mysqltest) => {
+      const { compareSuite, keep } = await import('./mysqltest.ts');
+      const { suite, only, inFlight } = options;
+      const extra = options.arguments.split(/\s+/).filter((word) => word !== '');
+      const result = await compareSuite({ suite, only, extra, inFlight });
+      if (options.keep !== undefined) keep(result, options.keep);
+      const differing = result.differing.map(({ name }) => name);
+      process.stdout.write(`${JSON.stringify({ suite, tests: result.tests, differing }, null, 2)}\n`);
+    }),
+);
+
+interface Mysqltest {
+  suite: string;
+  only: RegExp;
+  arguments: string;
+  inFlight: 'exactly-once' | 'report';
+  keep?: string;
+}
 
 try {
   await program.parseAsync();

@@ -70,6 +70,12 @@ const BUNDLES = {
     ubuntu: ['sysbench'],
     instead: 'run `apt-get install sysbench`',
   },
+  'mariadb-test': {
+    name: 'mariadb-test',
+    debian: { suite: 'bookworm', packages: ['mariadb-test', 'mariadb-test-data'] },
+    ubuntu: ['mariadb-test', 'mariadb-test-data'],
+    instead: 'run `apt-get install mariadb-test`',
+  },
 } satisfies Record<string, Bundle>;
 
 const TOOLS = {
@@ -82,6 +88,7 @@ const TOOLS = {
   'mariadb-backup': { bundle: 'mariadb', path: 'usr/bin/mariadb-backup' },
   haproxy: { bundle: 'haproxy', path: 'usr/sbin/haproxy' },
   sysbench: { bundle: 'sysbench', path: 'usr/bin/sysbench' },
+  'mariadb-test': { bundle: 'mariadb-test', path: 'usr/bin/mariadb-test' },
 } satisfies Record<string, { bundle: keyof typeof BUNDLES; path: string }>;
 
 const SERVERS = {
