@@ -68,7 +68,9 @@ async function compareAll(
       continue;
     }
     const run = async (side: 0 | 1): Promise<Told> => {
-      await servers[side].reset();
+      await servers[side].reset().catch((error: unknown) => {
+        throw new Error(`before ${name}: the server cannot be put back: ${String(error)}`);
+      });
       const work = join(dir, `${side}`);
       rmSync(work, { recursive: true, force: true });
       for (const each of ['log', 'tmp']) mkdirSync(join(work, each), { recursive: true });

@@ -22,11 +22,11 @@ const MADE = [
 export class SuiteServer {
   readonly dir: string;
   readonly port: number;
-  readonly #sandbox: SandboxInfo;
   readonly #node: string;
+  /** The accounts that are no test's. */
+  #accounts: readonly string[] = [];
 
   private constructor(sandbox: SandboxInfo, node: SandboxInfo['nodes'][number]) {
-    this.#sandbox = sandbox;
     this.dir = sandbox.dir;
     this.port = node.port;
     this.#node = node.name;
@@ -44,8 +44,9 @@ export class SuiteServer {
       .replace('read_only=ON', 'read_only=OFF');
     await writeFile(file, `${options}${OPTIONS.join('\n')}\n`);
     await server.#start();
-    await server.#ask(async (connection) => {
+    await server.#ask(sandbox.admin, async (connection) => {
       for (const sql of ACCOUNTS) await connection.query(sql);
+      server.#accounts = await accountsOf(connection);
     });
     return server;
   }
@@ -63,8 +64,12 @@ export class SuiteServer {
   }
 
   async #empty(): Promise<void> {
-    await this.#ask(async (connection) => {
+    // Whatever accounts a test has left, this one is the first to fit.
+    await this.#ask({ user: 'root', password: '' }, async (connection) => {
       await connection.query('SET GLOBAL read_only = 0');
+      for (const account of await accountsOf(connection)) {
+        if (!this.#accounts.includes(account)) await connection.query(`DROP USER ${account}`);
+      }
       const [rows] = await connection.query<RowDataPacket[]>('SHOW DATABASES');
       for (const row of rows) {
         const name = String(row['Database']);
@@ -83,13 +88,21 @@ export class SuiteServer {
     });
   }
 
-  async #ask(work: (connection: Connection) => Promise<void>): Promise<void> {
-    const { user, password } = this.#sandbox.admin;
-    const connection = await mysql.createConnection({ host: '127.0.0.1', port: this.port, user, password });
+  async #ask(
+    login: { user: string; password: string },
+    work: (connection: Connection) => Promise<void>,
+  ): Promise<void> {
+    const connection = await mysql.createConnection({ host: '127.0.0.1', port: this.port, ...login });
     try {
       await work(connection);
     } finally {
       connection.destroy();
     }
   }
+}
+
+/** As SQL names them; roles are dropped by another statement, and left. */
+async function accountsOf(connection: Connection): Promise<string[]> {
+  const [rows] = await connection.query<RowDataPacket[]>("SELECT User, Host FROM mysql.user WHERE is_role = 'N'");
+  return rows.map((row) => `${mysql.escape(String(row['User']))}@${mysql.escape(String(row['Host']))}`);
 }
