@@ -20,6 +20,11 @@ export function isReadOnlyNode(err: ErrPacket): boolean {
   return err.errno === 1290 && /--(super-)?read[-_]only/.test(err.message);
 }
 
+/** ER_ERROR_DURING_COMMIT of a Galera member that was cut off from its cluster. It is the member's word, not its cluster's. */
+export function isCutOff(err: ErrPacket): boolean {
+  return err.errno === 1180 && err.message.includes('Not connected to Primary Component');
+}
+
 /** ER_MUST_CHANGE_PASSWORD: an account whose password has expired may do nothing else. It says nothing of the node. */
 export function mustChangePassword(err: ErrPacket | null): boolean {
   return err?.errno === 1820;

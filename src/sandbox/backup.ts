@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { asAdmin, textOf } from './admin.ts';
 import { SandboxError } from './errors.ts';
-import { gone, launch, nodeFiles } from './process.ts';
+import { gone, launch, logTail, nodeFiles } from './process.ts';
 import { killNode, startNode } from './sandbox.ts';
 import { mustLoad, named } from './saved.ts';
 import { findServer, findTool } from './servers.ts';
@@ -42,10 +42,16 @@ export async function buildFromBackup(
   await rm(`${data}.old`, { recursive: true, force: true });
   // A replica's position has come with its data.
   const position = donorIsPrimary ? await positionIn(data) : null;
-  await asAdmin(saved, to, async (ask) => {
+  const told = asAdmin(saved, to, async (ask) => {
     await ask('RESET MASTER');
     await ask(`SET GLOBAL gtid_binlog_state = '${state}'`);
     if (position !== null) await ask(`SET GLOBAL gtid_slave_pos = '${position}'`);
+  });
+  await told.catch(async (error: unknown) => {
+    throw new SandboxError(
+      'start-failed',
+      `${node}: ${String(error)}; the end of its log:\n${await logTail(nodeDir, 40)}`,
+    );
   });
 }
 

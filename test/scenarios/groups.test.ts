@@ -270,6 +270,26 @@ test('mariadb: Galera', { timeout: 180_000 }, (context) =>
         },
       ],
       [
+        'a cluster that falls apart and comes together again: commits that it refused meanwhile are made, and no client notices',
+        async () => {
+          const load = await Load.start(evenkeel, { clients: 8 });
+          await load.more();
+          const isolate = (how: 0 | 1) =>
+            Promise.all(
+              evenkeel.sandbox.nodes.map((node) =>
+                directly(evenkeel, node, `SET GLOBAL wsrep_provider_options = 'gmcast.isolate=${how}'`),
+              ),
+            );
+          await isolate(1);
+          await inState(evenkeel, (await evenkeel.replicas())[0] as SandboxNode, 'no-majority');
+          await isolate(0);
+          await evenkeel.healthy();
+          await load.more();
+          assert.deepEqual(await load.lostOn(await evenkeel.primary()), []);
+          assert.deepEqual([load.errors, load.broken], [[], []]);
+        },
+      ],
+      [
         'kill -9: another member becomes the writer, and no client notices',
         () => killedUnderLoad(evenkeel, 'failover'),
       ],

@@ -10,7 +10,7 @@ import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
 import { gatewayError } from '../errors.ts';
-import { isReadOnlyNode } from '../evidence.ts';
+import { isCutOff, isReadOnlyNode } from '../evidence.ts';
 import type { Course, Flight } from '../flight.ts';
 import { type QuietCommand, type QuietResult, runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
@@ -390,7 +390,8 @@ export class Guard {
     switch (now) {
       case 'ask-the-group':
       case 'ask':
-        if (now === 'ask-the-group') transaction.refused = { node: link.node, err };
+        // Back in its cluster, the same member takes it.
+        if (now === 'ask-the-group' && !isCutOff(err)) transaction.refused = { node: link.node, err };
         if (isReadOnlyNode(err)) this.#client.suspect(link.node, 'read-only', err.message);
         if (witness?.kind === 'ledger') witness.row.node = null;
         link.lose({ kind: 'closed', detail: err.message });
