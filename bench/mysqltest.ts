@@ -31,7 +31,8 @@ const LEFT_OUT =
   /restart_mysqld|shutdown|global[\s.]+read_only|have_debug|kill_mysqld|crash|kill_and_restart|start_mysqld|include\/(master-slave|rpl)|mysqld--help|set global max_connections|init_connect|global_priv|mysql\.(user|db|tables_priv)\b|mysql_upgrade|drop user root|delete from mysql|from_wsrep|global max_allowed_packet|max_password_errors|show_binlog_events|mysqlbinlog|vm-slow|mysqld\.1\.err/i;
 /** `mysqltest`'s exit status of a test that skips itself. */
 const SKIPPED = 62;
-const DIFFERENCE_LINES = 12;
+/** Of each side, from the first line that differs. */
+const LINES_TOLD = 6;
 
 export async function compareSuite(options: MysqltestOptions): Promise<MysqltestResult> {
   const program = await SuiteProgram.find(options.suite, options.extra, progress);
@@ -75,7 +76,7 @@ async function compareAll(
       rmSync(work, { recursive: true, force: true });
       for (const each of ['log', 'tmp']) mkdirSync(join(work, each), { recursive: true });
       const told = await program.run(name, ports[side], work);
-      return { ...told, text: anonymous(told.text, [work], [ports[side], servers[side].port], servers[side].dir) };
+      return { ...told, text: anonymous(told.text, work, [ports[side], servers[side].port], servers[side].dir) };
     };
     const [direct, evenkeel] = await Promise.all([run(0), run(1)]);
     const what = judge(direct, evenkeel);
@@ -96,9 +97,8 @@ function judge(direct: Told, evenkeel: Told): keyof MysqltestResult['tests'] {
 }
 
 /** Without the names that are each side's own. */
-function anonymous(text: string, dirs: readonly string[], ports: readonly number[], server: string): string {
-  let plain = text;
-  for (const dir of dirs) plain = plain.replaceAll(dir, 'WORK');
+function anonymous(text: string, work: string, ports: readonly number[], server: string): string {
+  let plain = text.replaceAll(work, 'WORK');
   for (const port of ports) plain = plain.replace(new RegExp(`\\b${port}\\b`, 'g'), 'PORT');
   return plain.replace(/WORK\/tmp\w{6}/g, 'WORK/TMP').replaceAll(server, 'SERVER');
 }
@@ -107,7 +107,7 @@ function firstDifference(direct: string, evenkeel: string): string {
   const [left, right] = [direct.split('\n'), evenkeel.split('\n')];
   const at = left.findIndex((line, index) => line !== right[index]);
   const from = Math.max(0, at < 0 ? left.length : at);
-  const some = (lines: string[]): string[] => lines.slice(from, from + DIFFERENCE_LINES / 2);
+  const some = (lines: string[]): string[] => lines.slice(from, from + LINES_TOLD);
   return [...some(left).map((line) => `  - ${line}`), ...some(right).map((line) => `  + ${line}`)].join('\n');
 }
 

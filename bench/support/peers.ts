@@ -10,8 +10,8 @@ import { type Flavor, progress } from './report.ts';
 import type { Target } from './sysbench.ts';
 
 /**
- * `bare`: a program in our runtime that passes bytes on. `report`: another endpoint of the same Evenkeel, with `inFlight: report`; `auto` and `uncausal`: with `route: auto`, and with
- * `causal: none`, too.
+ * `bare`: a program in our runtime that passes bytes on. `report`: another endpoint of the same Evenkeel, with `inFlight: report`;
+ * `auto` and `uncausal`: with `route: auto`, and with `causal: none`, too.
  */
 export const PEER_NAMES = ['direct', 'haproxy', 'bare', 'router', 'evenkeel', 'report', 'auto', 'uncausal'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];

@@ -649,12 +649,12 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const since = { primarySinceMs, nowMs: worker.nowMs() };
     if (this.#renumbered || !numberMayBeTaken(err, this.request, since)) return false;
     this.#renumbered = tether.guard?.startsOver === true;
+    if (this.#renumbered) worker.count('numbers_taken', '');
     return this.#renumbered;
   }
 
   /** The transaction is open, but for what failed; one that it was to begin begins anew. */
   #takeAnother(link: ServerConnection): void {
-    this.client.worker.count('numbers_taken', '');
     if (this.begins) this.lost({ kind: 'closed', detail: 'its number was taken' }, true);
     else this.proceed(link);
   }

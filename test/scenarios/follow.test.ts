@@ -6,6 +6,7 @@ import type { SandboxNode } from '../../src/sandbox/index.ts';
 import {
   addressOf,
   application,
+  byHand,
   directly,
   type Evenkeel,
   Load,
@@ -18,23 +19,17 @@ import {
   writableNodes,
 } from './harness/index.ts';
 
-const byHand = {
+const SQL = {
   mysql: {
-    readOnly: 'SET GLOBAL super_read_only = 1',
-    detach: ['STOP REPLICA', 'RESET REPLICA ALL'],
+    ...byHand.mysql,
     writable: 'SET GLOBAL read_only = 0',
-    stop: 'STOP REPLICA',
-    start: 'START REPLICA',
     position: 'SELECT @@global.gtid_executed',
     wait: (position: string) => `SELECT WAIT_FOR_EXECUTED_GTID_SET('${position.replaceAll('\n', '')}', 5)`,
     delay: (seconds: number) => `CHANGE REPLICATION SOURCE TO SOURCE_DELAY = ${seconds}`,
   },
   mariadb: {
-    readOnly: 'SET GLOBAL read_only = 1',
-    detach: ['STOP SLAVE', 'RESET SLAVE ALL'],
+    ...byHand.mariadb,
     writable: 'SET GLOBAL read_only = 0',
-    stop: 'STOP SLAVE',
-    start: 'START SLAVE',
     position: 'SELECT @@global.gtid_binlog_pos',
     wait: (position: string) => `SELECT MASTER_GTID_WAIT('${position}', 5)`,
     delay: (seconds: number) => `CHANGE MASTER TO MASTER_DELAY = ${seconds}`,
@@ -148,7 +143,7 @@ stories(
   { replication: 'async', nodes: 3 },
   {
     'a replica that is delayed, and one that broke, are named with the reason': async (evenkeel) => {
-      const sql = byHand[evenkeel.sandbox.flavor];
+      const sql = SQL[evenkeel.sandbox.flavor];
       const [late, broken] = await evenkeel.replicas();
       assert.ok(late && broken);
       await directly(evenkeel, late, sql.stop, sql.delay(3600), sql.start);
@@ -195,7 +190,7 @@ stories(
     },
 
     'a switchover by hand is followed under a hold, and clients go on': async (evenkeel) => {
-      const sql = byHand[evenkeel.sandbox.flavor];
+      const sql = SQL[evenkeel.sandbox.flavor];
       const old = await evenkeel.primary();
       const next = await replicaOf(evenkeel);
       const load = await Load.start(evenkeel, { clients: 8, pauseMs: 10 });

@@ -7,6 +7,7 @@ import type { SandboxNode } from '../../src/sandbox/index.ts';
 import { openEmbeddedStore } from '../../src/store/index.ts';
 import {
   addressOf,
+  byHand,
   directly,
   type Evenkeel,
   stories,
@@ -18,11 +19,11 @@ import {
 
 const words = {
   mysql: {
-    detach: ['STOP REPLICA', 'RESET REPLICA ALL'],
+    ...byHand.mysql,
     promote: ['SET GLOBAL rpl_semi_sync_source_enabled = ON', 'SET GLOBAL read_only = OFF'],
   },
   mariadb: {
-    detach: ['STOP SLAVE', 'RESET SLAVE ALL'],
+    ...byHand.mariadb,
     promote: ['SET GLOBAL rpl_semi_sync_master_enabled = ON', 'SET GLOBAL read_only = OFF'],
   },
 } as const;

@@ -8,7 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { killNode, nodeLog, type SandboxInfo, type SandboxNode, sandboxStatus } from '../../../src/sandbox/index.ts';
-import { EVENKEEL, type Network, type Party, regroup } from './network.ts';
+import { EVENKEEL, type Network, type Party, regroup, sameNode } from './network.ts';
 import { until } from './until.ts';
 
 /** Where `ip netns` keeps their names. */
@@ -62,9 +62,7 @@ export class Hosts implements Network {
   }
 
   real(node: SandboxNode): SandboxNode {
-    const found = this.#real.nodes.find(({ name }) => name === node.name);
-    if (found === undefined) throw new Error(`no node ${node.name}`);
-    return found;
+    return sameNode(this.#real, node);
   }
 
   cut(one: Party, other: Party): void {

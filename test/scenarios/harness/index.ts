@@ -1,4 +1,5 @@
 // The door of the scenario tests' harness.
+export { byHand } from './by-hand.ts';
 export { addressOf, Evenkeel, type EvenkeelOptions, inFrontOf, withEvenkeel } from './evenkeel.ts';
 export {
   application,
@@ -12,4 +13,4 @@ export {
   writableNodes,
 } from './load.ts';
 export { explained, type Story, stories } from './stories.ts';
-export { succeeds, until } from './until.ts';
+export { succeeds, until, within } from './until.ts';

@@ -1,6 +1,7 @@
 // A network between the nodes of a sandbox, and between them and Evenkeel, whose links can be cut one by one.
 import mysql from 'mysql2/promise';
 import type { SandboxInfo, SandboxNode } from '../../../src/sandbox/index.ts';
+import { byHand } from './by-hand.ts';
 
 /** A node's name, or who is none. */
 export type Party = string;
@@ -18,23 +19,23 @@ export interface Network {
   close(): void;
 }
 
+/** The node of the same name in a sandbox whose nodes have other addresses. */
+export function sameNode({ nodes }: SandboxInfo, { name }: SandboxNode): SandboxNode {
+  const found = nodes.find((node) => node.name === name);
+  if (found === undefined) throw new Error(`no node ${name}`);
+  return found;
+}
+
 /** Makes the nodes follow the first, which stays primary, at its new address; a new address takes the period of heartbeats away. */
 export async function regroup(network: Network): Promise<void> {
   const { flavor, nodes } = network.sandbox;
   const [first, ...others] = nodes;
   if (first === undefined) return;
-  const [stop, change, start] =
+  const { stop, start } = byHand[flavor];
+  const change =
     flavor === 'mysql'
-      ? [
-          'STOP REPLICA',
-          `CHANGE REPLICATION SOURCE TO SOURCE_HOST='${first.host}', SOURCE_PORT=${first.port}, SOURCE_HEARTBEAT_PERIOD=0.5`,
-          'START REPLICA',
-        ]
-      : [
-          'STOP SLAVE',
-          `CHANGE MASTER TO MASTER_HOST='${first.host}', MASTER_PORT=${first.port}, MASTER_HEARTBEAT_PERIOD=0.5`,
-          'START SLAVE',
-        ];
+      ? `CHANGE REPLICATION SOURCE TO SOURCE_HOST='${first.host}', SOURCE_PORT=${first.port}, SOURCE_HEARTBEAT_PERIOD=0.5`
+      : `CHANGE MASTER TO MASTER_HOST='${first.host}', MASTER_PORT=${first.port}, MASTER_HEARTBEAT_PERIOD=0.5`;
   for (const node of others) await ask(network, node, [stop, change, start]);
   const writable = flavor === 'mysql' ? ['SET GLOBAL super_read_only=0'] : [];
   await ask(network, first, [...writable, 'SET GLOBAL read_only=0']);

@@ -14,7 +14,7 @@ import {
   sandboxStatus,
   startNode,
 } from '../../../src/sandbox/index.ts';
-import { EVENKEEL, type Network, type Party, regroup } from './network.ts';
+import { EVENKEEL, type Network, type Party, regroup, sameNode } from './network.ts';
 
 interface Link {
   from: Party;
@@ -50,9 +50,7 @@ export class Relays implements Network {
   }
 
   real(node: SandboxNode): SandboxNode {
-    const found = this.#real.nodes.find(({ name }) => name === node.name);
-    if (found === undefined) throw new Error(`no node ${node.name}`);
-    return found;
+    return sameNode(this.#real, node);
   }
 
   cut(one: Party, other: Party): void {

@@ -9,6 +9,15 @@ export function succeeds(promise: Promise<unknown>): Promise<boolean> {
   );
 }
 
+/** What became of it in so many ms: `answered`, `waits`, or the error's text. */
+export function within(ms: number, promise: Promise<unknown>): Promise<string> {
+  const told = promise.then(
+    () => 'answered',
+    (error: Error) => error.message,
+  );
+  return Promise.race([told, delay(ms, 'waits')]);
+}
+
 /** ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE: what is asked for has not been replicated yet. */
 const NOT_THERE_YET = [1049, 1146];
 
