@@ -147,7 +147,7 @@ async function recoveryOf(
   const first = all[0];
   if (first === undefined || last === undefined) throw new Error('history forgot the failover');
   const begun = Date.parse(last.startedAt) - Date.parse(first.startedAt);
-  const open = last.steps.find(({ name }) => name.startsWith('open'));
+  const open = last.steps.find(({ name }) => name === 'open' || name.startsWith('open-gate'));
   return {
     detectionMs: Date.parse(first.startedAt) - faultAt,
     openMs: open === undefined ? Number.NaN : begun + open.startedMs + open.durationMs,

@@ -17,6 +17,7 @@ const fromWorkerTypes: ReadonlySet<string> = new Set<FromWorker['type']>([
   'quiesced',
   'digests',
   'drained',
+  'opened-ahead',
   'evidence',
   'refresh-accounts',
   'defaults-replaced',

@@ -389,6 +389,7 @@ export class ControlProcess {
       case 'quiesced':
       case 'digests':
       case 'drained':
+      case 'opened-ahead':
       case 'impact':
         this.#fleet.message(member, message);
         return;

@@ -1,7 +1,15 @@
 // All workers as one: publishes routing tables, asks questions and waits until every worker has answered. A
 // worker that does not answer what must be answered is killed: one that cannot be told that a route is closed must
 // not go on sending. What is awaited here is what a switchover relies on, so an answer is never assumed.
-import type { Account, ClusterRoute, DigestCounts, FromWorker, QuiesceTarget, ToWorker } from '../messages/index.ts';
+import type {
+  Account,
+  ClusterRoute,
+  DigestCounts,
+  FromWorker,
+  NodeAddress,
+  QuiesceTarget,
+  ToWorker,
+} from '../messages/index.ts';
 import { mergeDigests } from './counters.ts';
 import type { Log } from './ports.ts';
 
@@ -124,6 +132,15 @@ export class Fleet {
       'did not drain in time',
     );
     return replies.reduce((sum, reply) => sum + (reply.type === 'drained' ? reply.endedTransactions : 0), 0);
+  }
+
+  /** Every worker opens to `node` what its clients will need there. How many connections are open in `waitMs`. */
+  async openAhead(cluster: string, node: NodeAddress, waitMs: number): Promise<number> {
+    const id = this.#nextId++;
+    this.broadcast({ type: 'open-ahead', id, cluster, node, waitMs });
+    const opened = (message: FromWorker) => message.type === 'opened-ahead' && message.id === id;
+    const replies = await this.#wait(opened, waitMs + this.#options.applyTimeoutMs, null);
+    return replies.reduce((sum, reply) => sum + (reply.type === 'opened-ahead' ? reply.open : 0), 0);
   }
 
   /** Tells every worker what is paused now. False where one did not answer in time. */

@@ -8,6 +8,7 @@ import type { ClusterRouting, RouteTable } from './routing.ts';
 /** The part of Fleet that a gate uses. */
 export interface GateFleet {
   drain(cluster: string, drainMs: number): Promise<number>;
+  openAhead(cluster: string, node: NodeAddress, waitMs: number): Promise<number>;
   impact(cluster: string, recovery: string): Promise<Impact>;
 }
 
@@ -34,6 +35,10 @@ export class ClusterGate implements ClientGate {
   async close(reason: 'switchover' | 'failover', recovery: string): Promise<void> {
     this.#options.routing.hold({ reason, recovery });
     await this.#options.table.apply(this.#options.routing);
+  }
+
+  openAhead(node: NodeAddress, waitMs: number): Promise<number> {
+    return this.#options.fleet.openAhead(this.#options.routing.cluster, node, waitMs);
   }
 
   drain(drainMs: number): Promise<number> {

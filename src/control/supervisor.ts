@@ -285,18 +285,7 @@ export class Supervisor {
         return;
       case 'hello':
         return;
-      case 'routes-applied':
-      case 'pauses-applied':
-      case 'quiesced':
-      case 'digests':
-      case 'drained':
-      case 'evidence':
-      case 'refresh-accounts':
-      case 'defaults-replaced':
-      case 'kill':
-      case 'kill-answer':
-      case 'impact':
-      case 'counters':
+      default:
         this.#options.onMessage(worker, message);
     }
   }

@@ -30,6 +30,7 @@ import {
   refusal,
   type ServerAuthServices,
 } from '../wire/index.ts';
+import { OpenAhead } from './ahead.ts';
 import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.ts';
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
@@ -114,7 +115,7 @@ export class GatewayWorker {
   #endpoints = new Map<string, EndpointState>();
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
-  #drains = new Set<Drain | Quiesce>();
+  #drains = new Set<Drain | Quiesce | OpenAhead>();
   #killOrders = new KillOrders();
   #warmers = new Map<string, Warmer>();
   #timers: NodeJS.Timeout[] = [];
@@ -232,6 +233,8 @@ export class GatewayWorker {
         return this.#setAccounts(message.cluster, message.accounts);
       case 'drain':
         return this.#drain(message.id, message.cluster, message.drainMs);
+      case 'open-ahead':
+        return this.#openAhead(message.id, message.cluster, message.node, message.waitMs);
       case 'reviewed':
         return this.#routes.clusters.get(message.cluster)?.reviewed(message.evidence, message.healthy, this.nowMs());
       case 'defaults-replaced':
@@ -362,6 +365,19 @@ export class GatewayWorker {
       this.#options.send({ type: 'quiesced', id, inProgress });
     });
     this.#drains.add(quiesce);
+    this.#checkDrains();
+  }
+
+  #openAhead(id: number, cluster: string, node: NodeAddress, waitMs: number): void {
+    const pool = this.pool(cluster, node);
+    const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
+    const now = primary === null ? undefined : this.#pools.get(cluster)?.get(primary);
+    if (now !== undefined && now !== pool) pool.openAhead(now);
+    const ahead = new OpenAhead(pool, this.nowMs() + waitMs, (open) => {
+      this.#drains.delete(ahead);
+      this.#options.send({ type: 'opened-ahead', id, open });
+    });
+    this.#drains.add(ahead);
     this.#checkDrains();
   }
 

@@ -99,6 +99,10 @@ const BUDGET_US = 4000;
 const MAX_DEPTH = 64;
 /** A statement that takes this long is left alone: those behind it are sent elsewhere. */
 const SLOW_MS = 50;
+/** What is left, a second later, of the number of connections that a lane had. */
+const REMEMBERED = 0.8;
+/** How long connections are opened that nobody has asked for yet. */
+const AHEAD_MS = 5000;
 /** How many free connections are looked at for one with the right state. */
 const LOOK_AHEAD = 16;
 /** At the limit, a lane without a connection waits no longer than this for one that becomes free in another. */
@@ -121,6 +125,8 @@ export class Lane {
   readonly free: ServerConnection[] = [];
   readonly shared: ServerConnection[] = [];
   members = 0;
+  /** As many as it had within the last seconds. */
+  recent = 0;
   connecting = 0;
   waiting = 0;
   /** Of those, who needs a connection of his own. */
@@ -176,6 +182,9 @@ export class NodePool {
   #advancing = false;
   #stats = new PoolStats();
   #load = { due: 0 };
+  /** Lanes, with how many connections they are to have before anybody asks for them. */
+  #ahead = new Map<Lane, number>();
+  #aheadUntilMs = 0;
   /** Another one after everything that may have been the end of the server process: what was known of it is not any more. */
   incarnation = 0;
   /** Reads that would have to wait for what it has not executed yet go elsewhere until then. */
@@ -450,6 +459,7 @@ export class NodePool {
         if (link.seat?.place === 'free' && isOld(link)) this.#quit(link, 'lifetime');
       } else if (!link.busy) this.#hooks.readInsertId(link);
     }
+    if (this.#ahead.size > 0) this.#continueAhead();
     const slowSince = this.#hooks.nowMs() - SLOW_MS;
     if (this.#shared > 0) {
       for (const lane of this.#lanes.values()) {
@@ -477,7 +487,6 @@ export class NodePool {
     }
   }
 
-  /** Once a second: closes what is idle or old, keeps warm what is used. */
   /** Nobody gets a connection of these users (or of any) any more that is there now; who has one keeps it, as at a server. */
   renew(users?: ReadonlySet<string>): void {
     for (const [link, seat] of Array.from(this.#seats)) {
@@ -487,10 +496,12 @@ export class NodePool {
     }
   }
 
+  /** Once a second: closes what is idle or old, keeps warm what is used. */
   trim(): void {
     const now = this.#hooks.nowMs();
     const { idleTimeoutMs, minConnections } = this.#limits;
     for (const [key, lane] of this.#lanes) {
+      lane.recent = Math.max(lane.members, Math.floor(lane.recent * REMEMBERED));
       const unused = now - lane.usedMs > Math.max(idleTimeoutMs, 10 * 60_000);
       const keep = unused ? 0 : minConnections;
       for (const link of lane.free.slice()) {
@@ -516,6 +527,7 @@ export class NodePool {
     this.incarnation++;
     // The queue first: a connection that goes must not be replaced for somebody who waits.
     const waiting = this.#queue.drain();
+    this.#ahead.clear();
     for (const request of waiting) this.#counted(request, -1);
     for (const [link, { place }] of Array.from(this.#seats)) {
       if (place === 'free') this.#quit(link, 'left-service');
@@ -531,6 +543,35 @@ export class NodePool {
   }
 
   // ---- opening --------------------------------------------------------------------------------------------------
+
+  /** Clients of `other` are going to come here: opens what they had there, as far as the limits allow. */
+  openAhead(other: NodePool): void {
+    const now = this.#hooks.nowMs();
+    for (const [key, { profile, members, recent }] of other.#lanes) {
+      const wanted = Math.max(members, recent);
+      if (wanted === 0) continue;
+      const lane = this.lane(profile, key);
+      lane.usedMs = now;
+      this.#ahead.set(lane, wanted);
+    }
+    this.#aheadUntilMs = now + AHEAD_MS;
+    this.#continueAhead();
+  }
+
+  /** Of what was to be opened ahead, something is still to come. */
+  get opensAhead(): boolean {
+    return this.#ahead.size > 0 || this.#connecting > 0;
+  }
+
+  /** Who waits comes first. */
+  #continueAhead(): void {
+    if (this.#queue.size > 0) return;
+    if (this.#hooks.nowMs() > this.#aheadUntilMs) this.#ahead.clear();
+    for (const [lane, wanted] of this.#ahead) {
+      while (lane.members < wanted && !this.#full && this.#mayOpen()) this.#open(lane);
+      if (lane.members >= wanted || this.#full) this.#ahead.delete(lane);
+    }
+  }
 
   /** Serves who waits. What is set off on the way (a connection that goes, a new request) is seen by the loop. */
   #advance(): void {
@@ -667,6 +708,7 @@ export class NodePool {
     this.#connecting--;
     seat.lane.connecting--;
     this.#setFree(link, seat);
+    if (this.#ahead.size > 0) this.#continueAhead();
   }
 
   #onLost(link: ServerConnection, loss: Loss, inFlight: boolean): void {
@@ -682,6 +724,7 @@ export class NodePool {
       case 'connecting':
         this.#connecting--;
         lane.connecting--;
+        this.#ahead.delete(lane);
         this.#notOpened(lane, loss);
         break;
       case 'free': {

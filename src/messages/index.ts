@@ -244,6 +244,8 @@ export type ToWorker =
   | { type: 'accounts'; cluster: string; accounts: Account[] | null }
   /** After a closed gate was applied: wait for what is in flight, then end what is left. Answered by `drained`. */
   | { type: 'drain'; id: number; cluster: string; drainMs: number }
+  /** The node may soon be primary: open what its clients will need there. Answered by `opened-ahead`, at the latest after `waitMs`. */
+  | { type: 'open-ahead'; id: number; cluster: string; node: NodeAddress; waitMs: number }
   /** The control process looked at the node because of `evidence`: is it fit to go on? */
   | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
   /** Values that were global on the node before a SET GLOBAL of a client of another worker. */
@@ -297,6 +299,8 @@ export type FromWorker =
   | { type: 'routes-applied'; version: number }
   | { type: 'drained'; id: number; cluster: string; endedTransactions: number }
   | { type: 'pauses-applied'; version: number }
+  /** `open`: server connections to the node, by then. */
+  | { type: 'opened-ahead'; id: number; open: number }
   /** `inProgress`: what has not come to its end. */
   | { type: 'quiesced'; id: number; inProgress: number }
   | { type: 'evidence'; cluster: string; node: NodeAddress; kind: EvidenceKind; evidence: number; detail: string }

@@ -72,6 +72,9 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
     case 'close-gate':
       run.gateTouched = true;
       return journal.step(name, timeoutMs, () => gate.close(action.reason, journal.id));
+    case 'open-connections':
+      await journal.step(name, timeoutMs, () => gate.openAhead(action.node, action.waitMs), openConnections);
+      return;
     case 'drain':
       await journal.step(name, timeoutMs, () => gate.drain(action.drainMs), endedTransactions);
       return;
@@ -140,6 +143,7 @@ async function carryOutStep(run: Run, planned: PlannedStep): Promise<void> {
   }
 }
 
+const openConnections = (count: number) => `${count} connections open`;
 const endedTransactions = (count: number) => `${count} transactions ended`;
 const endedConnections = (count: number) => `${count} connections ended`;
 

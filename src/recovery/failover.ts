@@ -99,7 +99,7 @@ async function failOver(
   journal.record.to = first.candidate;
   journal.begin();
   const stuck = options.cannotCommit === true && alive;
-  const fenced = await quiesce(run, view, from, alive, stuck);
+  const fenced = await quiesce(run, view, from, first.candidate, { alive, stuck });
   if (!fenced.ok) return takeBack(run, from, `${fenced.step}: ${fenced.error}`);
   const settled = await lookAtAll(ctx, journal, LIMITS.fencedLookMs);
   if (!alive && options.operator !== true && options.promised == null && hasReturned(view, settled, from)) {
@@ -297,8 +297,8 @@ async function quiesce(
   run: Run,
   view: ClusterView,
   from: NodeAddress,
-  alive: boolean,
-  stuck: boolean,
+  candidate: NodeAddress,
+  { alive, stuck }: { alive: boolean; stuck: boolean },
 ): Promise<Carried> {
   const gone = nodeOf(view, from)?.observation.reach.state === 'refused';
   const silent = !alive && !gone;
@@ -313,6 +313,7 @@ async function quiesce(
       replicas,
       fence: gone ? null : from,
       fenceMs: mustFence ? OPERATOR_FENCE_MS : stuck ? LIMITS.stuckFenceMs : LIMITS.fenceMs,
+      candidate,
       stuck,
     }),
   );

@@ -8,7 +8,7 @@ import { type Carried, carryOut, newRun, type Run, settlePromotion } from './exe
 import type { FailoverOptions } from './failover.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable, lookAt, viewAfter } from './look.ts';
-import { LIMITS, type PlannedStep, planUndo, type Stage, step } from './plan.ts';
+import { LIMITS, openConnections, type PlannedStep, planUndo, type Stage, step } from './plan.ts';
 import { LOOK_MAX_AGE_MS, lookAtAll } from './switchover.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
@@ -92,6 +92,7 @@ export async function switchGalera(ctx: RecoveryContext, options: { to?: NodeAdd
     const before = await carryOut(run, [
       inOrder(
         // Before anybody waits, so that there is little left to apply under the hold.
+        openConnections(to),
         step({ do: 'sync-with-cluster', node: to }, SYNC_MS),
         step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs),
         step({ do: 'drain', drainMs: drainTimeoutMs }, drainTimeoutMs + LIMITS.gateMs),

@@ -6,7 +6,7 @@ import { carryOut, newRun, type Run } from './execute.ts';
 import type { FailoverOptions } from './failover.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable, lookAt } from './look.ts';
-import { LIMITS, type PlannedStep, step } from './plan.ts';
+import { LIMITS, openConnections, type PlannedStep, step } from './plan.ts';
 import { catchUp, LOOK_MAX_AGE_MS, lookAtAll } from './switchover.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
@@ -105,6 +105,7 @@ async function move(run: Run, from: NodeAddress, choice: Extract<Choice, { ok: t
   const { drainTimeoutMs } = run.ctx.config.switchover;
   const before = await carryOut(run, [
     inOrder(
+      openConnections(to),
       step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs),
       step({ do: 'drain', drainMs: drainTimeoutMs }, drainTimeoutMs + LIMITS.gateMs),
       step({ do: 'elect-member', node: from, member }, ELECT_MS),

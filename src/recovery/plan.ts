@@ -5,6 +5,8 @@ import { broken, type NodeAddress } from '../messages/index.ts';
 /** One thing that is done to a node or to the clients. */
 export type Action =
   | { do: 'close-gate'; reason: 'switchover' | 'failover' }
+  /** Logins take longer than anything else that clients wait for: those that they will need are made beforehand. */
+  | { do: 'open-connections'; node: NodeAddress; waitMs: number }
   | { do: 'drain'; drainMs: number }
   | { do: 'open-gate'; node: NodeAddress }
   | { do: 'reopen-gate' }
@@ -50,6 +52,10 @@ export const LIMITS = {
   /** At the same, after the fence: what counts then is what the replicas say. */
   fencedLookMs: 50,
   gateMs: 2_000,
+  /** What is open by then is open; the rest comes when it is needed. */
+  openConnectionsMs: 1_000,
+  /** For workers to hear of it. */
+  openOrderMs: 100,
   readOnlyMs: 3_000,
   positionMs: 1_000,
   rotateMs: 1_000,
@@ -106,13 +112,18 @@ export interface PromotionPlan {
   after: Stage[];
 }
 
+/** For a node that will be primary: before the gate is closed it may take its time, after that nobody waits for it. */
+export function openConnections(node: NodeAddress, waitMs: number = LIMITS.openConnectionsMs): PlannedStep {
+  return step({ do: 'open-connections', node, waitMs }, waitMs + LIMITS.openOrderMs, false);
+}
+
 /** From the closing of the gate to the last repointed replica. Checks and catching up come before it. */
 export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
   const { from, to } = input;
   return {
     before: [
       // Before anybody waits: what is written until the promotion is little.
-      one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
+      { lanes: [[step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)], [openConnections(to)]] },
       one(step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs)),
       one(step({ do: 'drain', drainMs: input.drainMs }, input.drainMs + LIMITS.gateMs)),
       ...(broken === 'release-before-fence'
@@ -188,6 +199,8 @@ export function planQuiesce(input: {
   replicas: { node: NodeAddress; stopMs: number }[];
   fence: NodeAddress | null;
   fenceMs: number;
+  /** Who will be promoted, if nothing else turns up. */
+  candidate: NodeAddress;
   /** The primary answers, and its commits hang. */
   stuck?: boolean;
 }): Stage[] {
@@ -197,7 +210,8 @@ export function planQuiesce(input: {
     lanes.push([step({ do: order, node: input.fence }, input.fenceMs, false)]);
     lanes.push([step({ do: 'kill-clients', node: input.fence }, input.fenceMs, false)]);
   }
-  return lanes.length === 0 ? [] : [{ lanes }];
+  lanes.push([openConnections(input.candidate, 0)]);
+  return [{ lanes }];
 }
 
 export interface FailoverPlanInput {

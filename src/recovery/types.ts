@@ -52,6 +52,11 @@ export interface RecoveryRecord {
 export interface ClientGate {
   /** Resolves when every worker has applied the closed route: no new statement is sent. */
   close(reason: 'switchover' | 'failover', recovery: string): Promise<void>;
+  /**
+   * Before `open`, at any time: opens to `node` the server connections that clients will need there, and waits for them
+   * for at most `waitMs`. Returns how many are open.
+   */
+  openAhead(node: NodeAddress, waitMs: number): Promise<number>;
   /** After close: lets in-flight work end for at most `drainMs`, ends the rest. Returns transactions ended. */
   drain(drainMs: number): Promise<number>;
   /** Publishes `primary` under a new epoch and opens. Resolves with the epoch when every worker has applied it. */

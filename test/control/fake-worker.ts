@@ -75,6 +75,8 @@ function take(message: ToWorker): void {
     case 'pauses':
       if (!deaf) send({ type: 'pauses-applied', version: message.version });
       return;
+    case 'open-ahead':
+      return send({ type: 'opened-ahead', id: message.id, open: index + 1 });
     case 'quiesce':
       return send({ type: 'quiesced', id: message.id, inProgress: index });
     case 'digests-report': {

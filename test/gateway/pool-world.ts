@@ -2,7 +2,14 @@
 // share, give back and leave as one seed says. After each step everything is compared with what must always be true.
 import assert from 'node:assert/strict';
 import { type LinkState, sameState } from '../../src/gateway/link-state.ts';
-import { type Lane, type LinkEvents, NodePool, type PoolLimits, type Seat } from '../../src/gateway/pool.ts';
+import {
+  type Lane,
+  type LinkEvents,
+  NodePool,
+  type PoolHooks,
+  type PoolLimits,
+  type Seat,
+} from '../../src/gateway/pool.ts';
 import type { ServerConnection } from '../../src/gateway/server-connection.ts';
 import { profile } from './fake-server.ts';
 import { FakeLink, Wish, type WishGiven } from './pool-actors.ts';
@@ -45,13 +52,16 @@ export class World {
   /** Until when the server is known to be full. */
   #backOffUntilMs = 0;
   #lanes = new Set<Lane>();
+  /** The node whose clients may come here, and how many connections each lane was to have then at most. */
+  readonly other: NodePool;
+  #ahead = new Map<Lane, number>();
 
   constructor(options: WorldOptions, random: () => number) {
     this.options = options;
     this.random = random;
     this.#tokens = options.limits.connectRate;
     this.#tokensMs = this.now;
-    this.pool = new NodePool('db1:3306', options.limits, {
+    const hooks: PoolHooks = {
       nowMs: () => this.now,
       connect: (of, events) => this.#connect(of.user, events) as unknown as ServerConnection,
       setUp: (link, ready) => {
@@ -61,7 +71,9 @@ export class World {
       onIdleClosed: (_, loss) => assert.notEqual(loss.kind, 'closed', 'our own closing taken for the server’s'),
       readInsertId: (link) => this.#readInsertId(link as unknown as FakeLink),
       onProgress: () => {},
-    });
+    };
+    this.pool = new NodePool('db1:3306', options.limits, hooks);
+    this.other = new NodePool('db2:3306', options.limits, hooks);
   }
 
   pick<T>(from: readonly T[]): T {
@@ -85,7 +97,8 @@ export class World {
     this.#tokens--;
     this.opens.push(this.now);
     const lane = this.lane(Number(user.slice(1)));
-    assert.ok(this.#trimming || lane.connecting <= lane.waiting, 'a connection is opened for nobody');
+    const expected = lane.members <= (this.#ahead.get(lane) ?? 0);
+    assert.ok(this.#trimming || lane.connecting <= lane.waiting || expected, 'a connection is opened for nobody');
     const link = new FakeLink(this, lane, events);
     this.links.add(link);
     return link;
@@ -242,7 +255,8 @@ export class World {
     else if (what < 0.82 && this.links.size > 0)
       this.pool.leaveAlone(this.pick([...this.links]) as unknown as ServerConnection);
     else if (what < 0.822) this.#evacuate();
-    else if (what < 0.826 && this.#lanes.size > 0) this.renew(this.pick([...this.#lanes]));
+    else if (what < 0.825) this.openAhead(new Map([[Math.floor(this.random() * this.options.lanes), 3]]));
+    else if (what < 0.828 && this.#lanes.size > 0) this.renew(this.pick([...this.#lanes]));
     else if (what < 0.96) this.pass(Math.floor(this.random() * 60));
     else if (what < 0.999) this.pass(Math.floor(this.random() * 1500));
     else this.pass(Math.floor(this.random() * 3 * this.options.limits.maxLifetimeMs));
@@ -326,6 +340,16 @@ export class World {
     this.pool.evacuate();
     this.leaving = false;
     for (const link of there) assert.ok(!link.alive, 'a connection to a node that left service is kept');
+  }
+
+  /** Clients of another node may come here soon; how many connections each account had there. */
+  openAhead(had: ReadonlyMap<number, number>): void {
+    for (const [n, count] of had) {
+      this.other.lane(profile(`u${n}`), `u${n}`).recent = count;
+      const lane = this.lane(n);
+      this.#ahead.set(lane, Math.max(count, this.#ahead.get(lane) ?? 0));
+    }
+    this.pool.openAhead(this.other);
   }
 
   /** The account of the lane gets other privileges. */
@@ -437,6 +461,8 @@ export class World {
       this.pool.tick();
       this.check();
     }
+    this.now += 6000;
+    this.pool.tick(); // what was to be opened ahead, and could not be, is given up
     this.#checkPeace();
     this.closing = true;
     this.pool.closeAll();

@@ -61,6 +61,40 @@ test('a read that found too much queued goes on as soon as an answer has come', 
   assert.ok(served(reads[2] as Wish));
 });
 
+test('what clients had at the primary is opened at its successor before they ask, within the limits, and no more', () => {
+  const world = worldOf(3);
+  world.openAhead(new Map([[BUSY, 2]]));
+  assert.equal(world.of('connecting').length, 2);
+  assert.ok(world.pool.opensAhead);
+  world.logIn();
+  assert.ok(!world.pool.opensAhead);
+  assert.ok(served(world.ask(BUSY, OWN)) && served(world.ask(BUSY, OWN)), 'nobody waits for a login');
+  world.openAhead(new Map([[OTHER, 5]]));
+  assert.equal(world.of('connecting').length, 1, 'as many as there may be');
+  world.of('connecting')[0]?.lose({ kind: 'connect-failed', detail: 'no route' });
+  world.now += 20;
+  world.pool.tick();
+  assert.equal(world.of('connecting').length, 0, 'not tried again');
+  world.check();
+});
+
+test('whoever waits comes before what is opened ahead', () => {
+  const world = worldOf(2);
+  const first = world.ask(OTHER, OWN);
+  world.openAhead(new Map([[BUSY, 2]]));
+  assert.deepEqual(
+    world.of('connecting').map(({ lane }) => lane),
+    [world.lane(OTHER)],
+  );
+  world.logIn();
+  assert.ok(served(first));
+  world.pool.tick();
+  assert.deepEqual(
+    world.of('connecting').map(({ lane }) => lane),
+    [world.lane(BUSY)],
+  );
+});
+
 // ---- nobody starves beside others who never pause -------------------------------------------------------------------
 
 const FOREVER = { deadlineMs: Number.POSITIVE_INFINITY, wanted: AT_LOGIN, yields: 'never' } as const;

@@ -280,6 +280,7 @@ export class ControlWorld extends World {
       table,
       fleet: {
         drain: () => (alive() ? this.call(null, 1000, () => this.#drain(routing.memory.primary)) : never<number>()),
+        openAhead: () => this.call(null, 1000, () => 0),
         impact: () => this.call(null, 1000, () => ({ heldStatements: 0, longestStallMs: 0, clientErrors: 0 })),
       },
       onPrimary: setPrimary,

@@ -487,6 +487,7 @@ export class World {
         this.gate.open = false;
       }),
     drain: () => this.call(null, 1_000, () => Math.floor(this.random() * 3)),
+    openAhead: () => this.call(null, 1_000, () => Math.floor(this.random() * 3)),
     open: (name) =>
       this.call(null, 1_000, () => {
         const node = this.byName(name);

@@ -74,6 +74,7 @@ stories(
       const [record] = (await evenkeel.history()).filter(({ kind }) => kind === 'failover');
       assert.equal(record?.outcome, 'done');
       assert.ok((record?.longestStallMs ?? 0) > 0, 'the stall is recorded');
+      assert.ok(record?.steps.some(({ name }) => name === `open-connections ${record.to}`));
       assert.equal(record?.clientErrors, load.errors.length);
     },
 

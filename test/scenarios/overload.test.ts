@@ -123,24 +123,34 @@ async function slowReadAmongOthers(ek: Evenkeel): Promise<void> {
   await through(ek, 'CREATE TABLE points (n INT PRIMARY KEY)', 'INSERT INTO points VALUES (1), (2), (3), (4)');
   await clients(ek, 51, async ([slow, ...others]) => {
     assert.ok(slow);
-    const select = async (client: Connection, n: number): Promise<void> => {
-      const [rows] = await client.query('SELECT n, SLEEP(0) AS slept FROM points WHERE n = ?', [1 + (n % 4)]);
-      assert.deepEqual(rows, [{ n: 1 + (n % 4), slept: 0 }]);
-    };
-    // What they take becomes known: little.
-    for (let n = 0; n < 5; n++) await Promise.all([slow, ...others].map((client) => select(client, n)));
-    const joinedBefore = await metric(ek, 'pipelined_statements_total');
-    // The same shape, and so expected to be as quick: it is let in among the others.
-    let slept = false;
-    const sleeping = slow.query('SELECT n, SLEEP(4) AS slept FROM points WHERE n = 1').then(() => {
-      slept = true;
-    });
-    for (let n = 0; n < 20; n++) await Promise.all(others.map((client) => select(client, n)));
-    assert.equal(slept, false, 'others waited for the slow one');
-    await sleeping;
-    await until('diversions to be counted', 3000, async () => (await metric(ek, 'diverted_total')) > 0);
-    assert.ok((await metric(ek, 'pipelined_statements_total')) > joinedBefore);
+    // A machine that is busy elsewhere makes these reads look too costly to share a connection: then another time.
+    for (let time = 1; ; time++) {
+      const joined = await metric(ek, 'pipelined_statements_total');
+      await slowReadOnce(slow, others, `slept${time}`);
+      const diverted = async () => (await metric(ek, 'diverted_total')) > 0;
+      const late = await until('diversions to be counted', 3000, diverted).catch((error: unknown) => error);
+      if (late === undefined) return assert.ok((await metric(ek, 'pipelined_statements_total')) > joined);
+      if (time === 5) throw late;
+    }
   });
+}
+
+/** `column`: of a shape that nobody has seen yet. */
+async function slowReadOnce(slow: Connection, others: Connection[], column: string): Promise<void> {
+  const select = async (client: Connection, n: number): Promise<void> => {
+    const [rows] = await client.query(`SELECT n, SLEEP(0) AS ${column} FROM points WHERE n = ?`, [1 + (n % 4)]);
+    assert.deepEqual(rows, [{ n: 1 + (n % 4), [column]: 0 }]);
+  };
+  // What they take becomes known: little.
+  for (let n = 0; n < 5; n++) await Promise.all([slow, ...others].map((client) => select(client, n)));
+  // The same shape, and so expected to be as quick: it is let in among the others.
+  let slept = false;
+  const sleeping = slow.query(`SELECT n, SLEEP(4) AS ${column} FROM points WHERE n = 1`).then(() => {
+    slept = true;
+  });
+  for (let n = 0; n < 20; n++) await Promise.all(others.map((client) => select(client, n)));
+  assert.equal(slept, false, 'others waited for the slow one');
+  await sleeping;
 }
 
 type Run = (name: string, work: () => Promise<void>) => Promise<void>;

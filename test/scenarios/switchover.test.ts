@@ -68,6 +68,9 @@ stories(
       await load.more();
       assert.deepEqual([first.outcome, first.to, first.kind], ['done', addressOf(to), 'switchover']);
       assert.deepEqual(await reached(evenkeel), to);
+      // Nobody waits for a login when the gate opens.
+      const opened = first.steps.find(({ name }) => name === `open-connections ${addressOf(to)}`);
+      assert.match(opened?.detail ?? '', /^[1-9]\d* connections open/);
       await evenkeel.healthy();
 
       const second = await evenkeel.switchover();
