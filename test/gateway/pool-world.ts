@@ -255,7 +255,7 @@ export class World {
     else if (what < 0.82 && this.links.size > 0)
       this.pool.leaveAlone(this.pick([...this.links]) as unknown as ServerConnection);
     else if (what < 0.822) this.#evacuate();
-    else if (what < 0.825) this.openAhead(new Map([[Math.floor(this.random() * this.options.lanes), 3]]));
+    else if (what < 0.825) this.openAhead(Math.floor(this.random() * this.options.lanes), 3);
     else if (what < 0.828 && this.#lanes.size > 0) this.renew(this.pick([...this.#lanes]));
     else if (what < 0.96) this.pass(Math.floor(this.random() * 60));
     else if (what < 0.999) this.pass(Math.floor(this.random() * 1500));
@@ -342,13 +342,10 @@ export class World {
     for (const link of there) assert.ok(!link.alive, 'a connection to a node that left service is kept');
   }
 
-  /** Clients of another node may come here soon; how many connections each account had there. */
-  openAhead(had: ReadonlyMap<number, number>): void {
-    for (const [n, count] of had) {
-      this.other.lane(profile(`u${n}`), `u${n}`).recent = count;
-      const lane = this.lane(n);
-      this.#ahead.set(lane, Math.max(count, this.#ahead.get(lane) ?? 0));
-    }
+  /** Clients of another node may come here soon, where the account of a lane had so many connections. */
+  openAhead(n: number, had: number): void {
+    this.other.lane(profile(`u${n}`), `u${n}`).recent = had;
+    this.#ahead.set(this.lane(n), had);
     this.pool.openAhead(this.other);
   }
 

@@ -63,13 +63,13 @@ test('a read that found too much queued goes on as soon as an answer has come', 
 
 test('what clients had at the primary is opened at its successor before they ask, within the limits, and no more', () => {
   const world = worldOf(3);
-  world.openAhead(new Map([[BUSY, 2]]));
+  world.openAhead(BUSY, 2);
   assert.equal(world.of('connecting').length, 2);
   assert.ok(world.pool.opensAhead);
   world.logIn();
   assert.ok(!world.pool.opensAhead);
   assert.ok(served(world.ask(BUSY, OWN)) && served(world.ask(BUSY, OWN)), 'nobody waits for a login');
-  world.openAhead(new Map([[OTHER, 5]]));
+  world.openAhead(OTHER, 5);
   assert.equal(world.of('connecting').length, 1, 'as many as there may be');
   world.of('connecting')[0]?.lose({ kind: 'connect-failed', detail: 'no route' });
   world.now += 20;
@@ -81,7 +81,7 @@ test('what clients had at the primary is opened at its successor before they ask
 test('whoever waits comes before what is opened ahead', () => {
   const world = worldOf(2);
   const first = world.ask(OTHER, OWN);
-  world.openAhead(new Map([[BUSY, 2]]));
+  world.openAhead(BUSY, 2);
   assert.deepEqual(
     world.of('connecting').map(({ lane }) => lane),
     [world.lane(OTHER)],
