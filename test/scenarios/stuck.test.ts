@@ -2,6 +2,7 @@
 // acknowledge nothing, and a lock that somebody holds on purpose.
 import assert from 'node:assert/strict';
 import mysql from 'mysql2/promise';
+import type { SandboxNode } from '../../src/sandbox/index.ts';
 import { onSmallDisk, onStallingDisk } from './harness/disk.ts';
 import { addressOf, directly, type Evenkeel, Load, stories, through, until, writableNodes } from './harness/index.ts';
 
@@ -9,7 +10,10 @@ async function problemCodes(evenkeel: Evenkeel): Promise<string[]> {
   return (await evenkeel.status()).clusters[0]?.problems.map(({ code }) => code) ?? [];
 }
 
-/** Names of a record's steps, in order, without what was not done. */
+async function onlyWriter(evenkeel: Evenkeel, node: SandboxNode): Promise<void> {
+  await until('one writer', 30_000, async () => (await writableNodes(evenkeel)).join() === addressOf(node));
+}
+
 async function lastFailover(evenkeel: Evenkeel) {
   const record = (await evenkeel.history()).find(({ kind }) => kind === 'failover');
   assert.ok(record);
@@ -63,10 +67,7 @@ stories(
         assert.equal(record.outcome, 'done');
         assert.ok(record.steps.some(({ name, detail }) => name.startsWith('fence') && !/out-of-reach/.test(detail)));
         await disk.empty();
-        await until('one writer', 30_000, async () => {
-          const writers = await writableNodes(evenkeel);
-          return writers.length === 1 && writers[0] === addressOf(next);
-        });
+        await onlyWriter(evenkeel, next);
       });
     },
   },
@@ -91,10 +92,7 @@ stories(
         assert.equal(record.analysis, 'primary-stalled', record.reason);
         assert.equal(record.outcome, 'done');
         disk.goOn();
-        await until('one writer', 30_000, async () => {
-          const writers = await writableNodes(evenkeel);
-          return writers.length === 1 && writers[0] === addressOf(next);
-        });
+        await onlyWriter(evenkeel, next);
         await load.more();
         assert.deepEqual(await load.lostOn(next), []);
         assert.deepEqual([load.errors, load.broken], [[], []]);
