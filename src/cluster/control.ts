@@ -458,6 +458,15 @@ export class Hands implements NodeControl {
     });
   }
 
+  async globals(node: NodeAddress, names: readonly string[], timeoutMs: number): Promise<Record<string, string>> {
+    const read = async ({ connection, left }: Work): Promise<Record<string, string>> => {
+      const list = names.map((name) => connection.quote(name)).join(', ');
+      const rows = await connection.query(`SHOW GLOBAL VARIABLES WHERE Variable_name IN (${list})`, left());
+      return Object.fromEntries(rows.map((row) => [String(row['Variable_name']), String(row['Value'])]));
+    };
+    return await this.#work('read global variables', node, timeoutMs, read, { changesNothing: true });
+  }
+
   /** The node's accounts. */
   async accounts(node: NodeAddress, timeoutMs: number): ReturnType<Dialect['accounts']> {
     return await this.#work('read accounts', node, timeoutMs, async ({ connection, dialect, left }) => {

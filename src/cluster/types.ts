@@ -289,6 +289,8 @@ export interface NodeControl {
   syncWithCluster(node: NodeAddress, timeoutMs: number): Promise<void>;
   /** Group Replication: has a member that is out of its group join it. */
   joinGroup(node: NodeAddress, timeoutMs: number): Promise<void>;
+  /** What is global there, of these variables, by name. */
+  globals(node: NodeAddress, names: readonly string[], timeoutMs: number): Promise<Record<string, string>>;
   /** On a MariaDB primary: makes `evenkeel.ledger` where it is missing, and clears it of rows long out of use. */
   keepLedger(node: NodeAddress, timeoutMs: number): Promise<void>;
 }

@@ -10,6 +10,7 @@ import { AccountFeed } from './accounts.ts';
 import type { Maintenance } from './decide.ts';
 import { drainRefusal } from './draining.ts';
 import { ClusterGate, type GateFleet } from './gate.ts';
+import { Globals } from './globals.ts';
 import { Incidents } from './incidents.ts';
 import { Ledger } from './ledger.ts';
 import { OrderError } from './order-error.ts';
@@ -66,6 +67,7 @@ export interface ClusterControlOptions {
     confirmAccounts(cluster: string): void;
     applyPauses(): Promise<boolean>;
     quiesce(of: QuiesceTarget, waitMs: number): Promise<number>;
+    broadcast(message: ToWorker): void;
   };
   recoveries: Recoveries;
   clock: Clock;
@@ -87,6 +89,7 @@ export interface EvidenceSource {
 export class ClusterControl {
   readonly name: string;
   readonly incidents: Incidents;
+  readonly globals: Globals;
   readonly #options: ClusterControlOptions;
   readonly #routing: ClusterRouting;
   readonly #standing: Standing;
@@ -158,6 +161,14 @@ export class ClusterControl {
       look: (node) => monitor.lookNow(node),
       fit: (node, since) => this.#fit(node, since),
       nowMs: () => clock.nowMs(),
+    });
+    this.globals = new Globals({
+      cluster: config.name,
+      nodes: monitor.nodeControl,
+      clock,
+      log,
+      onReplaced: (node, replaced) =>
+        options.fleet.broadcast({ type: 'defaults-replaced', cluster: config.name, node, replaced }),
     });
     this.#ledger = options.ledger ? new Ledger({ cluster: config.name, nodes: monitor.nodeControl, clock, log }) : null;
     this.#accounts = new AccountFeed({
@@ -452,6 +463,7 @@ export class ClusterControl {
         this.#reviews.settle();
         this.#routing.rememberMembers();
         this.#ledger?.evaluate(this.view());
+        this.globals.evaluate(this.view());
         this.#tellStatus();
       } while (this.#changedMeanwhile);
     } catch (error) {

@@ -372,6 +372,7 @@ export class ControlProcess {
         this.#clusters.get(message.cluster)?.refreshAccounts();
         return;
       case 'defaults-replaced':
+        this.#clusters.get(message.cluster)?.globals.told(message.node, message.replaced);
         this.#fleet.broadcast(message, member);
         return;
       case 'kill': {

@@ -4,6 +4,7 @@
 
 export { joinAddress, splitAddress } from './address.ts';
 export { BREAKS_PROMISES, type BrokenMode, broken, brokenModeOf } from './broken.ts';
+export { INHERITED_DEFAULTS, SESSION_DEFAULTS } from './defaults.ts';
 export { DIGEST_ORDERS, type DigestCounts, type DigestOrder } from './digests.ts';
 export { LineDecoder, maxLineBytes } from './lines.ts';
 export {
@@ -248,7 +249,7 @@ export type ToWorker =
   | { type: 'open-ahead'; id: number; cluster: string; node: NodeAddress; waitMs: number }
   /** The control process looked at the node because of `evidence`: is it fit to go on? */
   | { type: 'reviewed'; cluster: string; evidence: number; healthy: boolean }
-  /** Values that were global on the node before a SET GLOBAL of a client of another worker. */
+  /** Values that were global on the node before a SET GLOBAL, of a client of another worker or past Evenkeel. */
   | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Replaced }
   /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
   | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }

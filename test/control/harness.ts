@@ -108,6 +108,7 @@ export class FakeMonitor implements Monitor {
     electMember: () => Promise.resolve(),
     joinGroup: () => Promise.resolve(),
     syncWithCluster: () => Promise.resolve(),
+    globals: () => Promise.resolve({}),
     keepLedger: () => Promise.resolve(),
   };
   rebuilder: NodeRebuilder = {

@@ -1,7 +1,8 @@
-// SET GLOBAL through Evenkeel means what it means at a server: who logs in behind it has the new value, who is there keeps
+// SET GLOBAL, through Evenkeel or past it, means what it means at a server: who logs in behind it has the new value, who is there keeps
 // the old one, whichever server connections there are and whichever worker has them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { until, withEvenkeel } from './harness/index.ts';
 
@@ -54,6 +55,45 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         }
         await admin.query('SET SESSION time_zone = DEFAULT');
         assert.equal(await had(admin), before.replace(/ \S+ /, ' +02:00 '));
+      } finally {
+        for (const connection of open) connection.destroy();
+      }
+    });
+  });
+
+  test(`${flavor}: so does one at the primary itself, which is noticed within ten seconds`, {
+    timeout: 60_000,
+  }, async () => {
+    await withEvenkeel({ flavor, replication: 'async', nodes: 1, workers: 2 }, async (ek) => {
+      const open: Connection[] = [];
+      const clients = async (): Promise<Connection[]> => {
+        const each = await Promise.all(Array.from({ length: CLIENTS }, () => mysql.createConnection(ek.login())));
+        open.push(...each);
+        return each;
+      };
+      try {
+        const old = await clients();
+        const [before = ''] = await Promise.all(old.map(had));
+        const direct = await mysql.createConnection(ek.direct(await ek.primary()));
+        open.push(direct);
+        // Evenkeel has looked once.
+        await setTimeout(1000);
+        await direct.query("SET GLOBAL group_concat_max_len = 4321, time_zone = '+02:00'");
+        await direct.query('SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED');
+        assert.deepEqual(
+          await Promise.all(old.map(had)),
+          Array.from(old, () => before),
+        );
+        await until('new logins to have the new values', 15_000, async () => {
+          const each = await Promise.all((await clients()).map(had));
+          return each.every((one) => one === '4321 +02:00 READ-COMMITTED');
+        });
+        for (let times = 0; times < 3; times++) {
+          assert.deepEqual(
+            await Promise.all(old.map(had)),
+            Array.from(old, () => before),
+          );
+        }
       } finally {
         for (const connection of open) connection.destroy();
       }
