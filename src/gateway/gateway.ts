@@ -30,7 +30,6 @@ import {
   refusal,
   type ServerAuthServices,
 } from '../wire/index.ts';
-import { OpenAhead } from './ahead.ts';
 import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.ts';
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
@@ -115,7 +114,7 @@ export class GatewayWorker {
   #endpoints = new Map<string, EndpointState>();
   #impact = new Map<string, ImpactMeter>();
   #counters = new Map<string, number>();
-  #drains = new Set<Drain | Quiesce | OpenAhead>();
+  #drains = new Set<Drain | Quiesce>();
   #killOrders = new KillOrders();
   #warmers = new Map<string, Warmer>();
   #timers: NodeJS.Timeout[] = [];
@@ -373,12 +372,16 @@ export class GatewayWorker {
     const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
     const now = primary === null ? undefined : this.#pools.get(cluster)?.get(primary);
     if (now !== undefined && now !== pool) pool.openAhead(now);
-    const ahead = new OpenAhead(pool, this.nowMs() + waitMs, (open) => {
-      this.#drains.delete(ahead);
-      this.#options.send({ type: 'opened-ahead', id, open });
-    });
-    this.#drains.add(ahead);
-    this.#checkDrains();
+    this.#reportAhead(id, pool, this.nowMs() + waitMs);
+  }
+
+  /** Once all is open; what is not open in time comes when it is asked for. */
+  #reportAhead(id: number, pool: NodePool, deadlineMs: number): void {
+    if (pool.opensAhead && this.nowMs() < deadlineMs) {
+      setTimeout(() => this.#reportAhead(id, pool, deadlineMs), TICK_MS);
+      return;
+    }
+    this.#options.send({ type: 'opened-ahead', id, open: pool.counts().open });
   }
 
   #checkDrains(): void {

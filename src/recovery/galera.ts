@@ -91,8 +91,8 @@ export async function switchGalera(ctx: RecoveryContext, options: { to?: NodeAdd
     const { drainTimeoutMs } = ctx.config.switchover;
     const before = await carryOut(run, [
       inOrder(
-        // Before anybody waits, so that there is little left to apply under the hold.
         openConnections(to),
+        // Before anybody waits, so that there is little left to apply under the hold.
         step({ do: 'sync-with-cluster', node: to }, SYNC_MS),
         step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs),
         step({ do: 'drain', drainMs: drainTimeoutMs }, drainTimeoutMs + LIMITS.gateMs),

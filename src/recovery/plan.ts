@@ -5,7 +5,7 @@ import { broken, type NodeAddress } from '../messages/index.ts';
 /** One thing that is done to a node or to the clients. */
 export type Action =
   | { do: 'close-gate'; reason: 'switchover' | 'failover' }
-  /** Logins take longer than anything else that clients wait for: those that they will need are made beforehand. */
+  /** Those that clients will need there, so that nobody waits for a login when the gate opens. */
   | { do: 'open-connections'; node: NodeAddress; waitMs: number }
   | { do: 'drain'; drainMs: number }
   | { do: 'open-gate'; node: NodeAddress }
