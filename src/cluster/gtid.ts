@@ -19,9 +19,13 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const TAG = /^[a-z_][a-z0-9_]{0,31}$/;
 
 function sequenceNumber(text: string, whole: string): number {
-  const value = /^\d{1,20}$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new GtidError(`not a sequence number: "${text}" in "${clip(whole)}"`);
+  let value = text.length === 0 || text.length > 20 ? Number.NaN : 0;
+  // A set can have ten thousand of them.
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 0x30;
+    value = digit >= 0 && digit <= 9 ? value * 10 + digit : Number.NaN;
+  }
+  if (!Number.isSafeInteger(value)) throw new GtidError(`not a sequence number: "${text}" in "${clip(whole)}"`);
   return value;
 }
 
@@ -29,8 +33,9 @@ function clip(text: string): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
-/** Sorts and joins what overlaps or touches. */
+/** Sorts and joins what overlaps or touches. What servers print is in order already. */
 function normalized(intervals: Interval[]): Interval[] {
+  if (intervals.every(([first], at) => at === 0 || first > (intervals[at - 1] as Interval)[1] + 1)) return intervals;
   const sorted = intervals.toSorted((a, b) => a[0] - b[0]);
   const result: Interval[] = [];
   for (const interval of sorted) {
@@ -61,14 +66,16 @@ function* mysqlParts(text: string): Generator<readonly [string, Interval]> {
     if (uuid === '' && fields.length === 1) continue;
     if (!UUID.test(uuid)) throw new GtidError(`not a MySQL GTID set: "${clip(text)}"`);
     let key = uuid;
-    for (const field of fields.slice(1)) {
+    for (let at = 1; at < fields.length; at++) {
+      const field = fields[at] as string;
       if (TAG.test(field)) {
         key = `${uuid}:${field}`;
         continue;
       }
-      const [first = '', last = first, ...rest] = field.split('-');
-      const interval: Interval = [sequenceNumber(first, text), sequenceNumber(last, text)];
-      if (rest.length > 0 || interval[0] === 0) throw new GtidError(`not a GTID interval: "${clip(field)}"`);
+      const dash = field.indexOf('-');
+      const first = sequenceNumber(dash < 0 ? field : field.slice(0, dash), text);
+      const interval: Interval = [first, dash < 0 ? first : sequenceNumber(field.slice(dash + 1), text)];
+      if (first === 0) throw new GtidError(`not a GTID interval: "${clip(field)}"`);
       // The server reads 5-3 as the empty interval, and so do we.
       if (interval[0] <= interval[1]) yield [key, interval];
     }
@@ -101,9 +108,21 @@ function mariadbGtids(text: string): MariadbGtid[] {
   return result;
 }
 
+/** The same text is compared with many others: the longest are kept as read, the newest of them. */
+const READ_BEFORE = new Map<string, GtidSet>();
+const MAX_READ_BEFORE = 32;
+const WORTH_KEEPING = 512;
+
 /** Reads `@@gtid_executed` (MySQL) or `@@gtid_binlog_state` (MariaDB). Throws GtidError. */
 export function parseGtidSet(flavor: Flavor, text: string): GtidSet {
-  if (flavor === 'mysql') return collect(mysqlParts(text));
+  if (flavor === 'mysql') {
+    if (text.length < WORTH_KEEPING) return collect(mysqlParts(text));
+    const set = READ_BEFORE.get(text) ?? collect(mysqlParts(text));
+    READ_BEFORE.delete(text);
+    READ_BEFORE.set(text, set);
+    if (READ_BEFORE.size > MAX_READ_BEFORE) READ_BEFORE.delete(READ_BEFORE.keys().next().value as string);
+    return set;
+  }
   return collect(
     mariadbGtids(text)
       .filter((gtid) => gtid.seq > 0 && gtid.first <= gtid.seq)
@@ -147,16 +166,22 @@ export function union(a: GtidSet, b: GtidSet): GtidSet {
   return result;
 }
 
+/** One pass over both: a set has an interval more for every number that was given out and never used. */
 function subtractIntervals(from: readonly Interval[], take: readonly Interval[]): Interval[] {
-  let rest: Interval[] = [...from];
-  for (const [first, last] of take) {
-    rest = rest.flatMap(([low, high]): Interval[] => {
-      if (last < low || first > high) return [[low, high]];
-      const pieces: Interval[] = [];
-      if (low < first) pieces.push([low, first - 1]);
-      if (high > last) pieces.push([last + 1, high]);
-      return pieces;
-    });
+  const rest: Interval[] = [];
+  let next = 0;
+  for (const [first, last] of from) {
+    let low = first;
+    while (next < take.length && (take[next] as Interval)[1] < low) next++;
+    // The last one that is looked at here may reach into the next interval, too.
+    for (; next < take.length && low <= last; next++) {
+      const [start, end] = take[next] as Interval;
+      if (start > last) break;
+      if (start > low) rest.push([low, start - 1]);
+      low = end + 1;
+      if (low > last) break;
+    }
+    if (low <= last) rest.push([low, last]);
   }
   return rest;
 }

@@ -3,7 +3,7 @@
 // history alone, so that a restart forgets nothing. An operator's failover or switchover is the word to go on.
 import type { AnalysisName } from '../cluster/index.ts';
 import type { NodeAddress } from '../messages/index.ts';
-import { ENDED_EARLY, NOT_FENCED, OBSERVED, type RecoveryRecord, UNFINISHED } from '../recovery/index.ts';
+import { ENDED_EARLY, FORSAKEN, NOT_FENCED, OBSERVED, type RecoveryRecord, UNFINISHED } from '../recovery/index.ts';
 import type { Clock } from './ports.ts';
 
 export interface BrakeSettings {
@@ -92,7 +92,7 @@ export function degradedBrake(history: readonly RecoveryRecord[], ageMs: (record
  */
 export function lastFailoverFailed(history: readonly RecoveryRecord[]): boolean {
   const last = history.find(({ kind, reason }) => {
-    if (kind === 'switchover') return reason === UNFINISHED || reason === ENDED_EARLY;
+    if (kind === 'switchover') return reason === UNFINISHED || reason === ENDED_EARLY || reason === FORSAKEN;
     return kind === 'failover' && !reason.startsWith(OBSERVED);
   });
   return last !== undefined && (last.outcome !== 'done' || last.reason === ENDED_EARLY);

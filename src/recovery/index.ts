@@ -5,7 +5,15 @@ export { type Election, electForFailover, type FailoverInput } from './elect.ts'
 export type { FailoverOptions } from './failover.ts';
 export { NOT_FENCED } from './fence.ts';
 export { type Floor, floorAfter } from './floor.ts';
-export { concludeUnfinished, ENDED_EARLY, forsakeUnfinished, OBSERVED, recordObserved, UNFINISHED } from './journal.ts';
+export {
+  concludeUnfinished,
+  ENDED_EARLY,
+  FORSAKEN,
+  forsakeUnfinished,
+  OBSERVED,
+  recordObserved,
+  UNFINISHED,
+} from './journal.ts';
 export { fenceOfPromised, type PromisedFence, repointToPromised, standingOfPromised } from './promised.ts';
 export { type RebuildOptions, runRebuild } from './rebuild.ts';
 export { makeReadOnly, type ReinstateOptions } from './rejoin.ts';

@@ -26,7 +26,7 @@ export const UNFINISHED = 'unfinished: Evenkeel ended, or runs still, in the mid
 export const ENDED_EARLY = 'clients were let to it; Evenkeel ended before the rest was done';
 
 /** The same of one whose new primary, if it had come to one, was given up. */
-const FORSAKEN = 'Evenkeel ended in the middle of this recovery; clients went on at the primary before';
+export const FORSAKEN = 'Evenkeel ended in the middle of this recovery; clients went on at the primary before';
 
 /**
  * What a process that starts makes of a change of primary that the one before it did not end: where its new primary was

@@ -9,6 +9,7 @@ import type { NodeAddress } from '../messages/index.ts';
 import { errorText, guarded, Journal } from './journal.ts';
 import { LIMITS } from './plan.ts';
 import { mariadbProcedure } from './procedure.ts';
+import { makeReadOnly } from './rejoin.ts';
 import type { RecoveryContext, RecoveryRecord } from './types.ts';
 
 export interface RebuildOptions {
@@ -40,6 +41,8 @@ const LOG_READ_MS = 300_000;
 const RETURN_POLL_MS = 500;
 /** A server that was to restart and is not there after this long may need a hand. */
 const RETURN_HINT_MS = 15_000;
+/** Nobody waits for it, and a server that has just started and replicates is slow. */
+const READ_ONLY_MS = 30_000;
 const FOLLOW_MS = 30_000;
 const CATCH_UP_MS = 60_000;
 /** Progress is told at each stage and at steps of this size. */
@@ -98,7 +101,6 @@ async function rebuild(
   );
   if (end === 'stopped') askForStart(journal, node);
   await journal.step(`wait for ${node}`, options.returnWaitMs, () => returned(ctx, journal, options, end));
-  await journal.step(`set-read-only ${node}`, LIMITS.readOnlyMs, () => ctx.nodes.setReadOnly(node, LIMITS.readOnlyMs));
   return join(ctx, journal, node, donor);
 }
 
@@ -142,7 +144,6 @@ async function joinWithData(
         : unrelated(node, own, theirs);
   if (refusal !== null) return journal.refuse(`refused: ${refusal}`, false);
   journal.begin();
-  await journal.step(`set-read-only ${node}`, LIMITS.readOnlyMs, () => ctx.nodes.setReadOnly(node, LIMITS.readOnlyMs));
   return join(ctx, journal, node, null);
 }
 
@@ -221,13 +222,14 @@ async function returned(
   }
 }
 
-/** Makes it follow whoever is the primary by now. */
+/** Makes it follow whoever is the primary by now. With its donor's data came its replication: it may be busy with that. */
 async function join(
   ctx: RecoveryContext,
   journal: Journal,
   node: NodeAddress,
   donor: NodeAddress | null,
 ): Promise<RecoveryRecord> {
+  await journal.step(`set-read-only ${node}`, READ_ONLY_MS, () => makeReadOnly(ctx, node, READ_ONLY_MS));
   const { primary } = ctx.view();
   if (primary === null || primary === node)
     return journal.end('failed', `${node} is built, but there is no primary to follow`, false);

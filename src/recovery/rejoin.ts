@@ -59,14 +59,18 @@ export async function runRejoin(ctx: RecoveryContext, node: NodeAddress): Promis
  * nothing to anyone; meanwhile the pending read-only keeps new writes out. Clients are left alone where read-only
  * comes at once, as on a replica that serves readers.
  */
-export async function makeReadOnly({ clock, nodes }: RecoveryContext, node: NodeAddress): Promise<void> {
+export async function makeReadOnly(
+  { clock, nodes }: RecoveryContext,
+  node: NodeAddress,
+  timeoutMs: number = READ_ONLY_MS,
+): Promise<void> {
   const enough = new AbortController();
-  const readOnly = nodes.setReadOnly(node, READ_ONLY_MS).finally(() => enough.abort());
+  const readOnly = nodes.setReadOnly(node, timeoutMs).finally(() => enough.abort());
   readOnly.catch(() => undefined);
   await clock.sleep(READ_ONLY_PATIENCE_MS, enough.signal).catch(() => undefined);
   if (!enough.signal.aborted) {
     await nodes.killClients(node, READ_ONLY_PATIENCE_MS).catch(() => undefined);
-    await nodes.setSemiSyncRole(node, 'replica', READ_ONLY_MS).catch(() => undefined);
+    await nodes.setSemiSyncRole(node, 'replica', timeoutMs).catch(() => undefined);
   }
   await readOnly;
 }

@@ -10,7 +10,7 @@ import {
   lastFailoverFailed,
   stoppedBy,
 } from '../../src/control/brake.ts';
-import { ENDED_EARLY, NOT_FENCED, type RecoveryRecord, UNFINISHED } from '../../src/recovery/index.ts';
+import { ENDED_EARLY, FORSAKEN, NOT_FENCED, type RecoveryRecord, UNFINISHED } from '../../src/recovery/index.ts';
 
 const settings = { minIntervalMs: 60_000, maxFailures: 3 };
 const NOW = 1_795_000_000_000;
@@ -93,6 +93,7 @@ test('a failover that came to nothing, or a switchover that came to no end, may 
   assert.equal(lastFailoverFailed([failed(1)]), true);
   assert.equal(lastFailoverFailed([failover(1), failed(2)]), false);
   assert.equal(lastFailoverFailed([switchover(UNFINISHED), failover(2)]), true);
+  assert.equal(lastFailoverFailed([switchover(FORSAKEN), failover(2)]), true);
   assert.equal(lastFailoverFailed([failover(1, { reason: ENDED_EARLY })]), true);
   assert.equal(lastFailoverFailed([switchover('refused: no'), failover(2)]), false);
 });
