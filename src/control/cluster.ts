@@ -167,6 +167,7 @@ export class ClusterControl {
       nodes: monitor.nodeControl,
       clock,
       log,
+      everyMs: options.tickMs * 40,
       onReplaced: (node, replaced) =>
         options.fleet.broadcast({ type: 'defaults-replaced', cluster: config.name, node, replaced }),
     });

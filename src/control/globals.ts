@@ -5,7 +5,6 @@ import { INHERITED_DEFAULTS, type NodeAddress, type Replaced, SESSION_DEFAULTS }
 import { type Clock, errorText, type Log } from './ports.ts';
 
 const TIMEOUT_MS = 2000;
-const EVERY_MS = 10_000;
 const NAMES = [...SESSION_DEFAULTS, ...INHERITED_DEFAULTS];
 
 export interface GlobalsOptions {
@@ -13,6 +12,8 @@ export interface GlobalsOptions {
   nodes: Pick<NodeControl, 'globals'>;
   clock: Clock;
   log: Log;
+  /** How often they are read: more seldom where one process watches many clusters. */
+  everyMs: number;
   onReplaced: (node: NodeAddress, replaced: Replaced) => void;
 }
 
@@ -39,7 +40,7 @@ export class Globals {
       this.#node = primary;
       this.#known = new Map();
     } else if (now < this.#nextMs) return;
-    this.#nextMs = now + EVERY_MS;
+    this.#nextMs = now + this.#options.everyMs;
     this.#reading = true;
     void this.#read(primary);
   }

@@ -16,6 +16,7 @@ class Scene {
   onRead: () => void = () => {};
   reads = 0;
   readonly globals = new Globals({
+    everyMs: 10_000,
     cluster: 'shop',
     nodes: {
       globals: async (node, names) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { freePorts, type SandboxNode } from '../../src/sandbox/index.ts';
-import { directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+import { directly, type Evenkeel, leavesPrimary, stories, through, until } from './harness/index.ts';
 
 const [port = 0] = await freePorts(1);
 const OPTIONS = {
@@ -17,24 +17,6 @@ const clientOf = (evenkeel: Evenkeel): Promise<Connection> => mysql.createConnec
 
 const rowsOf = async (client: Connection, sql: string): Promise<Record<string, unknown>[]> =>
   (await client.query<RowDataPacket[]>(sql))[0];
-
-/** Statements that a node has been asked, by its own count. */
-async function selectsOn(evenkeel: Evenkeel, node: SandboxNode): Promise<number> {
-  const [rows] = await directly(evenkeel, node, "SHOW GLOBAL STATUS LIKE 'Com_select'");
-  return Number(rows[0]?.['Value']);
-}
-
-/** Where a number of reads were answered, one after the other: `true` where replicas were asked for nearly all of them. */
-async function leavesPrimary(
-  evenkeel: Evenkeel,
-  reads: number,
-  read: (n: number) => Promise<unknown>,
-): Promise<boolean> {
-  const primary = await evenkeel.primary();
-  const before = await selectsOn(evenkeel, primary);
-  for (let n = 0; n < reads; n++) await read(n);
-  return (await selectsOn(evenkeel, primary)) - before < reads / 2;
-}
 
 /** Keeps a replica from applying anything, while it goes on receiving and seems well; until what is returned is called. */
 async function holdBack(evenkeel: Evenkeel, node: SandboxNode, table: string): Promise<() => void> {

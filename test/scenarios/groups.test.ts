@@ -6,7 +6,7 @@ import mysql from 'mysql2/promise';
 import { type Answer, ask } from '../../src/gateway/in-flight/ask.ts';
 import { Witnesses } from '../../src/gateway/in-flight/witness.ts';
 import type { SandboxNode } from '../../src/sandbox/index.ts';
-import { sandboxStatus, startSandbox } from '../../src/sandbox/index.ts';
+import { freePorts, sandboxStatus, startSandbox } from '../../src/sandbox/index.ts';
 import { bridgeTo } from '../support/bridge.ts';
 import {
   addressOf,
@@ -16,6 +16,7 @@ import {
   inFrontOf,
   Load,
   type LoadOptions,
+  leavesPrimary,
   reached,
   through,
   until,
@@ -23,6 +24,46 @@ import {
   withEvenkeel,
   writableNodes,
 } from './harness/index.ts';
+
+const [autoPort = 0] = await freePorts(1);
+const GROUPED = {
+  nodes: 3,
+  endpoints: `  - { name: auto, cluster: shop, listen: "127.0.0.1:${autoPort}", route: auto }`,
+} as const;
+
+/**
+ * At `route: auto` reads leave the primary, and a session never reads what is older than its writes, also where the primary
+ * moves meanwhile.
+ */
+async function readsElsewhere(evenkeel: Evenkeel): Promise<void> {
+  await through(evenkeel, 'CREATE TABLE split (id INT PRIMARY KEY, n INT)', 'INSERT INTO split VALUES (1, 0)');
+  const read = 'SELECT n FROM split WHERE id = 1';
+  for (const node of await evenkeel.replicas()) {
+    await until('all to have the table', 10_000, async () => {
+      const [rows] = await directly(evenkeel, node, "SHOW TABLES FROM app LIKE 'split'");
+      return rows.length === 1;
+    });
+  }
+  const connect = () => mysql.createConnection({ ...evenkeel.login(), port: autoPort });
+  const [reader, writer] = [await connect(), await connect()];
+  try {
+    assert.ok(await leavesPrimary(evenkeel, 200, () => reader.query(read)));
+    let n = 0;
+    const readsItsOwn = async (): Promise<void> => {
+      n++;
+      await writer.query(`UPDATE split SET n = ${n} WHERE id = 1`);
+      assert.deepEqual((await writer.query(read))[0], [{ n }]);
+    };
+    for (let times = 0; times < 200; times++) await readsItsOwn();
+    const moved = evenkeel.switchover();
+    for (let times = 0; times < 200; times++) await readsItsOwn();
+    assert.equal((await moved).outcome, 'done');
+    for (let times = 0; times < 200; times++) await readsItsOwn();
+  } finally {
+    reader.destroy();
+    writer.destroy();
+  }
+}
 
 /** An Evenkeel that is told of one member finds the others and sends writes where the other one does. */
 async function foundFromOne(evenkeel: Evenkeel): Promise<void> {
@@ -152,7 +193,7 @@ async function askedBehind(evenkeel: Evenkeel, member: SandboxNode, number: 'use
 }
 
 test('mysql: Group Replication', { timeout: 180_000 }, (context) =>
-  withEvenkeel({ flavor: 'mysql', replication: 'group', nodes: 3 }, (evenkeel) =>
+  withEvenkeel({ flavor: 'mysql', replication: 'group', ...GROUPED }, (evenkeel) =>
     tell(context, evenkeel, [
       [
         'the sandbox tells its roles, and all members are found from any one of them',
@@ -167,6 +208,7 @@ test('mysql: Group Replication', { timeout: 180_000 }, (context) =>
         },
       ],
       ['a switchover is the group’s own, and clients only wait', () => movedUnderLoad(evenkeel, 'elect-member')],
+      ['reads leave the primary, and no session reads before its own writes', () => readsElsewhere(evenkeel)],
       [
         'a primary that someone else has the group elect is followed',
         async () => {
@@ -224,10 +266,11 @@ test('mysql: Group Replication', { timeout: 180_000 }, (context) =>
 );
 
 test('mariadb: Galera', { timeout: 180_000 }, (context) =>
-  withEvenkeel({ flavor: 'mariadb', replication: 'galera', nodes: 3 }, (evenkeel) =>
+  withEvenkeel({ flavor: 'mariadb', replication: 'galera', ...GROUPED }, (evenkeel) =>
     tell(context, evenkeel, [
       ['all members are found from any one of them', () => foundFromOne(evenkeel)],
       ['a switchover moves the one writer, and clients only wait', () => movedUnderLoad(evenkeel, 'sync-with-cluster')],
+      ['reads leave the writer, and no session reads before its own writes', () => readsElsewhere(evenkeel)],
       [
         'a member that does not keep up serves no reads and cannot become the writer',
         async () => {
