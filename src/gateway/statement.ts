@@ -677,9 +677,11 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const restarts = this.begins && !shown && !sql.flags.implicitCommit && flight.file === 'none';
     if (restarts && (sql.kind === 'read' || sql.kind === 'locking-read' || sql.kind === 'write')) return this.#again();
     const fileUnfinished = flight.file === 'sending';
-    const { autocommit } = session;
+    const { autocommit, begun } = session;
     const outcome = outcomeOfLoss({ sql, inTransaction, autocommit, shown, fileUnfinished });
     session.transactionEnded();
+    // What is prepared between BEGIN and the transaction's first statement loses no transaction: that one is still to begin.
+    session.begun = begun && !inTransaction;
     this.client.tether.forgetLostTransaction(); // said by this statement's own answer
     const detail = describeLoss(loss);
     switch (outcome.kind) {

@@ -2,6 +2,7 @@
 // A frozen primary has executed nothing of what is sent to it; one whose replicas are frozen has executed a COMMIT, sent
 // it to them, and cannot say so.
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 import type { SandboxNode } from '../../src/sandbox/index.ts';
 import { addressOf, application, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
@@ -157,13 +158,16 @@ stories(
 
     'what a frozen primary never executed runs on the next one, once': async (evenkeel) => {
       await through(evenkeel, 'CREATE TABLE flight (n INT PRIMARY KEY, hits INT)', 'INSERT INTO flight VALUES (1, 0)');
-      await clients(evenkeel, ['commit', 'write', 'statement', 'readOnly'] as const, async (by) => {
+      await clients(evenkeel, ['commit', 'write', 'statement', 'readOnly', 'preparing'] as const, async (by) => {
         await by.commit.query('BEGIN');
         await by.commit.query('UPDATE flight SET hits = hits + 1 WHERE n = 1');
         await by.statement.query('BEGIN');
         await by.statement.query('INSERT INTO flight VALUES (2, 0)');
         await by.readOnly.query('START TRANSACTION READ ONLY');
         assert.deepEqual(await ofRows(by.readOnly, 'SELECT hits FROM flight WHERE n = 1'), [{ hits: 0 }]);
+        // Two server connections that nobody holds.
+        await Promise.all([by.write, by.preparing].map((each) => each.query('SELECT SLEEP(0.2)')));
+        await by.preparing.query('BEGIN');
         const primary = await evenkeel.primary();
         await evenkeel.signalNode(primary, 'SIGSTOP');
         const pending = [
@@ -171,11 +175,17 @@ stories(
           by.write.query('INSERT INTO flight VALUES (3, 0)'),
           by.statement.query('UPDATE flight SET hits = 1 WHERE n = 2'),
         ].map(fate);
+        const prepared = by.preparing.prepare('INSERT INTO flight VALUES (?, 0)');
+        // All are on their way to it by then.
+        await delay(200);
         await evenkeel.signalNode(primary, 'SIGKILL');
         assert.deepEqual(await Promise.all(pending), ['done', 'done', 'done']);
         assert.equal(await fate(by.statement.query('COMMIT')), 'done');
         assert.match(await fate(by.readOnly.query('SELECT 1')), /^(done|1213 .*run again, statement)/);
         await by.readOnly.query('ROLLBACK');
+        // It is in the transaction that was begun before it was prepared.
+        await (await prepared).execute([9]);
+        await by.preparing.query('ROLLBACK');
         const rows = await ofRows(by.write, 'SELECT n, hits FROM flight ORDER BY n');
         assert.deepEqual(rows, [
           { n: 1, hits: 1 },
