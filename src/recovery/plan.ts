@@ -52,10 +52,6 @@ export const LIMITS = {
   /** At the same, after the fence: what counts then is what the replicas say. */
   fencedLookMs: 50,
   gateMs: 2_000,
-  /** A replica's way from the old primary to the candidate, before anybody waits. */
-  forerunMs: 1_000,
-  /** Until the candidate counts it as acknowledging. */
-  registerMs: 500,
   /** What is open by then is open; the rest comes when it is needed. */
   openConnectionsMs: 1_000,
   /** For workers to hear of it. */
@@ -122,13 +118,12 @@ export function openConnections(node: NodeAddress, waitMs: number = LIMITS.openC
 }
 
 /** From the closing of the gate to the last repointed replica. Checks and catching up come before it. */
-export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan & { prepare: Stage[] } {
+export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
   const { from, to } = input;
   return {
-    // Before anybody waits: what is written until the promotion is little.
-    prepare: [one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false))],
     before: [
-      one(openConnections(to)),
+      // Before anybody waits: what is written until the promotion is little.
+      { lanes: [[step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)], [openConnections(to)]] },
       one(step({ do: 'close-gate', reason: 'switchover' }, LIMITS.gateMs)),
       one(step({ do: 'drain', drainMs: input.drainMs }, input.drainMs + LIMITS.gateMs)),
       ...(broken === 'release-before-fence'
@@ -159,19 +154,6 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan & { pr
       },
     ],
   };
-}
-
-/**
- * A replica leaves its source for the candidate, with nothing that the candidate has not: a MariaDB server does not serve a
- * replica that is ahead of it.
- */
-export function planForerunner(node: NodeAddress, to: NodeAddress): Stage[] {
-  return [
-    one(step({ do: 'apply-received', node }, LIMITS.forerunMs)),
-    one(step({ do: 'note-position', node }, LIMITS.positionMs)),
-    one(step({ do: 'wait-for-position', node: to }, LIMITS.forerunMs)),
-    one({ ...repoint(node, to), required: true }),
-  ];
 }
 
 /**
@@ -342,12 +324,6 @@ export function planUndo(input: UndoInput): Stage[] {
   if (did('close-gate')) clients.push(step({ do: 'reopen-gate' }, LIMITS.gateMs));
   const candidate: PlannedStep[] = [];
   if (did('detach', to)) candidate.push(step({ do: 'follow', node: to, source: from }, LIMITS.followMs, false));
-  const forerunners = new Set(
-    attempted.flatMap(({ action }) =>
-      action.do === 'follow' && action.source === to && action.node !== from ? [action.node] : [],
-    ),
-  );
-  const others = [...forerunners].map((node) => [step({ do: 'follow', node, source: from }, LIMITS.followMs, false)]);
-  const lanes = [clients, candidate, ...others].filter((lane) => lane.length > 0);
+  const lanes = [clients, candidate].filter((lane) => lane.length > 0);
   return lanes.length === 0 ? [] : [{ lanes }];
 }

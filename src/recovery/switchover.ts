@@ -7,7 +7,6 @@ import type { ClusterConfig } from '../config/types.ts';
 import type { NodeAddress } from '../messages/index.ts';
 import { replicaFault } from './elect.ts';
 import { type Carried, carryOut, newRun, type Run, settlePromotion } from './execute.ts';
-import { forerunners, sendAhead } from './forerun.ts';
 import { ownTransactionsBeyond } from './gtids.ts';
 import { guarded, Journal } from './journal.ts';
 import { isReachable, lookAt, viewAfter } from './look.ts';
@@ -206,8 +205,6 @@ async function switchOver(
     drainMs: ctx.config.switchover.drainTimeoutMs,
     positionWaitMs: Math.max(MIN_POSITION_WAIT_MS, ctx.config.switchover.maxLagMs),
   });
-  await carryOut(run, plan.prepare);
-  if (semiSync) await sendAhead(run, forerunners(view, { from, to, others }, ctx.config), { from, to });
   const before = await carryOut(run, plan.before);
   if (!before.ok) {
     const promoting = run.attempted.some((one) => one.action.do === 'set-writable');
