@@ -23,6 +23,8 @@ import { ClusterRouting, type RouteTable } from './routing.ts';
 import { type DrainReport, isoTime, type OperatorOrder, type PauseReport, Standing } from './standing.ts';
 import { type ClusterStatus, clusterStatus } from './status.ts';
 
+/** Of global variables: 10 s, and more where one process watches many clusters. */
+const ticksBetweenGlobals = 40;
 /** How long the server of a node that was built may take to come back, where nobody says. */
 const returnMs = 1_800_000;
 const lookMs = 2000;
@@ -167,7 +169,7 @@ export class ClusterControl {
       nodes: monitor.nodeControl,
       clock,
       log,
-      everyMs: options.tickMs * 40,
+      everyMs: options.tickMs * ticksBetweenGlobals,
       onReplaced: (node, replaced) =>
         options.fleet.broadcast({ type: 'defaults-replaced', cluster: config.name, node, replaced }),
     });

@@ -2,7 +2,7 @@
 // is touched by them.
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import { application, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+import { application, type Evenkeel, selectsOn, stories, through, until } from './harness/index.ts';
 
 /** Of a thousand rows with themselves: for hours, unless it begins with none of them. */
 const crossJoin = (below: number | '?'): string =>
@@ -25,8 +25,7 @@ const rowsOf = async (client: Connection, sql: string): Promise<Record<string, u
 async function selectsOnReplica(evenkeel: Evenkeel): Promise<number> {
   const [replica] = await evenkeel.replicas();
   assert.ok(replica);
-  const [rows] = await directly(evenkeel, replica, "SHOW GLOBAL STATUS LIKE 'Com_select'");
-  return Number(rows[0]?.['Value']);
+  return selectsOn(evenkeel, replica);
 }
 
 async function metric(evenkeel: Evenkeel, rule: string): Promise<number> {

@@ -4,7 +4,7 @@ import type { Evenkeel } from './evenkeel.ts';
 import { directly } from './load.ts';
 
 /** Statements that a node has been asked, by its own count. */
-async function selectsOn(evenkeel: Evenkeel, node: SandboxNode): Promise<number> {
+export async function selectsOn(evenkeel: Evenkeel, node: SandboxNode): Promise<number> {
   const [rows] = await directly(evenkeel, node, "SHOW GLOBAL STATUS LIKE 'Com_select'");
   return Number(rows[0]?.['Value']);
 }
