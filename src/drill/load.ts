@@ -54,6 +54,7 @@ const THINK_IN_TRANSACTION_MS = 6;
 /** For the answers to COM_QUIT. */
 const POLITE_END_MS = 1000;
 const DEADLOCK = 1213;
+const SAVEPOINT = 'evenkeel_drill';
 
 /** Ends what a client does at the moment; it has been recorded. */
 class Interrupted extends Error {
@@ -275,9 +276,11 @@ export class CheckedLoad {
       .slice(0, 2)
       .sort((a, b) => a - b);
     const amount = 1 + dice.below(9);
-    await this.#transaction(client, async (n) => {
-      const source = numberOf((await this.#ask(client, 'read', SQL.balance, [one])).rows[0], 'balance');
-      const target = numberOf((await this.#ask(client, 'read', SQL.balance, [two])).rows[0], 'balance');
+    const lock = async (): Promise<{ source: number; target: number }> => ({
+      source: numberOf((await this.#ask(client, 'read', SQL.balance, [one])).rows[0], 'balance'),
+      target: numberOf((await this.#ask(client, 'read', SQL.balance, [two])).rows[0], 'balance'),
+    });
+    await this.#transaction(client, lock, async (n, { source, target }) => {
       await delay(dice.below(THINK_IN_TRANSACTION_MS));
       await this.#ask(client, 'write', SQL.setBalance, [source - amount, one], 1);
       await this.#ask(client, 'write', SQL.setBalance, [target + amount, two], 1);
@@ -290,15 +293,14 @@ export class CheckedLoad {
     const { book, dice } = client;
     const list = dice.below(LISTS);
     let position = 0;
-    await this.#transaction(client, async (n) => {
+    const lock = async (): Promise<void> => {
       const floor = this.#floors[list] ?? 0;
       const length = numberOf((await this.#ask(client, 'read', SQL.length, [list])).rows[0], 'length');
-      this.#expect(
-        client,
-        length >= floor,
-        `list ${list} had ${floor} entries before, and ${length} when it was locked`,
-      );
+      const told = `list ${list} had ${floor} entries before, and ${length} when it was locked`;
+      this.#expect(client, length >= floor, told);
       position = length + 1;
+    };
+    await this.#transaction(client, lock, async (n) => {
       await delay(dice.below(THINK_IN_TRANSACTION_MS));
       await this.#ask(client, 'write', SQL.append, [list, position, book.client, n], 1);
       await this.#ask(client, 'write', SQL.setLength, [position, list], 1);
@@ -335,14 +337,26 @@ export class CheckedLoad {
     this.#floors[list] = Math.max(this.#floors[list] ?? 0, length);
   }
 
-  async #transaction(client: Client, work: (n: number) => Promise<void>): Promise<void> {
-    const { book } = client;
+  /**
+   * Half of them set a savepoint once they have locked what they change, and give it up before they commit: where a part
+   * of it was committed by itself, which the books do not show once the rest is there, the savepoint is gone (1305).
+   */
+  async #transaction<T>(
+    client: Client,
+    lock: () => Promise<T>,
+    change: (n: number, locked: T) => Promise<void>,
+  ): Promise<void> {
+    const { book, dice } = client;
     const n = book.next();
+    const saves = dice.next() < 0.5;
     let committing = false;
     try {
       await this.#text(client, 'write', 'BEGIN');
-      await work(n);
+      const locked = await lock();
+      if (saves) await this.#text(client, 'write', `SAVEPOINT ${SAVEPOINT}`);
+      await change(n, locked);
       await this.#ask(client, 'write', SQL.write, [book.client, n, bodyOf(book.client, n)], 1);
+      if (saves) await this.#text(client, 'write', `RELEASE SAVEPOINT ${SAVEPOINT}`);
       committing = true;
       await this.#text(client, 'write', 'COMMIT');
       this.#acknowledge(client, n);

@@ -3,16 +3,17 @@
 // applied twice. It takes a word that nobody sets by accident, `evenkeel start` says it at the top of its output and its
 // log, and any other word ends the process. This is the only place that reads it.
 
+const MODES = ['resend-on-loss', 'release-before-fence', 'no-replay-comparison', 'replay-without-begin'] as const;
+
 /**
  * `resend-on-loss`: what was on its way when a server was lost is sent again, without asking what became of it.
  * `release-before-fence`: a switchover lets clients go on before the old primary is fenced.
  * `no-replay-comparison`: a replayed transaction goes on, whatever its statements answer.
+ * `replay-without-begin`: a transaction that is run again has no BEGIN, so that each of its statements commits by itself.
  */
-export type BrokenMode = 'resend-on-loss' | 'release-before-fence' | 'no-replay-comparison';
+export type BrokenMode = (typeof MODES)[number];
 
 export const BREAKS_PROMISES = 'EVENKEEL_BREAKS_ITS_PROMISES_FOR_A_TEST';
-
-const MODES: readonly BrokenMode[] = ['resend-on-loss', 'release-before-fence', 'no-replay-comparison'];
 
 /** Exported for its test. */
 export function brokenModeOf(word: string | undefined): BrokenMode | null {

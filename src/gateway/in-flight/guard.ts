@@ -5,6 +5,7 @@
 //
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
 import { randomInt } from 'node:crypto';
+import { broken } from '../../messages/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
@@ -585,7 +586,7 @@ export class Guard {
     session.state = recording.start;
     session.oneShot = recording.oneShot;
     session.oneShotOn = null;
-    session.begun = recording.begun;
+    session.begun = recording.begun && broken !== 'replay-without-begin';
     transaction.link = link;
     transaction.witness = this.#flavor === 'mysql' ? worker.witnesses.take('mysql') : null;
     this.#chosen.choose(link, transaction.witness, false);
