@@ -25,6 +25,15 @@ async function acknowledging(evenkeel: Evenkeel, wanted: readonly (SandboxNode |
   });
 }
 
+/** What is known where a commit was acknowledged that should wait. */
+async function semiSyncStory(evenkeel: Evenkeel, primary: SandboxNode): Promise<string> {
+  const values =
+    "SELECT GROUP_CONCAT(variable_name, '=', variable_value) FROM performance_schema.global_status WHERE variable_name LIKE 'Rpl_semi%'";
+  const nodes = (await evenkeel.status()).clusters.flatMap(({ nodes: all }) => all);
+  const told = { semiSync: await valueOn(evenkeel, primary, values), nodes, history: await evenkeel.history() };
+  return `it was acknowledged: ${JSON.stringify(told)}`;
+}
+
 for (const flavor of ['mysql', 'mariadb'] as const) {
   test(`${flavor}: an acknowledgement from another zone`, { timeout: 180_000 }, async () => {
     await withSandbox({ flavor, ...SHAPE }, (sandbox) => {
@@ -75,7 +84,7 @@ test('mysql: two acknowledgements', { timeout: 180_000 }, async () => {
       const write = through(evenkeel, 'INSERT INTO two VALUES (2)').then(() => (acknowledged = true));
       const codes = async () => (await evenkeel.status()).clusters[0]?.problems.map(({ code }) => code) ?? [];
       await until('it to be told', 30_000, async () => (await codes()).some((code) => /semisync|replicas/.test(code)));
-      assert.equal(acknowledged, false);
+      assert.equal(acknowledged, false, await semiSyncStory(evenkeel, primary));
       assert.equal(addressOf(await evenkeel.primary()), addressOf(primary));
       for (const other of others) await evenkeel.signalNode(other, 'SIGCONT');
       await write;
