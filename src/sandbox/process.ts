@@ -1,7 +1,7 @@
 // The processes of a sandbox: start one detached, know it again later by its pid file and command line, signal
 // it, wait for its end. A pid alone is never trusted: it may have been given to somebody else since.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -31,8 +31,7 @@ export function processOf(nodeDir: string): { pid: number; state: 'up' | 'frozen
     // A zombie's command line is empty: it counts as gone.
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     if (!words.includes(`--defaults-file=${files.options}`)) return null;
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+    const state = stateOf(`/proc/${pid}/stat`);
     if (state === 'Z' || state === 'X') return null;
     return { pid, state: state === 'T' ? 'frozen' : 'up' };
   } catch {
@@ -94,6 +93,37 @@ export async function gone(nodeDir: string, deadlineMs: number): Promise<void> {
     if (performance.now() > end) throw new SandboxError('stop-failed', `${nodeDir}: its process does not end`);
     await delay(10);
   }
+}
+
+/**
+ * Resolves when every thread of the node's process stands still. One of them has to run before the others are told of a
+ * SIGSTOP: on a busy machine a replica acknowledges a few writes more meanwhile.
+ */
+export async function standsStill(nodeDir: string, deadlineMs: number): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    const running = processOf(nodeDir);
+    if (running === null || threadStates(running.pid).every((state) => state === 'T')) return;
+    if (performance.now() > end) throw new SandboxError('stop-failed', `${nodeDir}: its process goes on after SIGSTOP`);
+    await delay(1);
+  }
+}
+
+/** One letter a thread, as proc(5) has them. */
+function threadStates(pid: number): string[] {
+  const states: string[] = [];
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) states.push(stateOf(`/proc/${pid}/task/${thread}/stat`));
+  } catch {
+    // A thread or the process ended meanwhile.
+    return [''];
+  }
+  return states;
+}
+
+function stateOf(file: string): string {
+  const stat = readFileSync(file, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
 }
 
 /** The last lines of the node's error log. */

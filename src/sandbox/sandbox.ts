@@ -13,7 +13,7 @@ import { GALERA_BEGINS, GALERA_LOCAL_SQL, galeraProgram, transferPath } from './
 import { formGroup, GROUP_STAYS_OUT, groupAccount } from './group.ts';
 import { optionFile } from './options.ts';
 import { freePorts } from './ports.ts';
-import { gone, launch, logTail, nodeFiles, type ProcessState, processOf, signalNode } from './process.ts';
+import { gone, launch, logTail, nodeFiles, type ProcessState, processOf, signalNode, standsStill } from './process.ts';
 import { load, mustLoad, named, type Saved, type SavedNode, STATE_FILE, save } from './saved.ts';
 import { findServer, type ServerProgram } from './servers.ts';
 import { newDataDir, templateOf } from './template.ts';
@@ -122,7 +122,8 @@ export async function startNode(dir: string, name: string, extras: StartExtras =
 }
 
 /**
- * Sends the signal to a node's server. With SIGKILL and SIGTERM it resolves when the process is gone.
+ * Sends the signal to a node's server. With SIGKILL and SIGTERM it resolves when the process is gone, with SIGSTOP when all of
+ * it stands still.
  * A node that is down already is left alone.
  */
 export async function killNode(dir: string, name: string, signal: NodeJS.Signals): Promise<void> {
@@ -130,6 +131,7 @@ export async function killNode(dir: string, name: string, signal: NodeJS.Signals
   named(await mustLoad(at), name);
   signalNode(join(at, name), signal);
   if (signal === 'SIGKILL' || signal === 'SIGTERM') await gone(join(at, name), STOP_DEADLINE_MS);
+  if (signal === 'SIGSTOP') await standsStill(join(at, name), STOP_DEADLINE_MS);
 }
 
 /** The last lines of what a node's server wrote into its log. */
