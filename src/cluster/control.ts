@@ -386,13 +386,13 @@ export class Hands implements NodeControl {
   }
 
   /** How long a commit waits, for how many, and that it is seen by nobody before. MariaDB waits for one. */
-  async #semiSyncSettings({ connection, dialect, left }: Work, { source }: SemiSyncNames): Promise<void> {
+  #semiSyncSettings({ dialect }: Work, { source }: SemiSyncNames): string[] {
     const { acks, timeoutMs } = this.#config.semisync;
     const prefix = source.replace(/_enabled$/, '');
     const settings = [`${prefix}_timeout = ${timeoutMs}`, `${prefix}_wait_point = 'AFTER_SYNC'`];
     const others = prefix.endsWith('_master') ? 'slave' : 'replica';
     if (dialect.flavor === 'mysql') settings.push(`${prefix}_wait_for_${others}_count = ${acks}`);
-    for (const setting of settings) await connection.query(`SET GLOBAL ${setting}`, left());
+    return settings;
   }
 
   async #semiSyncSourceOff(work: Work): Promise<void> {
@@ -433,10 +433,11 @@ export class Hands implements NodeControl {
     const wanted = asked || (durability === 'detect' && this.#usesSemiSync());
     if (role === 'source') {
       if (!wanted) return;
-      await connection.query(`SET GLOBAL ${names.replica} = OFF`, left());
       // With `detect` the settings are the operator's.
-      if (asked) await this.#semiSyncSettings(work, names);
-      await connection.query(`SET GLOBAL ${names.source} = ON`, left());
+      const settings = asked ? this.#semiSyncSettings(work, names) : [];
+      const all = [`${names.replica} = OFF`, ...settings, `${names.source} = ON`];
+      // In one go, and in this order: clients wait for it.
+      await connection.query(`SET ${all.map((setting) => `GLOBAL ${setting}`).join(', ')}`, left());
       return;
     }
     await this.#sourceOff(work, names);

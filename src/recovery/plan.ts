@@ -136,11 +136,10 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
             one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
             one(step({ do: 'note-position', node: from }, LIMITS.positionMs)),
             one(step({ do: 'wait-for-position', node: to }, input.positionWaitMs)),
-            ...promote(to, input.semiSync),
+            promoteFollowed(input),
           ]),
     ],
     after: [
-      ...acknowledgers(input),
       {
         lanes: [
           [step({ do: 'open-gate', node: to }, LIMITS.gateMs)],
@@ -158,29 +157,38 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
 
 /**
  * Under semi-sync no write is acknowledged before a replica follows the new primary; and a node that is busy with the
- * clients that were let go takes several times as long for it. So the others are repointed first, and clients wait for
- * that no longer than they would anyway. One that takes too long is tried
- * again beside the opening.
+ * clients that were let go takes several times as long for it. So the others are repointed before that. One that takes too
+ * long is tried again beside the opening.
  */
-function acknowledgers({ to, others, semiSync }: Pick<FailoverPlanInput, 'to' | 'others' | 'semiSync'>): Stage[] {
-  if (!semiSync || others.length === 0) return [];
-  return [{ lanes: others.map((node) => [{ ...repoint(node, to), timeoutMs: LIMITS.acknowledgerMs }]) }];
+function acknowledgers({
+  to,
+  others,
+  semiSync,
+}: Pick<FailoverPlanInput, 'to' | 'others' | 'semiSync'>): Stage['lanes'] {
+  if (!semiSync) return [];
+  return others.map((node) => [{ ...repoint(node, to), timeoutMs: LIMITS.acknowledgerMs }]);
 }
 
 function promote(to: NodeAddress, semiSync: boolean): Stage[] {
-  return [...detached(to, semiSync), writable(to)];
+  return [{ lanes: [[...detached(to, semiSync), writable(to)]] }];
+}
+
+/** The candidate has all that the others have, and serves it whether it replicates itself or not: they follow beside its own steps. */
+function promoteFollowed(input: Pick<FailoverPlanInput, 'to' | 'others' | 'semiSync'>): Stage {
+  const { to, semiSync } = input;
+  return { lanes: [[...detached(to, semiSync), writable(to)], ...acknowledgers(input)] };
 }
 
 /** The semi-sync source role comes last: on a replica it would make the applier wait for acknowledgements. */
-function detached(to: NodeAddress, semiSync: boolean): Stage[] {
+function detached(to: NodeAddress, semiSync: boolean): PlannedStep[] {
   return [
-    one(step({ do: 'detach', node: to }, LIMITS.detachMs)),
-    ...(semiSync ? [one(step({ do: 'semi-sync-role', node: to, role: 'source' }, LIMITS.roleMs))] : []),
+    step({ do: 'detach', node: to }, LIMITS.detachMs),
+    ...(semiSync ? [step({ do: 'semi-sync-role', node: to, role: 'source' }, LIMITS.roleMs)] : []),
   ];
 }
 
-function writable(to: NodeAddress): Stage {
-  return one(step({ do: 'set-writable', node: to }, LIMITS.writableMs));
+function writable(to: NodeAddress): PlannedStep {
+  return step({ do: 'set-writable', node: to }, LIMITS.writableMs);
 }
 
 /** Those that were not repointed in time, once more: nobody is promoted without them. */
@@ -246,10 +254,10 @@ export function planFailover(input: FailoverPlanInput): FailoverPlan {
     ],
     before: [
       one(step({ do: 'rotate-binlog', node: to }, LIMITS.rotateMs, false)),
-      ...detached(to, input.semiSync),
-      ...acknowledgers(input),
+      { lanes: [detached(to, input.semiSync)] },
+      { lanes: acknowledgers(input) },
     ],
-    writable: [writable(to)],
+    writable: [one(writable(to))],
     after: [
       {
         lanes: [
@@ -323,7 +331,10 @@ export function planUndo(input: UndoInput): Stage[] {
   if (did('set-read-only', from)) clients.push(step({ do: 'restore-writable', node: from }, LIMITS.restoreMs));
   if (did('close-gate')) clients.push(step({ do: 'reopen-gate' }, LIMITS.gateMs));
   const candidate: PlannedStep[] = [];
-  if (did('detach', to)) candidate.push(step({ do: 'follow', node: to, source: from }, LIMITS.followMs, false));
-  const lanes = [clients, candidate].filter((lane) => lane.length > 0);
+  if (did('detach', to)) candidate.push(repoint(to, from));
+  const repointed = attempted.flatMap(({ action }) =>
+    action.do === 'follow' && action.source === to ? [repoint(action.node, from)] : [],
+  );
+  const lanes = [clients, candidate, ...repointed.map((one) => [one])].filter((lane) => lane.length > 0);
   return lanes.length === 0 ? [] : [{ lanes }];
 }
