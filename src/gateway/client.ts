@@ -179,9 +179,7 @@ export class Client {
         this.#login.onData(bytes);
         continue;
       }
-      const packet = this.#inbox.next();
-      if (packet === null) break;
-      this.#onPacket(packet);
+      if (!this.#takeNext()) break;
     }
     const { fault } = this.#inbox;
     if (fault === 'packet-too-large') this.end(gatewayError(fault));
@@ -268,7 +266,7 @@ export class Client {
   /** Ends half commands and answers that nobody reads. */
   tick(nowMs: number): void {
     if (this.#login !== null) return;
-    const waits = this.#statement === null ? this.#inbox.bufferedBytes > 0 : this.#statement.takesFile;
+    const waits = this.#statement?.takesFile ?? (this.#swallowing !== null || this.#inbox.bufferedBytes > 0);
     const stalledMs = nowMs - (this.#outbox.stalledSinceMs ?? nowMs);
     if (waits && nowMs - this.#lastReadMs > NET_TIMEOUT_MS) this.#closeFor('net-read-timeout', 'half a packet');
     else if (stalledMs > STALLED_TIMEOUT_MS) this.#closeFor('net-write-timeout', 'it does not read');
@@ -350,9 +348,15 @@ export class Client {
 
   // ---- commands -------------------------------------------------------------------------------------------------
 
+  #takeNext(): boolean {
+    if (this.#statement !== null) return this.#statement.takeFile(this.#inbox);
+    if (this.#swallowing !== null) return this.#swallow(this.#swallowing);
+    const packet = this.#inbox.next();
+    if (packet !== null) this.#onPacket(packet);
+    return packet !== null;
+  }
+
   #onPacket(packet: Packet): void {
-    if (this.#statement !== null) return this.#statement.filePacket(packet);
-    if (this.#swallowing !== null) return this.#swallow(packet);
     if (packet.sequence !== 0) return this.end(gatewayError('packets-out-of-order'), packet.lastSequence + 1);
     let request: ReturnType<typeof readRequest>;
     try {
@@ -423,8 +427,7 @@ export class Client {
     if (this.#statement !== statement) return;
     this.#outbox.flush();
     this.#statement = null;
-    const { link } = statement;
-    if (link !== null) this.tether.lastLink = link;
+    if (statement.link !== null) this.tether.lastLink = statement.link;
     this.tether.settle();
     this.worker.statementFinished();
     if (this.#socket.isPaused()) this.#socket.resume();
@@ -468,23 +471,23 @@ export class Client {
     if (this.#statement === null) this.tether.settle();
   }
 
-  // ---- a file that nobody wants any more ------------------------------------------------------------------------
-
-  swallowFile(err: Buffer): void {
-    this.#swallowing = err;
-  }
-
-  #swallow(packet: Packet): void {
-    if (packet.payload.length > 0) return;
-    const err = this.#swallowing as Buffer;
+  #swallow(err: Buffer): boolean {
+    const last = this.#inbox.dropFile();
+    if (last === null) return false;
     this.#swallowing = null;
-    this.write(frame(err, packet.lastSequence + 1));
+    this.write(frame(err, last + 1));
+    return true;
   }
 
   // ---- what its statements ask for ------------------------------------------------------------------------------
 
   get statement(): Statement | null {
     return this.#statement;
+  }
+
+  /** Nobody wants the file any more: the error is for its end. */
+  swallowFile(err: Buffer): void {
+    this.#swallowing = err;
   }
 
   suspect(node: NodeAddress, kind: EvidenceKind, detail: string): void {

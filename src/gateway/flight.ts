@@ -6,6 +6,7 @@ import {
   type ErrPacket,
   type OkPacket,
   type Packet,
+  type PacketSpan,
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
@@ -264,13 +265,12 @@ export class Flight implements Exchange {
     this.#passenger.client.worker.count('local_infile', '');
   }
 
-  /** A packet of the client's file; an empty one ends it. */
-  filePacket(packet: Packet): void {
+  /** A piece of the client's file, its packets numbered by the scanner. */
+  fileSpan({ raw, ended }: PacketSpan): void {
     const { client } = this.#passenger;
     const { link } = this;
-    link.scanner.numberFile(packet.raw);
-    const more = link.write(packet.raw);
-    if (packet.payload.length === 0) {
+    const more = link.write(raw);
+    if (ended) {
       this.file = 'sent';
       link.scanner.infileSent();
     } else if (!more) {

@@ -1,5 +1,5 @@
 // What has come from one client and was not taken yet: packets, cut out of its bytes, which are compressed or not.
-import { type CompressedStream, type Packet, PacketReader } from '../wire/index.ts';
+import { type CompressedStream, type Packet, PacketReader, type PacketSpan } from '../wire/index.ts';
 
 export type InboxFault = 'packet-too-large' | 'sequence' | 'corrupt';
 
@@ -47,14 +47,32 @@ export class Inbox {
 
   next(): Packet | null {
     let packet = this.#reader.next();
-    if (this.#compression === null) return packet;
-    while (packet === null && this.#reader.fault === null) {
-      const bytes = this.#compression.next(this.#onReady);
-      if (bytes === null) return null;
-      this.#reader.push(bytes);
-      packet = this.#reader.next();
-    }
+    while (packet === null && this.#readOn()) packet = this.#reader.next();
     return packet;
+  }
+
+  /** Of a file: see `PacketReader.nextSpan`. */
+  nextSpan(number: (() => number) | null): PacketSpan | null {
+    let span = this.#reader.nextSpan(number);
+    while (span === null && this.#readOn()) span = this.#reader.nextSpan(number);
+    return span;
+  }
+
+  /** Drops what has come of a file. With its end: the number of its last packet; null before. */
+  dropFile(): number | null {
+    for (;;) {
+      const span = this.nextSpan(null);
+      if (span === null || span.ended) return span?.lastSequence ?? null;
+    }
+  }
+
+  /** Hands on what has been decompressed. False: nothing has. */
+  #readOn(): boolean {
+    if (this.#compression === null || this.#reader.fault !== null) return false;
+    const bytes = this.#compression.next(this.#onReady);
+    if (bytes === null) return false;
+    this.#reader.push(bytes);
+    return true;
   }
 
   /** For who reads packets by himself: a login. */

@@ -14,6 +14,7 @@ import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
 import type { Waiter } from './hold.ts';
 import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
+import type { Inbox } from './inbox.ts';
 import { killVictim } from './kill.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
@@ -567,9 +568,12 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#flight.send(prepared);
   }
 
-  /** A packet of the client's file. */
-  filePacket(packet: Packet): void {
-    if (this.#step === 'sent') this.#flight?.filePacket(packet);
+  /** A piece of the client's file. */
+  takeFile(inbox: Inbox): boolean {
+    const flight = this.#flight;
+    const span = flight === null ? null : inbox.nextSpan(() => flight.link.scanner.nextFileNumber());
+    if (span !== null) flight?.fileSpan(span);
+    return span !== null;
   }
 
   // ---- finish ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ export * from './auth-packets.ts';
 export * from './capabilities.ts';
 export { CompressedStream, compressionOf } from './compressed.ts';
 export * from './handshake.ts';
-export { asPacket, commandPacket, frame, HEADER_BYTES, type Packet, PacketReader } from './packet.ts';
+export { asPacket, commandPacket, frame, HEADER_BYTES, type Packet, PacketReader, type PacketSpan } from './packet.ts';
 export { ProtocolError } from './payload.ts';
 export * from './response.ts';
 export { ResponseScanner } from './scanner.ts';

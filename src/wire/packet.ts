@@ -56,6 +56,15 @@ export function asPacket(raw: Buffer): Packet {
 /** Why a stream cannot be read on. The connection ends with it. */
 export type FramingFault = 'packet-too-large' | 'sequence';
 
+/** Bytes of packets that are passed on as they come. */
+export interface PacketSpan {
+  raw: Buffer;
+  /** Its last packet is empty. */
+  ended: boolean;
+  /** The number that the last packet that begins in it came with; 0 within compression. */
+  lastSequence: number;
+}
+
 /**
  * Cuts a byte stream into packets. `push` what arrives, `next` until null. Holds no more than `maxBytes` of one
  * packet: an announced length above it is a fault before any of it is buffered; announced but unsent bytes cost nothing.
@@ -68,6 +77,9 @@ export class PacketReader {
   #buffered = 0;
   /** Bytes needed before looking again pays. */
   #wanted = HEADER_BYTES;
+  /** Of a packet that is passed on as it comes: bytes of its fragment that are still to come, and whether another one follows. */
+  #left = 0;
+  #continues = false;
 
   /** `numbersAnew`: within compression clients number as they like; each packet is numbered from 0 then. */
   constructor(maxBytes: number, numbersAnew = false) {
@@ -129,6 +141,34 @@ export class PacketReader {
     this.#buffered = data.length - at;
     this.#wanted = HEADER_BYTES;
     return { raw, payload: joinFragments(raw, payloadBytes), sequence: raw[3] as number, lastSequence: sequence };
+  }
+
+  /**
+   * All that has come of packets that nobody looks into, up to and with an empty one; null where that is nothing. It may end
+   * within a packet. `number`: gives each the number that its next reader awaits; null leaves them as they are.
+   */
+  nextSpan(number: (() => number) | null): PacketSpan | null {
+    if (this.#buffered === 0) return null;
+    const data = this.#joined();
+    let at = Math.min(this.#left, data.length);
+    let ended = false;
+    let lastSequence = 0;
+    this.#left -= at;
+    while (!ended && this.#left === 0 && at + HEADER_BYTES <= data.length) {
+      const length = data.readUIntLE(at, 3);
+      lastSequence = this.#numbersAnew ? 0 : (data[at + 3] as number);
+      if (number !== null) data[at + 3] = number() & 0xff;
+      ended = length === 0 && !this.#continues;
+      this.#continues = length === MAX_FRAGMENT_BYTES;
+      at += HEADER_BYTES;
+      const here = Math.min(length, data.length - at);
+      at += here;
+      this.#left = length - here;
+    }
+    if (at === 0) return null;
+    this.#chunks = at < data.length ? [data.subarray(at)] : [];
+    this.#buffered = data.length - at;
+    return { raw: at < data.length ? data.subarray(0, at) : data, ended, lastSequence };
   }
 
   #joined(): Buffer {

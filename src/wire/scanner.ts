@@ -113,13 +113,11 @@ export class ResponseScanner {
   }
 
   /**
-   * Numbers a packet of the client's file as the server awaits it. The client counts packets that only it has seen, and
-   * with compression counts otherwise altogether.
+   * The number that the server awaits the next packet of the client's file with. The client counts packets that only it has
+   * seen, and with compression counts otherwise altogether.
    */
-  numberFile(raw: Buffer): void {
-    for (let at = 0; at < raw.length; at += HEADER_BYTES + raw.readUIntLE(at, 3)) {
-      raw[at + 3] = this.#fileSequence++ & 0xff;
-    }
+  nextFileNumber(): number {
+    return this.#fileSequence++;
   }
 
   /** Part of a packet was handed on: nothing can follow it but its rest. */

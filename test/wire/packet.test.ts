@@ -79,6 +79,52 @@ test('what was pushed behind the last packet taken is handed back, once', () => 
   assert.equal(reader.next()?.payload.toString('hex'), '0e');
 });
 
+test('a file is passed on as it comes, numbered anew, to its empty packet and no further, however its bytes are cut', () => {
+  const packets = ['one', 'another', 'x'.repeat(300)].map((text) => frame(Buffer.from(text), 9));
+  const file = Buffer.concat([...packets, frame(Buffer.alloc(0), 77)]);
+  const behind = commandPacket(0x0e);
+  const wanted = Buffer.concat([file, behind]);
+  let number = 4;
+  for (let at = 0; at < file.length; at += HEADER_BYTES + wanted.readUIntLE(at, 3)) wanted[at + 3] = number++ & 0xff;
+  const pass = (cuts: number[]): void => {
+    const bytes = Buffer.concat([file, behind]);
+    const reader = new PacketReader(10);
+    let next = 4;
+    let ended = false;
+    const passed: Buffer[] = [];
+    for (const [index, from] of [0, ...cuts].entries()) {
+      reader.push(bytes.subarray(from, cuts[index] ?? bytes.length));
+      while (!ended) {
+        const span = reader.nextSpan(() => next++);
+        if (span === null) break;
+        passed.push(span.raw);
+        ended = span.ended;
+        if (ended) assert.equal(span.lastSequence, 77);
+      }
+    }
+    assert.ok(ended, `cut at ${cuts.join(', ')}`);
+    assert.equal(Buffer.concat(passed).toString('hex'), wanted.subarray(0, file.length).toString('hex'));
+    assert.equal(reader.next()?.payload.toString('hex'), '0e', `cut at ${cuts.join(', ')}`);
+  };
+  for (let first = 0; first <= file.length; first++) {
+    pass([first]);
+    for (let second = first; second <= file.length; second += 3) pass([first, second]);
+  }
+  pass(Array.from({ length: file.length + behind.length - 1 }, (_, at) => at + 1));
+});
+
+test('an empty fragment behind a full one ends a packet, not the file', () => {
+  const full = frame(Buffer.alloc(MAX_FRAGMENT_BYTES, 1), 0);
+  const reader = new PacketReader(MAX_BYTES);
+  reader.push(Buffer.concat([full, frame(Buffer.alloc(0), 2)]));
+  const numbers: number[] = [];
+  const span = reader.nextSpan(() => numbers.push(0));
+  assert.equal(span?.raw.length, full.length + HEADER_BYTES);
+  assert.equal(span.ended, true);
+  assert.equal(numbers.length, 3);
+  assert.equal(reader.nextSpan(null), null);
+});
+
 test('payloads around 16 MiB are framed in fragments and read back, with an empty tail where one is due', () => {
   for (const length of [MAX_FRAGMENT_BYTES - 1, MAX_FRAGMENT_BYTES, MAX_FRAGMENT_BYTES + 1, 2 * MAX_FRAGMENT_BYTES]) {
     const payload = Buffer.alloc(length, 0xa5);
