@@ -269,7 +269,7 @@ export class Flight implements Exchange {
   fileSpan({ raw, ended }: PacketSpan): void {
     const { client } = this.#passenger;
     const { link } = this;
-    const more = link.write(raw);
+    const more = link.pass(raw);
     if (ended) {
       this.file = 'sent';
       link.scanner.infileSent();

@@ -3,13 +3,16 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { CompressedStream } from '../wire/index.ts';
-import { retain } from './read-buffer.ts';
+import { giveBack, retain } from './read-buffer.ts';
 
 /** Copying a few bytes is cheaper than handing the kernel a list. */
 const JOIN_BYTES = 16 * 1024;
 
 /** A client that does not take the end of TLS is cut off. */
 const HANG_UP_MS = 1000;
+
+/** Shared: most clients never have any. */
+const NOTHING: Set<ArrayBufferLike>[] = [];
 
 const flushLater = (outbox: Outbox): void => outbox.flush();
 
@@ -19,6 +22,8 @@ export class Outbox {
   #nowMs: () => number;
   #pieces: Buffer[] = [];
   #bytes = 0;
+  /** In what is still to be written; empty where nothing waits. */
+  #retained: Set<ArrayBufferLike>[] = NOTHING;
   #compression: CompressedStream | null = null;
   /** Since when the client has left an answer unread; null while it reads. */
   stalledSinceMs: number | null = null;
@@ -69,7 +74,23 @@ export class Outbox {
       for (const piece of pieces) this.#socket.write(piece);
       this.#socket.uncork();
     }
-    if (this.#socket.writableLength > 0) retain(pieces);
+    if (this.#socket.writableLength > 0) this.#retain(pieces);
+  }
+
+  #retain(pieces: readonly Buffer[]): void {
+    const buffers = retain(pieces);
+    // Without the event what is retained is left to the garbage collector.
+    if (!this.#socket.writableNeedDrain) return;
+    if (this.#retained.length === 0) {
+      this.#retained = [];
+      // All that was written before has reached the kernel then.
+      this.#socket.once('drain', () => {
+        const written = this.#retained;
+        this.#retained = NOTHING;
+        for (const each of written) giveBack(each);
+      });
+    }
+    this.#retained.push(buffers);
   }
 
   onceDrained(callback: () => void): void {

@@ -6,13 +6,35 @@ import net from 'node:net';
 /** One read takes no more. */
 export const READ_BYTES = 64 * 1024;
 
-const retained = new WeakSet<ArrayBufferLike>();
+/** Buffers with pieces that are, or were, still to be written, and by how many writers. */
+const retained = new WeakMap<ArrayBufferLike, number>();
+/** Those of them that no connection reads into any more. */
+const abandoned = new WeakSet<ArrayBufferLike>();
 let retentions = 0;
 
-/** These pieces are still to be written: the buffers that they lie in are not read into any more. */
-export function retain(pieces: readonly Buffer[]): void {
-  for (const piece of pieces) retained.add(piece.buffer);
+/** These pieces are still to be written: the buffers that they lie in are not read into any more. Returns the buffers, for `giveBack`. */
+export function retain(pieces: readonly Buffer[]): Set<ArrayBufferLike> {
+  const buffers = new Set(pieces.map((piece) => piece.buffer));
+  for (const buffer of buffers) retained.set(buffer, (retained.get(buffer) ?? 0) + 1);
   retentions++;
+  return buffers;
+}
+
+/**
+ * What a writer retained has been written. Where it was the last one, the memory is free at once, and not when the garbage
+ * collector comes to it: of a large result that its client reads slowly that would be tens of MiB.
+ */
+export function giveBack(buffers: Iterable<ArrayBufferLike>): void {
+  for (const buffer of buffers) {
+    const others = (retained.get(buffer) ?? 1) - 1;
+    retained.set(buffer, others);
+    if (others === 0 && abandoned.has(buffer)) (buffer as ArrayBuffer).transfer(0);
+  }
+}
+
+/** Has been written, and nobody looks at it any more: where nothing else lies in its memory, that is free at once. */
+export function release(bytes: Buffer): void {
+  if (bytes.buffer.byteLength === bytes.length && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
 }
 
 /** One connection's buffer. */
@@ -24,7 +46,10 @@ export class ReadBuffer {
   next = (): Buffer => {
     if (this.#seen !== retentions) {
       this.#seen = retentions;
-      if (retained.has(this.#bytes.buffer)) this.#bytes = Buffer.allocUnsafeSlow(READ_BYTES);
+      if (retained.has(this.#bytes.buffer)) {
+        abandoned.add(this.#bytes.buffer);
+        this.#bytes = Buffer.allocUnsafeSlow(READ_BYTES);
+      }
     }
     return this.#bytes;
   };

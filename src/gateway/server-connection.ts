@@ -32,7 +32,7 @@ import type { Flushable, Flusher } from './flusher.ts';
 import { AT_LOGIN, type LinkState } from './link-state.ts';
 import type { Seat } from './pool.ts';
 import { LinkStatements } from './prepared.ts';
-import { ReadBuffer } from './read-buffer.ts';
+import { ReadBuffer, release } from './read-buffer.ts';
 import type { SessionState } from './session.ts';
 
 /** Who logs in, and which of the client's capabilities change bytes or meaning. Connections are shared by it only. */
@@ -311,10 +311,10 @@ export class ServerConnection implements Flushable {
     this.send(commandPacket(Command.STMT_CLOSE, argument), null);
   }
 
-  /** Raw bytes within an exchange: a local file's content. False: wait for `onDrain`. */
-  write(bytes: Buffer): boolean {
+  /** Bytes of a local file, which nobody looks at any more. False: wait for `onceDrained`. */
+  pass(bytes: Buffer): boolean {
     this.flush();
-    return this.#socket.write(bytes);
+    return this.#socket.write(bytes, () => release(bytes));
   }
 
   onceDrained(callback: () => void): void {

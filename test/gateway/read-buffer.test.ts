@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { after, describe, it } from 'node:test';
-import { READ_BYTES, ReadBuffer, readIntoShared, retain } from '../../src/gateway/read-buffer.ts';
+import { giveBack, READ_BYTES, ReadBuffer, readIntoShared, release, retain } from '../../src/gateway/read-buffer.ts';
 
 async function pair(): Promise<{ accepted: net.Socket; peer: net.Socket }> {
   const server = net.createServer();
@@ -96,5 +96,34 @@ describe('the buffer of one connection', () => {
     const second = buffer.next();
     assert.notEqual(second.buffer, first.buffer);
     assert.equal(buffer.next(), second);
+  });
+
+  it('is given back when the last of its writers has written, and nobody reads into it any more', () => {
+    const buffer = new ReadBuffer();
+    const first = buffer.next();
+    const one = retain([first.subarray(0, 10), first.subarray(20, 30)]);
+    const other = retain([first.subarray(10, 20)]);
+    buffer.next();
+    giveBack(one);
+    assert.equal(first.length, READ_BYTES);
+    giveBack(other);
+    assert.equal(first.length, 0);
+  });
+
+  it('is not given back while it is read into, whoever has written', () => {
+    const first = new ReadBuffer().next();
+    giveBack(retain([first.subarray(0, 10)]));
+    assert.equal(first.length, READ_BYTES);
+  });
+});
+
+describe('what has been written and is looked at no more', () => {
+  it('is free at once where nothing else lies in its memory', () => {
+    const alone = Buffer.allocUnsafeSlow(100);
+    release(alone);
+    assert.equal(alone.length, 0);
+    const part = Buffer.allocUnsafeSlow(100).subarray(0, 99);
+    release(part);
+    assert.equal(part.length, 99);
   });
 });
