@@ -317,7 +317,10 @@ function addInsertIdRescue(into: BringUp, link: ServerConnection, session: Sessi
 }
 
 export function readInsertId(link: ServerConnection, session: SessionState): QuietCommand {
+  const { insertIdSettled } = session;
   const row = (answer: QuietRow | null): void => {
+    // Asked ahead of a statement that has made it certain since, and is read by itself.
+    if (session.insertIdSettled !== insertIdSettled) return;
     const value = BigInt(answer?.values[0] ?? 0);
     // Where it is known already, that is of what was queued behind this: another session's value, or a reset.
     link.insertIdValue ??= value;

@@ -37,6 +37,8 @@ export class InsertId {
   insertIdLost = false;
   /** Grows with every new value. */
   insertIdVersion = 0;
+  /** Grows with every `settledInsertId`: what was asked before is of what was there before. */
+  insertIdSettled = 0;
 
   /** The server connection has a value that was not read yet. `claim`: what an OK packet called it, where it may not be. */
   insertIdIsOn(link: InsertIdHolder, claim = 0n): void {
@@ -85,6 +87,7 @@ export class InsertId {
     const here = `LAST_INSERT_ID() IN (${[this.insertIdClaim, ...this.#earlier].join(', ')})`;
     const there = this.#insertIdThere === null ? '' : ` OR LAST_INSERT_ID()<>${this.#insertIdThere}`;
     this.#certain();
+    this.insertIdSettled++;
     return `DO LAST_INSERT_ID(IF(${here}${there}, LAST_INSERT_ID(), ${this.insertId}))`;
   }
 

@@ -51,6 +51,7 @@ class FakeLink {
   insertId = 0n;
   /** What it was sent, in words. */
   readonly log: string[] = [];
+  #late: (() => void)[] = [];
 
   constructor(state: LinkState = AT_LOGIN) {
     this.state = state;
@@ -65,7 +66,14 @@ class FakeLink {
     return this as unknown as ServerConnection;
   }
 
+  /** LAST_INSERT_ID() is read now, and its answer is on its way until something else is run. */
+  readLate({ row }: QuietCommand): void {
+    const values = [String(this.insertId)];
+    this.#late.push(() => row?.({ columns: [], values }));
+  }
+
   run(commands: readonly QuietCommand[]): void {
+    for (const arrive of this.#late.splice(0)) arrive();
     for (const { packet, row, ok } of commands) {
       const argument = packet.subarray(5).toString('utf8');
       switch (packet[4]) {
@@ -243,7 +251,7 @@ test('a statement is prepared under the schema that it was prepared under first,
 
 type Turn =
   | { do: 'generate' | 'explicit' | 'set' | 'ask' | 'use' | 'read' | 'state'; session: number; link: number }
-  | { do: 'read-in-the-background'; link: number }
+  | { do: 'read-in-the-background'; link: number; late: boolean }
   | { do: 'lose'; link: number };
 
 const SQL = {
@@ -268,7 +276,10 @@ class Story {
     const link = this.links[turn.link] as FakeLink;
     if (turn.do === 'read-in-the-background') {
       const { insertIdOf } = link;
-      if (insertIdOf?.hasUnreadInsertIdOn(link) === true) link.run([readInsertId(link.connection, insertIdOf)]);
+      if (insertIdOf?.hasUnreadInsertIdOn(link) !== true) return;
+      const command = readInsertId(link.connection, insertIdOf);
+      if (turn.late) link.readLate(command);
+      else link.run([command]);
       return;
     }
     const subject = this.sessions[turn.session] as Story['sessions'][number];
@@ -345,7 +356,7 @@ const turn: fc.Arbitrary<Turn> = fc.oneof(
       link,
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('read-in-the-background' as const), link }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('read-in-the-background' as const), link, late: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('lose' as const), link }) },
 );
 
