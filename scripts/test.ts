@@ -1,5 +1,5 @@
-// `npm test`: static checks, the servers, unit tests, then the scenarios against real servers, three files at a time: they
-// wait for servers much of the time, and share nothing but the cache of unpacked servers, which is made for that.
+// `npm test`: static checks, the servers, unit tests, then the scenarios against real servers, two files at a time: they
+// wait for servers most of the time, and share nothing but the cache of unpacked servers, which is made for that.
 // `npm test -- FILE…` runs these test files only. With CI set, a skipped test is a failed run.
 import { findServer } from '../src/sandbox/index.ts';
 import { command, failures, staticChecks, step, testFiles } from './steps.ts';
@@ -8,7 +8,7 @@ type Totals = Map<string, number>;
 
 const UNIT_DEADLINE_MS = 300_000;
 const SCENARIO_DEADLINE_MS = 1_500_000;
-const SCENARIOS_AT_A_TIME = 3;
+const SCENARIOS_AT_A_TIME = 2;
 
 async function suite(
   name: string,
