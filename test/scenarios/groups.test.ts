@@ -309,7 +309,9 @@ test('mariadb: Galera', { timeout: 180_000 }, (context) =>
           await inState(evenkeel, apart, 'ok');
           assert.deepEqual(await load.lostOn(next), []);
           assert.deepEqual([load.errors, load.broken], [[], []]);
-          assert.deepEqual(await writableNodes(evenkeel), [addressOf(next)]);
+          // On a busy machine its coming back may cost the others their majority for a moment, and then the writer moves once more.
+          await evenkeel.healthy();
+          assert.deepEqual(await writableNodes(evenkeel), [addressOf(await evenkeel.primary())]);
         },
       ],
       [
