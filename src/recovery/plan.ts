@@ -129,7 +129,7 @@ export function planSwitchover(input: SwitchoverPlanInput): PromotionPlan {
       ...(broken === 'release-before-fence'
         ? [
             one(step({ do: 'reopen-gate' }, LIMITS.gateMs)),
-            ...promote(to, input.semiSync),
+            promoteFollowed({ ...input, others: [] }),
             one(step({ do: 'set-read-only', node: from }, LIMITS.readOnlyMs)),
           ]
         : [
@@ -167,10 +167,6 @@ function acknowledgers({
 }: Pick<FailoverPlanInput, 'to' | 'others' | 'semiSync'>): Stage['lanes'] {
   if (!semiSync) return [];
   return others.map((node) => [{ ...repoint(node, to), timeoutMs: LIMITS.acknowledgerMs }]);
-}
-
-function promote(to: NodeAddress, semiSync: boolean): Stage[] {
-  return [{ lanes: [[...detached(to, semiSync), writable(to)]] }];
 }
 
 /** The candidate has all that the others have, and serves it whether it replicates itself or not: they follow beside its own steps. */
