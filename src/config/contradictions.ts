@@ -29,7 +29,6 @@ export function findContradictions(draft: Draft): Contradiction[] {
     ...httpAddress(draft),
     ...routeOptions(draft),
     ...endpointZones(draft),
-    ...globalCausality(draft),
     ...inFlightModes(draft),
     ...ownAddress(draft),
     ...sharedSeeds(draft),
@@ -151,17 +150,6 @@ function endpointZones(draft: Draft): Contradiction[] {
     if (zone === undefined || its === undefined || its.input.nodes.some((node) => node.zone === zone)) return [];
     const text = `no node of ${its.name} is in this zone; name them under \`nodes:\`, such as { node: db2:3306, zone: ${zone} }`;
     return [{ path: ['endpoints', index, 'zone'], text }];
-  });
-}
-
-/** No worker knows what the others have answered. */
-function globalCausality(draft: Draft): Contradiction[] {
-  const { workers } = draft.settings;
-  return known(draft).flatMap(({ index, input }) => {
-    if (input.causal !== 'global' || workers === 1) return [];
-    const text =
-      'needs `workers: 1`, since no worker knows what the others have answered; write that, or `causal: session`';
-    return [{ path: ['endpoints', index, 'causal'], text }];
   });
 }
 

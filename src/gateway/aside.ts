@@ -54,6 +54,30 @@ export function asksPrimary({ gate, session, tether }: Client, request: ServerRe
   return how === 'read' || how === 'transaction';
 }
 
+/**
+ * Before a read that is to see what anybody has written: the primary says how far it has come, and then the read may leave it.
+ * True: `then` is called, later.
+ */
+export function asksAhead(client: Client, request: ServerRequest, then: () => void): boolean {
+  const { gate, session, tether, worker, profile } = client;
+  const { causality } = session;
+  const asker = worker.primaryPosition(client);
+  if (asker === null || causality === null || profile === null) return false;
+  const how = leaves(request, session, tether.guard !== null);
+  if (how !== 'read' && how !== 'transaction') return false;
+  causality.enter(gate.cluster.route?.epoch ?? 0);
+  const pick = gate.pick();
+  if ('closed' in pick) {
+    causality.doubt();
+    return false;
+  }
+  asker.ask(causality.flavor, pick.node, profile, (position) => {
+    if (position === null || !causality.resolve(position)) causality.doubt();
+    then();
+  });
+  return true;
+}
+
 const ask = (link: ServerConnection, sql: string, take: (value: string) => void): QuietCommand => ({
   packet: link.query(sql),
   what: 'causal',
@@ -63,8 +87,7 @@ const ask = (link: ServerConnection, sql: string, take: (value: string) => void)
 
 /** What a primary has come to. */
 export function addQuestion(link: ServerConnection, { commands }: BringUp, causality: Causality): void {
-  const { doubts } = causality;
-  commands.push(ask(link, askPosition(causality.flavor), (text) => causality.resolve(text, doubts)));
+  commands.push(ask(link, askPosition(causality.flavor), (text) => causality.resolve(text)));
 }
 
 export interface WaitFor {

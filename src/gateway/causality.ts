@@ -113,13 +113,12 @@ export interface Incarnation {
   readonly incarnation: number;
 }
 
-/** Of a session, or of all sessions of a worker together. */
+/** Of a session. */
 export class Causality {
   readonly flavor: Flavor;
   /** All that is read must be at least as new as this, and as what is dirty. Null: nothing has been written. */
   #position: Position | null = null;
-  /** Grows with everything that may have been written and of which no GTID was told. */
-  #doubts = 0;
+  /** Something may have been written of which no GTID was told. */
   #dirty = false;
   /** One was told since the statement began. */
   #told = false;
@@ -127,24 +126,16 @@ export class Causality {
   #epoch: number;
   /** Which servers were seen to have reached the position. */
   #reached: Map<Incarnation, number> | null = null;
-  /** What all sessions of the worker have written, where reads are to see that. */
-  readonly #all: Causality | null;
 
-  constructor(flavor: Flavor, epoch: number, all: Causality | null) {
+  constructor(flavor: Flavor, epoch: number) {
     this.flavor = flavor;
     this.#epoch = epoch;
-    this.#all = all;
   }
 
   /** A statement sets out. `mayWrite`: it may leave something behind, now or when its transaction commits. */
   begins(mayWrite: boolean): void {
     this.#told = false;
-    if (mayWrite) this.#doubt();
-  }
-
-  #doubt(): void {
-    this.#dirty = true;
-    this.#doubts++;
+    if (mayWrite) this.#dirty = true;
   }
 
   /** A server named what was committed. */
@@ -152,9 +143,8 @@ export class Causality {
     if (text === '') return;
     this.#position ??= new Position();
     this.#reached = null;
-    if (!this.#position.add(this.flavor, text)) return this.#doubt();
-    this.#told = true;
-    this.#all?.tell(text);
+    if (this.#position.add(this.flavor, text)) this.#told = true;
+    else this.#dirty = true;
   }
 
   /** What a client wants to see from now on, whoever wrote it. False: it is not understood. */
@@ -163,65 +153,54 @@ export class Causality {
     if (!own.add(this.flavor, text)) return false;
     this.#position = own;
     this.#reached = null;
-    return this.#all?.mustSee(text) ?? true;
+    return true;
   }
 
   /** The statement has had its answer. `clean`: it did not fail, and no transaction is open. */
   ends(clean: boolean): void {
-    if (!this.#dirty) return;
     if (clean && this.#told) this.#dirty = false;
-    else if (this.#all !== null) this.#all.#doubt();
   }
 
-  /** To be handed to `resolve`, with what the primary said: taken before it is asked. Others may write meanwhile. */
-  get doubts(): number {
-    return this.#all === null ? 0 : this.#all.#doubts;
-  }
-
-  /** How far the primary has come, asked after all that was written. */
-  resolve(text: string, doubts: number): void {
+  /** How far the primary has come, asked after all that the session wrote. False: that cannot be made use of. */
+  resolve(text: string): boolean {
     const position = new Position();
-    if (text === '' || text.length > MAX_TEXT_CHARS || !position.add(this.flavor, text)) return;
+    if (text === '' || text.length > MAX_TEXT_CHARS || !position.add(this.flavor, text)) return false;
+    if (position.text !== this.#position?.text) this.#reached = null;
     this.#position = position;
-    this.#reached = null;
-    this.#dirty = false; // a session asks and writes one after the other
-    if (this.#all === null) return;
-    this.#all.tell(text);
-    if (doubts === this.#all.#doubts) this.#all.#dirty = false;
+    this.#dirty = false;
+    return true;
+  }
+
+  /** Anything may have been written. */
+  doubt(): void {
+    this.#dirty = true;
   }
 
   /** After a change of primary, what was written under the one before is where the new one is, or it is lost. */
   enter(epoch: number): void {
-    this.#all?.enter(epoch);
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
-    if (this.#position !== null) this.#doubt();
+    if (this.#position !== null) this.#dirty = true;
     this.#position = null;
     this.#reached = null;
   }
 
   /** No replica can be known to have all of it. */
   get dirty(): boolean {
-    return this.#dirty || this.#all?.dirty === true;
+    return this.#dirty;
   }
 
   /** What a server must have executed before it is read from; null where it is known to have. */
   missing(server: Incarnation): string | null {
-    const { position, reached } = this.#source;
-    return position === null || reached?.get(server) === server.incarnation ? null : position.text;
+    const position = this.#position;
+    return position === null || this.#reached?.get(server) === server.incarnation ? null : position.text;
   }
 
   /** The server, as it was then, has executed `text`, which was missing. */
   reached(server: Incarnation, incarnation: number, text: string): void {
-    const source = this.#all ?? this;
-    if (source.#position?.text !== text) return;
-    source.#reached ??= new Map();
-    source.#reached.set(server, incarnation);
-  }
-
-  get #source(): { position: Position | null; reached: Map<Incarnation, number> | null } {
-    const source = this.#all ?? this;
-    return { position: source.#position, reached: source.#reached };
+    if (this.#position?.text !== text) return;
+    this.#reached ??= new Map();
+    this.#reached.set(server, incarnation);
   }
 }
 

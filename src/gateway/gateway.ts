@@ -46,6 +46,7 @@ import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { countPins } from './pins.ts';
 import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
 import { StatementBook } from './prepared.ts';
+import { ANSWER_MS, PrimaryPosition } from './primary-position.ts';
 import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
 import { RandomPool } from './random-pool.ts';
@@ -103,8 +104,6 @@ export class GatewayWorker {
   readonly witnessed = new WitnessedAccounts();
   readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
   #bringUp = new Map<string, BringUpOptions>();
-  /** Of all sessions whose reads see what the others have written, by cluster. */
-  #causality = new Map<string, Causality>();
   #options: GatewayOptions;
   #routes: RoutingTable;
   #budget = new HoldBudget();
@@ -117,6 +116,7 @@ export class GatewayWorker {
   #drains = new Set<Drain | Quiesce>();
   #killOrders = new KillOrders();
   #warmers = new Map<string, Warmer>();
+  #positions = new Map<string, PrimaryPosition>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
   closed = false;
@@ -337,13 +337,16 @@ export class GatewayWorker {
     this.#options.send({ type: 'impact', id, cluster, recovery, impact: this.#meter(cluster).take() });
   }
 
+  /** Of every server connection. */
+  get #bounds(): { connectTimeoutMs: number; maxPacketBytes: number } {
+    const { pool, limits } = this.settings;
+    return { connectTimeoutMs: pool.connectTimeoutMs, maxPacketBytes: limits.maxPacketBytes };
+  }
+
   #warmer(cluster: string): Warmer {
     let warmer = this.#warmers.get(cluster);
     if (warmer === undefined) {
-      warmer = new Warmer(
-        { connectTimeoutMs: this.settings.pool.connectTimeoutMs, maxPacketBytes: this.settings.limits.maxPacketBytes },
-        this.settings.serverTls[cluster] ?? { mode: 'as-client' },
-      );
+      warmer = new Warmer(this.#bounds, this.settings.serverTls[cluster] ?? { mode: 'as-client' });
       this.#warmers.set(cluster, warmer);
     }
     return warmer;
@@ -411,6 +414,7 @@ export class GatewayWorker {
     for (const endpoint of this.#endpoints.values()) endpoint.server.close();
     for (const client of this.#clients.values()) client.close();
     for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.closeAll();
+    for (const position of this.#positions.values()) position.close();
     this.authServices.plaintexts.clear();
   }
 
@@ -458,9 +462,8 @@ export class GatewayWorker {
 
   #poolHooks(cluster: string, node: NodeAddress): PoolHooks {
     const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'as-client' };
-    const { pool, limits } = this.settings;
     const { flusher } = this;
-    const bounds = { connectTimeoutMs: pool.connectTimeoutMs, maxPacketBytes: limits.maxPacketBytes };
+    const bounds = this.#bounds;
     return {
       nowMs: () => this.nowMs(),
       connect: (profile, events) =>
@@ -499,15 +502,21 @@ export class GatewayWorker {
   causality({ cluster, gate }: Client): Causality | null {
     const { split, cluster: routing } = gate;
     if (split === null || split.causal === 'none') return null;
-    const flavor = this.flavor(cluster);
-    const epoch = routing.route?.epoch ?? 0;
-    if (split.causal === 'session') return new Causality(flavor, epoch, null);
-    let all = this.#causality.get(cluster);
-    if (all === undefined || all.flavor !== flavor) {
-      all = new Causality(flavor, epoch, null);
-      this.#causality.set(cluster, all);
+    return new Causality(this.flavor(cluster), routing.route?.epoch ?? 0);
+  }
+
+  /** Who is asked before reads that are to see what anybody has written; null: nobody need be. */
+  primaryPosition({ cluster, gate }: Client): PrimaryPosition | null {
+    if (gate.split?.causal !== 'global') return null;
+    let position = this.#positions.get(cluster);
+    if (position === undefined) {
+      position = new PrimaryPosition(
+        { ...this.#bounds, answerMs: ANSWER_MS },
+        this.settings.serverTls[cluster] ?? { mode: 'as-client' },
+      );
+      this.#positions.set(cluster, position);
     }
-    return new Causality(flavor, epoch, all);
+    return position;
   }
 
   pools(cluster: string): Iterable<NodePool> {

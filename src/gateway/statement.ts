@@ -5,7 +5,7 @@
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
 import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
-import { addQuestion, addWait, asksPrimary, replicaFor, type Wait } from './aside.ts';
+import { addQuestion, addWait, asksAhead, asksPrimary, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
 import { passedRequest, type ServerRequest } from './command.ts';
@@ -42,7 +42,7 @@ function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
 }
 
-type Step = 'new' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
+type Step = 'new' | 'asking' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
 
 export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   readonly client: Client;
@@ -193,7 +193,16 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     }
     // What a COMMIT makes permanent was noted when it was written.
     session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
-    this.#route();
+    if (!this.#asksAhead()) this.#route();
+  }
+
+  #asksAhead(): boolean {
+    if (this.client.gate.split === null || this.#terms.route === 'primary') return false;
+    const asks = asksAhead(this.client, this.request, () => {
+      if (this.#step === 'asking') this.#route();
+    });
+    if (asks) this.#step = 'asking';
+    return asks;
   }
 
   /** A rule's time for it is over. */
@@ -206,6 +215,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         return this.#fail(INTERRUPTED);
       case 'linking':
         tether.cancel(this);
+        return this.#fail(INTERRUPTED);
+      case 'asking':
         return this.#fail(INTERRUPTED);
       case 'sent':
         if (!this.#finishes) killVictim(worker, this.client, true, user);

@@ -104,8 +104,8 @@ export interface Account {
 }
 
 /**
- * What reads on replicas are at least as new as: `session`, the session's own writes; `global`, all writes that this Evenkeel
- * has answered; `none`, nothing.
+ * What reads on replicas are at least as new as: `session`, the session's own writes; `global`, all that anybody had
+ * written when they came; `none`, nothing.
  */
 export type CausalMode = 'session' | 'global' | 'none';
 

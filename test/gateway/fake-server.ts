@@ -36,6 +36,18 @@ const CAPABILITIES =
 
 const AUTOCOMMIT = 2;
 
+type Told = number | ErrPacket | { value: string };
+
+/** Columns, a definition of nothing but lengths of none, the row, the end. */
+function result(value: string): Buffer {
+  const definition = Buffer.alloc(6 + 1 + 12);
+  definition[6] = 12;
+  const end = plainOk(AUTOCOMMIT, CAPABILITIES);
+  end[0] = 0xfe;
+  const row = Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
+  return Buffer.concat([Buffer.from([1]), definition, row, end].map((payload, at) => frame(payload, at + 1)));
+}
+
 export class FakeServer {
   node = '';
   readonly connections: FakeConnection[] = [];
@@ -43,8 +55,8 @@ export class FakeServer {
   holdsLogins = false;
   refuses = false;
   mariadbCapabilities = 0;
-  /** The status flags of an answer's OK, or an error. */
-  answer: (command: Buffer, connection: FakeConnection) => number | ErrPacket = () => AUTOCOMMIT;
+  /** The status flags of an answer's OK, an error, or a result of one value; a promise of that is an answer that takes its time. */
+  answer: (command: Buffer, connection: FakeConnection) => Told | Promise<Told> = () => AUTOCOMMIT;
   #server: net.Server;
 
   constructor() {
@@ -109,9 +121,13 @@ export class FakeServer {
           connection.commands.push(Buffer.from(packet.raw));
           if (packet.payload[0] === 0x01) socket.end();
           else {
+            const tell = (told: Told): unknown => {
+              if (typeof told === 'number') return ok(1, told);
+              return socket.write('value' in told ? result(told.value) : frame(encodeErr(told), 1));
+            };
             const told = this.answer(packet.payload, connection);
-            if (typeof told === 'number') ok(1, told);
-            else socket.write(frame(encodeErr(told), 1));
+            if (told instanceof Promise) void told.then(tell);
+            else tell(told);
           }
           continue;
         }

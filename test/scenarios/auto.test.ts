@@ -3,14 +3,17 @@
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { freePorts, type SandboxNode } from '../../src/sandbox/index.ts';
-import { directly, type Evenkeel, leavesPrimary, stories, through, until } from './harness/index.ts';
+import { directly, type Evenkeel, leavesPrimary, selectsOn, stories, through, until } from './harness/index.ts';
 
-const [port = 0] = await freePorts(1);
+const [port = 0, globalPort = 0] = await freePorts(2);
 const OPTIONS = {
   replication: 'semisync',
   nodes: 3,
   workers: 1,
-  endpoints: `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
+  endpoints: [
+    `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
+    `  - { name: all, cluster: shop, listen: "127.0.0.1:${globalPort}", route: auto, causal: global }`,
+  ].join('\n'),
 } as const;
 
 const clientOf = (evenkeel: Evenkeel): Promise<Connection> => mysql.createConnection({ ...evenkeel.login(), port });
@@ -128,6 +131,50 @@ stories('reads leave the primary', OPTIONS, {
     await client.end();
     await stranger.end();
   },
+
+  'with `causal: global` a read sees what anybody has written, past Evenkeel, too, and over a change of primary':
+    async (evenkeel) => {
+      await through(
+        evenkeel,
+        'CREATE TABLE anybodys (id INT PRIMARY KEY, n INT)',
+        'INSERT INTO anybodys VALUES (1, 0)',
+      );
+      await replicated(evenkeel, 'anybodys');
+      const readers = await Promise.all(
+        Array.from({ length: 4 }, () => mysql.createConnection({ ...evenkeel.login(), port: globalPort })),
+      );
+      const sql = 'SELECT n FROM anybodys';
+      const read = (reader: Connection): Promise<Record<string, unknown>[]> => rowsOf(reader, sql);
+      const writer = await mysql.createConnection({ ...evenkeel.direct(await evenkeel.primary()), database: 'app' });
+      let n = 0;
+      const all = async (rounds: number, write: (statement: string) => Promise<unknown>): Promise<void> => {
+        for (const last = n + rounds; n < last; ) {
+          await write(`UPDATE anybodys SET n = ${++n}`);
+          for (const seen of await Promise.all(readers.map(read))) assert.deepEqual(seen, [{ n }]);
+        }
+      };
+      // The primary is asked something before each: who reads is counted where it is read.
+      const readOnReplicas = async (): Promise<void> => {
+        const replicas = await evenkeel.replicas();
+        const selects = async (): Promise<number> =>
+          (await Promise.all(replicas.map((node) => selectsOn(evenkeel, node)))).reduce((sum, each) => sum + each, 0);
+        const before = await selects();
+        for (let round = 0; round < 100; round++) await read(readers[round % 4] as Connection);
+        assert.ok((await selects()) - before >= 90);
+      };
+      await all(50, (statement) => writer.query(statement));
+      await readOnReplicas();
+      const release = await Promise.all(
+        (await evenkeel.replicas()).map((node) => holdBack(evenkeel, node, 'anybodys')),
+      );
+      await all(10, (statement) => writer.query(statement));
+      for (const done of release) done();
+      await writer.end();
+      await evenkeel.switchover();
+      await all(10, (statement) => through(evenkeel, statement));
+      await readOnReplicas();
+      for (const reader of readers) await reader.end();
+    },
 
   'another session sees what a token names, and what its client wants on the primary is read there': async (
     evenkeel,
