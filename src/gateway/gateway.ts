@@ -100,9 +100,9 @@ export class GatewayWorker {
   readonly digests = new Digests();
   readonly statements = new StatementBook();
   readonly flusher = new Flusher();
-  readonly witnesses = new Witnesses();
   readonly witnessed = new WitnessedAccounts();
   readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
+  #witnesses = new Map<string, Witnesses>();
   #bringUp = new Map<string, BringUpOptions>();
   #options: GatewayOptions;
   #routes: RoutingTable;
@@ -517,6 +517,16 @@ export class GatewayWorker {
       this.#positions.set(cluster, position);
     }
     return position;
+  }
+
+  /** A cluster's own: numbers that were given to another's transactions would be holes among its. */
+  witnesses(cluster: string): Witnesses {
+    let witnesses = this.#witnesses.get(cluster);
+    if (witnesses === undefined) {
+      witnesses = new Witnesses();
+      this.#witnesses.set(cluster, witnesses);
+    }
+    return witnesses;
   }
 
   pools(cluster: string): Iterable<NodePool> {

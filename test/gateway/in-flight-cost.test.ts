@@ -1,5 +1,5 @@
-// What it costs on the wire that writes in flight are kept: a whole worker between a client and a server that counts how
-// often commands reach it. What is sent together counts once: the server is waited for once.
+// What it costs that writes in flight are kept: a whole worker between clients and a server that counts how often commands
+// reach it (what is sent together counts once: the server is waited for once), and which numbers are chosen.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
@@ -16,13 +16,23 @@ const DUPLICATE = { errno: 1062, sqlState: '23000', message: "Duplicate entry '1
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const rsaKey = privateKey.export({ type: 'pkcs1', format: 'pem' });
 
-interface Stage {
+interface Stage<Name extends string> {
   server: FakeServer;
-  clients: Record<InFlightMode, Connection>;
+  clients: Record<Name, Connection>;
 }
 
-/** A worker with an endpoint of each mode, in front of a server that has transactions and nothing in them. */
-async function staged(t: TestContext, flavor: Flavor): Promise<Stage> {
+interface Endpoint<Name extends string> {
+  name: Name;
+  cluster: string;
+  inFlight: InFlightMode;
+}
+
+/** A worker with these endpoints, in front of a server that has transactions and nothing in them, and is each cluster's. */
+async function staged<Name extends string>(
+  t: TestContext,
+  flavor: Flavor,
+  endpoints: readonly Endpoint<Name>[],
+): Promise<Stage<Name>> {
   const server = new FakeServer();
   const open = new WeakSet<FakeConnection>();
   server.answer = (command, connection) => {
@@ -35,8 +45,8 @@ async function staged(t: TestContext, flavor: Flavor): Promise<Stage> {
   };
   if (flavor === 'mariadb') server.mariadbCapabilities = 0xff;
   await server.listen();
-  const modes: readonly InFlightMode[] = ['report', 'exactly-once'];
-  const ports = await freePorts(modes.length);
+  const clusters = [...new Set(endpoints.map(({ cluster }) => cluster))];
+  const ports = await freePorts(endpoints.length);
   const worker = new GatewayWorker({
     worker: 0,
     workers: 1,
@@ -46,17 +56,15 @@ async function staged(t: TestContext, flavor: Flavor): Promise<Stage> {
     nowMs: () => performance.now(),
     settings: {
       rules: [],
-      endpoints: modes.map((inFlight, at) => ({
-        name: inFlight,
-        cluster: 'c',
+      endpoints: endpoints.map((endpoint, at) => ({
+        ...endpoint,
         host: '127.0.0.1',
         port: ports[at] ?? 0,
         route: { kind: 'primary' },
-        inFlight,
       })),
       tls: { cert: '', key: '', minVersion: 'TLSv1.2' },
       rsaKey,
-      serverTls: { c: { mode: 'off' } },
+      serverTls: Object.fromEntries(clusters.map((cluster) => [cluster, { mode: 'off' }])),
       hold: { timeoutMs: 5000, maxStatements: 100, maxBytes: 1 << 20 },
       replay: { maxStatements: 1000, maxBytes: 1 << 20 },
       pool: {
@@ -83,28 +91,36 @@ async function staged(t: TestContext, flavor: Flavor): Promise<Stage> {
   });
   const account = { user: 'app', host: '%', plugin: 'mysql_native_password', stored: '', encoding: 'text' as const };
   const rest = { locked: false, passwordExpired: false, requireTls: false };
-  worker.onMessage({ type: 'accounts', cluster: 'c', accounts: [{ ...account, ...rest }] });
   const { node } = server;
   const primary = { node, role: 'primary' as const, serving: true, lagMs: 0 };
   const greeting = { serverVersion: flavor === 'mysql' ? '9.7.0' : '10.11.8-MariaDB', collation: 45 };
-  const route = { cluster: 'c', epoch: 1, flavor, ...greeting, primary: node, gate: { state: 'open' as const } };
-  worker.onMessage({ type: 'routes', version: 1, clusters: [{ ...route, nodes: [primary] }] });
-  worker.witnessed.learn({ cluster: 'c', user: 'app', worker }, 'able', '');
+  for (const cluster of clusters) {
+    worker.onMessage({ type: 'accounts', cluster, accounts: [{ ...account, ...rest }] });
+    const route = { cluster, epoch: 1, flavor, ...greeting, primary: node, gate: { state: 'open' as const } };
+    worker.onMessage({ type: 'routes', version: 1, clusters: [{ ...route, nodes: [primary] }] });
+    worker.witnessed.learn({ cluster, user: 'app', worker }, 'able', '');
+  }
   await worker.listen();
-  const clients = {} as Record<InFlightMode, Connection>;
+  const clients = {} as Record<Name, Connection>;
   t.after(async () => {
-    for (const client of Object.values(clients)) client.destroy();
+    for (const client of Object.values<Connection>(clients)) client.destroy();
     worker.close();
     await server.close();
   });
-  for (const [at, mode] of modes.entries()) {
-    clients[mode] = await mysql.createConnection({ host: '127.0.0.1', port: ports[at] ?? 0, user: 'app' });
+  for (const [at, { name }] of endpoints.entries()) {
+    clients[name] = await mysql.createConnection({ host: '127.0.0.1', port: ports[at] ?? 0, user: 'app' });
   }
   return { server, clients };
 }
 
+const MODES = (['report', 'exactly-once'] as const).map((mode) => ({ name: mode, cluster: 'c', inFlight: mode }));
+
 /** How often the server was waited for. */
-async function flights({ server, clients }: Stage, mode: InFlightMode, sqls: readonly string[]): Promise<number> {
+async function flights(
+  { server, clients }: Stage<InFlightMode>,
+  mode: InFlightMode,
+  sqls: readonly string[],
+): Promise<number> {
   const count = (): number => server.connections.reduce((sum, { flights: each }) => sum + each, 0);
   const before = count();
   for (const sql of sqls) {
@@ -117,7 +133,7 @@ async function flights({ server, clients }: Stage, mode: InFlightMode, sqls: rea
 
 for (const flavor of ['mysql', 'mariadb'] as const) {
   test(`${flavor}: a single write waits for the server once more, a transaction never`, async (t) => {
-    const stage = await staged(t, flavor);
+    const stage = await staged(t, flavor, MODES);
     const cases: Record<string, { sqls: readonly string[]; more: number }> = {
       'a write': { sqls: ['INSERT INTO t VALUES (1)'], more: 1 },
       'a write that fails': { sqls: ['INSERT INTO fails VALUES (1)', 'INSERT INTO t VALUES (1)'], more: 2 },
@@ -138,3 +154,24 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
     }
   });
 }
+
+test('mysql: what two clusters of one Evenkeel are given are numbers without holes in each', async (t) => {
+  const inFlight = 'exactly-once';
+  const { server, clients } = await staged(t, 'mysql', [
+    { name: 'here', cluster: 'one', inFlight },
+    { name: 'there', cluster: 'other', inFlight },
+  ]);
+  const chosen = (): string[] =>
+    server.connections
+      .flatMap(({ commands }) => commands.map((command) => command.toString('latin1')))
+      .flatMap((text) => /gtid_next='([^:']+:\d+)'/.exec(text)?.[1] ?? []);
+  const by: string[][] = [];
+  for (const name of ['here', 'there', 'here', 'there'] as const) {
+    const before = new Set(chosen());
+    await clients[name].query('INSERT INTO t VALUES (1)');
+    by.push(chosen().filter((gtid) => !before.has(gtid)));
+  }
+  const [here = '', there = ''] = by.flat().map((gtid) => gtid.split(':')[0]);
+  assert.notEqual(here, there);
+  assert.deepEqual(by, [[`${here}:1`], [`${there}:1`], [`${here}:2`], [`${there}:2`]]);
+});

@@ -24,7 +24,7 @@ import { parses } from './parses.ts';
 import { chanceFor, Recording, repeatable } from './recording.ts';
 import { type Replayed, replay } from './replay.ts';
 import { type Guarded, interrupted, type Transaction } from './types.ts';
-import { commitWithLedger } from './witness.ts';
+import { commitWithLedger, type Witnesses } from './witness.ts';
 
 /**
  * ER_GTID_NEXT_TYPE_UNDEFINED_GTID, ER_CANT_DO_IMPLICIT_COMMIT_IN_TRX_WHEN_GTID_NEXT_IS_SET,
@@ -36,13 +36,15 @@ const SETS_AUTOCOMMIT = /\bautocommit[`\s]*:?=\s*(?!0|off|false)/i;
 export class Guard {
   #client: Client;
   #transaction: Transaction | null = null;
+  #witnesses: Witnesses;
   #chosen: Chosen;
   /** What was set for the RAND() of the statement under way. */
   #chance: string | null = null;
 
   constructor(client: Client) {
     this.#client = client;
-    this.#chosen = new Chosen(client.worker.witnesses);
+    this.#witnesses = client.worker.witnesses(client.cluster);
+    this.#chosen = new Chosen(this.#witnesses);
   }
 
   /** Something that went ahead of a statement failed. A privilege that was there may have been taken away. */
@@ -126,7 +128,7 @@ export class Guard {
     const { session, worker } = this.#client;
     const own = how === 'own';
     const writes = !beginsReadOnly(statement.request, session);
-    const witness = this.#flavor === 'mysql' && writes ? worker.witnesses.take('mysql') : null;
+    const witness = this.#flavor === 'mysql' && writes ? this.#witnesses.take('mysql') : null;
     let recording: Recording | null = null;
     if (!own) {
       const begin = { start: session.state, oneShot: session.oneShot, begun: how === 'begun' };
@@ -193,7 +195,7 @@ export class Guard {
     if (commits) return this.#commitAhead(link, statement, transaction);
     // Of one that failed as it began the server may have put the number away.
     if (session.halfBegun && transaction.witness?.kind === 'gtid' && !flags.asksDiagnostics) {
-      const other = this.#client.worker.witnesses.take('mysql');
+      const other = this.#witnesses.take('mysql');
       this.#chosen.chooseAgain(link, other, () => {
         transaction.witness = other;
       });
@@ -341,14 +343,14 @@ export class Guard {
     transaction: Transaction,
     after: (link: ServerConnection) => void,
   ): void {
-    const { session, worker } = this.#client;
+    const { session } = this.#client;
     transaction.after = after;
     transaction.sent = 'commit';
     transaction.opener = null;
     let sql = 'COMMIT';
     const ledger = this.#flavor === 'mariadb' && transaction.wrote && !transaction.readOnly;
     if (ledger) {
-      transaction.witness = worker.witnesses.take('mariadb');
+      transaction.witness = this.#witnesses.take('mariadb');
       sql = commitWithLedger(transaction.witness, link.node);
     }
     // A COMMIT of the client's own leaves on MariaDB what the statement before it left.
@@ -381,7 +383,7 @@ export class Guard {
     if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
     if (result.kind === 'done') {
       if (witness?.kind === 'ledger') witness.row.node = link.node;
-      if (witness !== null) worker.witnesses.giveBack(witness, wrote ? 'used' : 'unused');
+      if (witness !== null) this.#witnesses.giveBack(witness, wrote ? 'used' : 'unused');
       this.#end();
       return transaction.after(link);
     }
@@ -530,7 +532,7 @@ export class Guard {
       const { witness } = transaction;
       if (witness?.kind === 'ledger' && told !== 'untold') {
         witness.row.node = link.node;
-        worker.witnesses.giveBack(witness, 'used');
+        this.#witnesses.giveBack(witness, 'used');
       }
       transaction.witness = null;
       const { refused } = transaction;
@@ -572,7 +574,7 @@ export class Guard {
   // ---- replay ---------------------------------------------------------------------------------------------------
 
   #replay(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
-    const { session, worker } = this.#client;
+    const { session } = this.#client;
     const recording = transaction.recording as Recording;
     const { begun } = session;
     session.transactionEnded();
@@ -588,7 +590,7 @@ export class Guard {
     session.oneShotOn = null;
     session.begun = recording.begun && broken !== 'replay-without-begin';
     transaction.link = link;
-    transaction.witness = this.#flavor === 'mysql' ? worker.witnesses.take('mysql') : null;
+    transaction.witness = this.#flavor === 'mysql' ? this.#witnesses.take('mysql') : null;
     this.#chosen.choose(link, transaction.witness, false);
     statement.busy();
     replay(this.#client, link, recording.statements, (result) => {

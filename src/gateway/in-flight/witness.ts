@@ -23,7 +23,7 @@ interface LedgerRow {
 /** Numbers that were given back; more than that are forgotten, and leave holes. */
 const MAX_FREE = 10_000;
 
-/** One worker's. */
+/** One worker's, of one cluster. */
 export class Witnesses {
   readonly #uuid: string;
   readonly #ledger: string;
