@@ -62,6 +62,8 @@ const SECOND_MS = 1000;
 const RENEW_AGAIN_MS = 10_000;
 /** A statement that was held may run for longer than anybody wants to wait for the report. */
 const IMPACT_WAIT_MS = 500;
+/** Passwords that are known, of one cluster's accounts. */
+const MAX_PLAINTEXTS = 10_000;
 /** Of all open transactions together. */
 const MAX_RECORDED_BYTES = 256 * 1024 * 1024;
 /** Held statements that are let go at once when a gate opens. */
@@ -92,7 +94,9 @@ export class GatewayWorker {
   readonly settings: GatewaySettings;
   readonly log: Logger;
   readonly secureContext: SecureContext;
-  readonly authServices: ServerAuthServices;
+  #authServices: Omit<ServerAuthServices, 'plaintexts'>;
+  /** By cluster: accounts of the same name are different ones. */
+  #plaintexts = new Map<string, PlaintextCache>();
   readonly directory: Directory;
   readonly costs = new Costs();
   readonly rules: Rules;
@@ -129,9 +133,8 @@ export class GatewayWorker {
     const { hold, tls: certificate, endpoints } = options.settings;
     const { cert, key, minVersion } = certificate;
     this.secureContext = tls.createSecureContext({ cert, key, minVersion });
-    this.authServices = {
+    this.#authServices = {
       random: randomBytes,
-      plaintexts: new PlaintextCache(10_000),
       rsa: loadRsaKeys(options.settings.rsaKey),
       decoyKey: randomBytes(32),
     };
@@ -415,7 +418,7 @@ export class GatewayWorker {
     for (const client of this.#clients.values()) client.close();
     for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.closeAll();
     for (const position of this.#positions.values()) position.close();
-    this.authServices.plaintexts.clear();
+    for (const plaintexts of this.#plaintexts.values()) plaintexts.clear();
   }
 
   /** The control process is gone for good: no new clients; the ones there are stay as long as they like. */
@@ -432,6 +435,15 @@ export class GatewayWorker {
 
   flavor(cluster: string): Flavor {
     return this.directory.flavor(cluster);
+  }
+
+  authServices(cluster: string): ServerAuthServices {
+    let plaintexts = this.#plaintexts.get(cluster);
+    if (plaintexts === undefined) {
+      plaintexts = new PlaintextCache(MAX_PLAINTEXTS);
+      this.#plaintexts.set(cluster, plaintexts);
+    }
+    return { ...this.#authServices, plaintexts };
   }
 
   makeNonce(): Buffer {
@@ -548,18 +560,19 @@ export class GatewayWorker {
   }
 
   /** Kills by one of our own ids, here or in another worker; calls back once. */
-  kill({ user }: Client, connectionId: number, queryOnly: boolean, callback: (outcome: KillOutcome) => void): void {
+  kill(by: Client, connectionId: number, queryOnly: boolean, callback: (outcome: KillOutcome) => void): void {
     if (this.#isOurs(connectionId)) {
-      return callback(killVictim(this, this.#clients.get(connectionId), queryOnly, user));
+      return callback(killVictim(this, this.#clients.get(connectionId), queryOnly, by));
     }
     const order = this.#killOrders.add(callback);
     if (order === null) return callback('unknown');
-    this.#options.send({ type: 'kill', order, connectionId, queryOnly, user });
+    const { cluster, user } = by;
+    this.#options.send({ type: 'kill', order, connectionId, queryOnly, cluster, user });
   }
 
-  #killFor({ order, asker, connectionId, queryOnly, user }: Extract<ToWorker, { type: 'kill' }>): void {
+  #killFor({ order, asker, connectionId, queryOnly, ...by }: Extract<ToWorker, { type: 'kill' }>): void {
     if (!this.#isOurs(connectionId)) return;
-    const outcome = killVictim(this, this.#clients.get(connectionId), queryOnly, user);
+    const outcome = killVictim(this, this.#clients.get(connectionId), queryOnly, by);
     this.#options.send({ type: 'kill-answer', order, asker, outcome });
   }
 

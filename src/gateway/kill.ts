@@ -19,15 +19,15 @@ const ANSWER_TIMEOUT_MS = 1000;
 /** KILLs of this worker's clients that wait for another worker's answer. */
 const MAX_WAITING = 1000;
 
-/** Ends `victim`'s statement, or all of it, where `user` is its own account. */
+/** Ends `victim`'s statement, or all of it, where `by` is its own account. In another cluster there is nobody of that id. */
 export function killVictim(
   worker: GatewayWorker,
   victim: Client | undefined,
   queryOnly: boolean,
-  user: string,
+  by: Pick<Client, 'cluster' | 'user'>,
 ): KillOutcome {
-  if (victim === undefined || !victim.loggedIn) return 'unknown';
-  if (user !== victim.user) return 'denied';
+  if (victim === undefined || !victim.loggedIn || by.cluster !== victim.cluster) return 'unknown';
+  if (by.user !== victim.user) return 'denied';
   worker.count('kills', queryOnly ? 'query' : 'connection');
   const link = victim.activeLink;
   const told = victim.statement?.interrupt() ?? false;

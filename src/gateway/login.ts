@@ -293,7 +293,7 @@ export class Login {
         nonce: this.#nonce,
         alwaysSwitch: anew,
       },
-      worker.authServices,
+      worker.authServices(cluster),
     );
     this.#advance(this.#auth.start());
   }

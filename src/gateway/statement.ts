@@ -207,7 +207,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   /** A rule's time for it is over. */
   #overdue(): void {
-    const { gate, tether, user, worker } = this.client;
+    const { gate, tether, worker } = this.client;
     switch (this.#step) {
       case 'holding':
         this.client.held(false);
@@ -219,7 +219,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       case 'asking':
         return this.#fail(INTERRUPTED);
       case 'sent':
-        if (!this.#finishes) killVictim(worker, this.client, true, user);
+        if (!this.#finishes) killVictim(worker, this.client, true, this.client);
         break;
       default:
         break;

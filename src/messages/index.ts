@@ -252,7 +252,15 @@ export type ToWorker =
   /** Values that were global on the node before a SET GLOBAL, of a client of another worker or past Evenkeel. */
   | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Replaced }
   /** A client of worker `asker` wants one of yours killed; the worker that the id belongs to answers. */
-  | { type: 'kill'; order: number; asker: number; connectionId: number; queryOnly: boolean; user: string }
+  | {
+      type: 'kill';
+      order: number;
+      asker: number;
+      connectionId: number;
+      queryOnly: boolean;
+      cluster: string;
+      user: string;
+    }
   | { type: 'kill-answer'; order: number; outcome: KillOutcome }
   /** The endpoints that are paused now, all of them; each resumes by itself after `leftMs`. Answered by `pauses-applied`. */
   | { type: 'pauses'; version: number; pauses: { endpoint: string; leftMs: number }[] }
@@ -308,7 +316,7 @@ export type FromWorker =
   | { type: 'refresh-accounts'; cluster: string; user: string }
   /** Values that were global on the node before a client's SET GLOBAL, by variable. */
   | { type: 'defaults-replaced'; cluster: string; node: NodeAddress; replaced: Replaced }
-  | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; user: string }
+  | { type: 'kill'; order: number; connectionId: number; queryOnly: boolean; cluster: string; user: string }
   | { type: 'kill-answer'; order: number; asker: number; outcome: KillOutcome }
   | { type: 'impact'; id: number; cluster: string; recovery: string; impact: Impact }
   | { type: 'counters'; counters: WorkerCounters }

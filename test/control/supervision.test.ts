@@ -171,7 +171,7 @@ test('an order to kill a connection goes to all other workers, with the one who 
   stopAfter(control);
   await order(dir, 0, {
     do: 'send',
-    message: { type: 'kill', order: 7, connectionId: 42, queryOnly: true, user: 'app' },
+    message: { type: 'kill', order: 7, connectionId: 42, queryOnly: true, cluster: 'shop', user: 'app' },
   });
   await until('the order', async () => (await order(dir, 1)).heard.some(({ type }) => type === 'kill'));
   await order(dir, 1, { do: 'send', message: { type: 'kill-answer', order: 7, asker: 0, outcome: 'done' } });
