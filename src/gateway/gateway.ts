@@ -41,18 +41,18 @@ import { Drain } from './drain.ts';
 import { Flusher } from './flusher.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
-import { RecordingBudget, WitnessedAccounts, Witnesses } from './in-flight/index.ts';
+import { Holes, RecordingBudget, WitnessedAccounts, Witnesses } from './in-flight/index.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { countPins } from './pins.ts';
 import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
 import { StatementBook } from './prepared.ts';
-import { ANSWER_MS, PrimaryPosition } from './primary-position.ts';
+import { PrimaryPosition } from './primary-position.ts';
 import { Quiesce } from './quiesce.ts';
 import { runQuietly } from './quiet.ts';
 import { RandomPool } from './random-pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { Rules } from './rules.ts';
-import { describeLoss, ServerConnection } from './server-connection.ts';
+import { type Connect, describeLoss, ServerConnection, type ServerConnectionOptions } from './server-connection.ts';
 import { wayOf } from './split.ts';
 import { Warmer } from './warm.ts';
 
@@ -107,6 +107,7 @@ export class GatewayWorker {
   readonly witnessed = new WitnessedAccounts();
   readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
   #witnesses = new Map<string, Witnesses>();
+  #holes = new Map<string, Holes>();
   #bringUp = new Map<string, BringUpOptions>();
   #options: GatewayOptions;
   #routes: RoutingTable;
@@ -340,16 +341,10 @@ export class GatewayWorker {
     this.#options.send({ type: 'impact', id, cluster, recovery, impact: this.#meter(cluster).take() });
   }
 
-  /** Of every server connection. */
-  get #bounds(): { connectTimeoutMs: number; maxPacketBytes: number } {
-    const { pool, limits } = this.settings;
-    return { connectTimeoutMs: pool.connectTimeoutMs, maxPacketBytes: limits.maxPacketBytes };
-  }
-
   #warmer(cluster: string): Warmer {
     let warmer = this.#warmers.get(cluster);
     if (warmer === undefined) {
-      warmer = new Warmer(this.#bounds, this.settings.serverTls[cluster] ?? { mode: 'as-client' });
+      warmer = new Warmer(this.connector(cluster));
       this.#warmers.set(cluster, warmer);
     }
     return warmer;
@@ -418,6 +413,7 @@ export class GatewayWorker {
     for (const client of this.#clients.values()) client.close();
     for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.closeAll();
     for (const position of this.#positions.values()) position.close();
+    for (const holes of this.#holes.values()) holes.close();
     for (const plaintexts of this.#plaintexts.values()) plaintexts.clear();
   }
 
@@ -473,13 +469,9 @@ export class GatewayWorker {
   }
 
   #poolHooks(cluster: string, node: NodeAddress): PoolHooks {
-    const tlsSettings = this.settings.serverTls[cluster] ?? { mode: 'as-client' };
-    const { flusher } = this;
-    const bounds = this.#bounds;
     return {
       nowMs: () => this.nowMs(),
-      connect: (profile, events) =>
-        new ServerConnection({ node, profile, tls: tlsSettings, flusher, ...bounds, ...events }),
+      connect: (profile, events) => this.#connect(cluster, { node, profile, flusher: this.flusher, ...events }),
       setUp: (link, ready) => setUp(link, this.bringUpOptions(cluster), ready),
       onIdleClosed: (from, loss) => {
         this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
@@ -494,6 +486,21 @@ export class GatewayWorker {
         for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs, now);
       },
     };
+  }
+
+  #connect(cluster: string, options: Omit<ServerConnectionOptions, 'tls' | 'connectTimeoutMs' | 'maxPacketBytes'>) {
+    const { pool, limits, serverTls } = this.settings;
+    return new ServerConnection({
+      ...options,
+      tls: serverTls[cluster] ?? { mode: 'as-client' },
+      connectTimeoutMs: pool.connectTimeoutMs,
+      maxPacketBytes: limits.maxPacketBytes,
+    });
+  }
+
+  /** For connections that are no pool's. */
+  connector(cluster: string): Connect {
+    return (node, profile, events) => this.#connect(cluster, { node, profile, flusher: null, ...events });
   }
 
   /** What bringing a server connection of the cluster up to a session's state needs to know. */
@@ -522,10 +529,7 @@ export class GatewayWorker {
     if (gate.split?.causal !== 'global') return null;
     let position = this.#positions.get(cluster);
     if (position === undefined) {
-      position = new PrimaryPosition(
-        { ...this.#bounds, answerMs: ANSWER_MS },
-        this.settings.serverTls[cluster] ?? { mode: 'as-client' },
-      );
+      position = new PrimaryPosition(this.connector(cluster));
       this.#positions.set(cluster, position);
     }
     return position;
@@ -535,8 +539,16 @@ export class GatewayWorker {
   witnesses(cluster: string): Witnesses {
     let witnesses = this.#witnesses.get(cluster);
     if (witnesses === undefined) {
-      witnesses = new Witnesses();
+      witnesses = new Witnesses(() => this.#routes.clusters.get(cluster)?.route?.nodes ?? []);
       this.#witnesses.set(cluster, witnesses);
+      this.#holes.set(
+        cluster,
+        new Holes(witnesses, {
+          nowMs: this.clock,
+          connect: this.connector(cluster),
+          closed: (count) => this.log.info({ cluster, count }, 'holes in gtid_executed are closed'),
+        }),
+      );
     }
     return witnesses;
   }
@@ -650,6 +662,7 @@ export class GatewayWorker {
     const now = this.nowMs();
     for (const client of this.#clients.values()) client.tick(now);
     for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.trim();
+    for (const [cluster, holes] of this.#holes) holes.tick(this.#routes.clusters.get(cluster)?.route ?? null);
     this.#options.send({ type: 'counters', counters: this.counters() });
   }
 

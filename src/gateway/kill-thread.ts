@@ -3,7 +3,7 @@
 import type { Client } from './client.ts';
 import type { GatewayWorker } from './gateway.ts';
 import { runQuietly } from './quiet.ts';
-import { ServerConnection } from './server-connection.ts';
+import type { ServerConnection } from './server-connection.ts';
 
 /** `done`: the server has been told, or cannot be. */
 export function killThread(
@@ -14,14 +14,7 @@ export function killThread(
   done: () => void,
 ): void {
   const sql = `KILL ${queryOnly ? 'QUERY' : 'CONNECTION'} ${link.threadId}`;
-  const { pool, limits, serverTls } = worker.settings;
-  const connection: ServerConnection = new ServerConnection({
-    node: link.node,
-    profile: link.profile,
-    tls: serverTls[victim.cluster] ?? { mode: 'as-client' },
-    connectTimeoutMs: pool.connectTimeoutMs,
-    maxPacketBytes: limits.maxPacketBytes,
-    flusher: null,
+  const connection = worker.connector(victim.cluster)(link.node, link.profile, {
     onReady: () => {
       runQuietly(connection, [{ packet: connection.query(sql), what: 'KILL' }], () => connection.quit());
     },

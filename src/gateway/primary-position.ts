@@ -1,22 +1,16 @@
 // How far the primary has come, for reads that are to see whatever anybody has written (`causal: global`), through this worker
 // or not. The question is asked on a connection of its own; what comes while one is under way waits for the next, whose answer
 // cannot be older than what it may have heard of. So it costs a read a round trip or two, and a worker one question at a time.
-import type { Flavor, NodeAddress, ServerTlsSettings } from '../messages/index.ts';
+import type { Flavor, NodeAddress } from '../messages/index.ts';
 import { askPosition } from './causality.ts';
 import { runQuietly } from './quiet.ts';
-import { type LoginProfile, ServerConnection } from './server-connection.ts';
+import type { Connect, LoginProfile, ServerConnection } from './server-connection.ts';
 
 /** A primary that says nothing for so long is not waited for: reads go to it themselves, and share its fate. */
-export const ANSWER_MS = 1000;
+const ANSWER_MS = 1000;
 
 /** Takes GTIDs as the server writes them; null: they could not be had. */
 type Taker = (position: string | null) => void;
-
-export interface PositionLimits {
-  connectTimeoutMs: number;
-  maxPacketBytes: number;
-  answerMs: number;
-}
 
 /** One cluster's. */
 export class PrimaryPosition {
@@ -26,19 +20,22 @@ export class PrimaryPosition {
   /** Who came since. */
   #waiting: Taker[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #limits: PositionLimits;
-  #tls: ServerTlsSettings;
+  #connect: Connect;
+  #answerMs: number;
 
-  constructor(limits: PositionLimits, tls: ServerTlsSettings) {
-    this.#limits = limits;
-    this.#tls = tls;
+  constructor(connect: Connect, answerMs = ANSWER_MS) {
+    this.#connect = connect;
+    this.#answerMs = answerMs;
   }
 
   /** `profile`: an account that may log in there; it needs no privilege. `take` is called once, later. */
   ask(flavor: Flavor, primary: NodeAddress, profile: LoginProfile, take: Taker): void {
     if (this.#link !== null && this.#link.node !== primary) this.close();
     this.#waiting.push(take);
-    this.#link ??= this.#connect(flavor, primary, profile);
+    this.#link ??= this.#connect(primary, profile, {
+      onReady: () => this.#advance(flavor),
+      onLost: () => this.#lost(),
+    });
     this.#advance(flavor);
   }
 
@@ -46,26 +43,12 @@ export class PrimaryPosition {
     this.#link?.lose({ kind: 'closed', detail: 'no longer needed' });
   }
 
-  #connect(flavor: Flavor, node: NodeAddress, profile: LoginProfile): ServerConnection {
-    const { connectTimeoutMs, maxPacketBytes } = this.#limits;
-    return new ServerConnection({
-      node,
-      profile,
-      tls: this.#tls,
-      connectTimeoutMs,
-      maxPacketBytes,
-      flusher: null,
-      onReady: () => this.#advance(flavor),
-      onLost: () => this.#lost(),
-    });
-  }
-
   #advance(flavor: Flavor): void {
     const link = this.#link;
     if (link === null || !link.ready || this.#asking.length > 0 || this.#waiting.length === 0) return;
     this.#asking = this.#waiting;
     this.#waiting = [];
-    this.#timer = setTimeout(() => this.close(), this.#limits.answerMs);
+    this.#timer = setTimeout(() => this.close(), this.#answerMs);
     let position: string | null = null;
     const row = (answer: { values: (string | null)[] } | null): void => {
       position = answer?.values[0] ?? null;

@@ -154,6 +154,13 @@ export interface ServerConnectionOptions {
   onLost(loss: Loss, inFlight: boolean): void;
 }
 
+/** Opens a connection that is no pool's: for a question of our own. */
+export type Connect = (
+  node: NodeAddress,
+  profile: LoginProfile,
+  events: Pick<ServerConnectionOptions, 'onReady' | 'onLost'>,
+) => ServerConnection;
+
 type Phase = 'connecting' | 'greeting' | 'authenticating' | 'ready' | 'lost';
 
 export class ServerConnection implements Flushable {

@@ -2,15 +2,10 @@
 // since its start wants the whole caching_sha2_password exchange (RSA, thousands of hash rounds), and a promoted
 // replica would want it of every client at once, under the hold. One login per account and node beforehand fills its
 // cache. Bounded, one at a time, and nobody waits for it.
-import type { NodeAddress, ServerTlsSettings } from '../messages/index.ts';
-import { type LoginProfile, ServerConnection } from './server-connection.ts';
+import type { NodeAddress } from '../messages/index.ts';
+import type { Connect, LoginProfile } from './server-connection.ts';
 
 const MAX_ACCOUNTS = 1000;
-
-export interface WarmerLimits {
-  connectTimeoutMs: number;
-  maxPacketBytes: number;
-}
 
 /** One cluster's warmer. */
 export class Warmer {
@@ -19,12 +14,10 @@ export class Warmer {
   #known = new Map<NodeAddress, Set<string>>();
   #queue: { node: NodeAddress; user: string }[] = [];
   #running = false;
-  #limits: WarmerLimits;
-  #tls: ServerTlsSettings;
+  #connect: Connect;
 
-  constructor(limits: WarmerLimits, tls: ServerTlsSettings) {
-    this.#limits = limits;
-    this.#tls = tls;
+  constructor(connect: Connect) {
+    this.#connect = connect;
   }
 
   /** A client logged in. Only a plaintext can be refused the short way. */
@@ -70,12 +63,7 @@ export class Warmer {
   }
 
   #login(node: NodeAddress, profile: LoginProfile): void {
-    const connection: ServerConnection = new ServerConnection({
-      node,
-      profile,
-      tls: this.#tls,
-      ...this.#limits,
-      flusher: null,
+    const connection = this.#connect(node, profile, {
       onReady: () => connection.quit(),
       // Whatever went wrong: the login that matters comes later, and will say so.
       onLost: () => {

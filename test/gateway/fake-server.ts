@@ -1,7 +1,7 @@
 // A server that lets everyone in and answers every command with OK: enough to see what the data plane does with its
 // connections. A test may hold logins back, refuse them, break connections, and say what an answer tells.
 import net from 'node:net';
-import type { LoginProfile } from '../../src/gateway/server-connection.ts';
+import { type Connect, type LoginProfile, ServerConnection } from '../../src/gateway/server-connection.ts';
 import {
   Capability,
   type ErrPacket,
@@ -11,6 +11,7 @@ import {
   PacketReader,
   plainOk,
 } from '../../src/wire/index.ts';
+import { lenenc } from '../wire/answers.ts';
 
 export interface FakeConnection {
   id: number;
@@ -44,7 +45,7 @@ function result(value: string): Buffer {
   definition[6] = 12;
   const end = plainOk(AUTOCOMMIT, CAPABILITIES);
   end[0] = 0xfe;
-  const row = Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
+  const row = Buffer.concat([lenenc(value.length), Buffer.from(value)]);
   return Buffer.concat([Buffer.from([1]), definition, row, end].map((payload, at) => frame(payload, at + 1)));
 }
 
@@ -144,6 +145,17 @@ export class FakeServer {
 export function profile(user: string): LoginProfile {
   return { user, credential: { kind: 'none' }, dialect: 0, extended: 0, collation: 45, tls: false };
 }
+
+export const connect: Connect = (node, account, events) =>
+  new ServerConnection({
+    node,
+    profile: account,
+    tls: { mode: 'off' },
+    connectTimeoutMs: 1000,
+    maxPacketBytes: 1 << 20,
+    flusher: null,
+    ...events,
+  });
 
 /** Waits for a condition, without assuming how long it takes. */
 export async function until(what: string, condition: () => boolean): Promise<void> {

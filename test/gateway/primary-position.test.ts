@@ -3,9 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { PrimaryPosition } from '../../src/gateway/primary-position.ts';
-import { FakeServer, profile, until } from './fake-server.ts';
-
-const LIMITS = { connectTimeoutMs: 1000, maxPacketBytes: 1 << 20, answerMs: 10_000 };
+import { connect, FakeServer, profile, until } from './fake-server.ts';
 
 let server: FakeServer;
 let position: PrimaryPosition;
@@ -17,7 +15,7 @@ beforeEach(async () => {
   await server.listen();
   questions = [];
   server.answer = () => new Promise((resolve) => questions.push((value) => resolve({ value })));
-  position = new PrimaryPosition(LIMITS, { mode: 'off' });
+  position = new PrimaryPosition(connect);
 });
 
 afterEach(async () => {
@@ -72,7 +70,7 @@ test('what an old primary says does not count for who asks the new one', async (
 test('a primary that lets nobody in, answers an error, or says nothing, leaves nobody waiting', async () => {
   server.answer = () => ({ errno: 1193, sqlState: 'HY000', message: 'Unknown system variable' });
   assert.equal(await ask(), null);
-  const silent = new PrimaryPosition({ ...LIMITS, answerMs: 20 }, { mode: 'off' });
+  const silent = new PrimaryPosition(connect, 20);
   server.answer = () => new Promise(() => {});
   assert.equal(await ask(silent), null);
   server.refuses = true;

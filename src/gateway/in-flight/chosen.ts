@@ -87,7 +87,13 @@ export class Chosen {
     return { packet: link.query(putGtidAway(this.#tracks)), what: CHOOSES_GTID };
   }
 
-  /** It was used, or nobody knows. */
+  /** The connection is gone: whether the number was used nobody knows. */
+  lost(): void {
+    if (this.on !== null && this.#witness !== null) this.#witnesses.abandon(this.#witness, this.on.profile);
+    this.forget();
+  }
+
+  /** It was used, or will be known to be. */
   forget(): void {
     this.on = null;
     this.#witness = null;

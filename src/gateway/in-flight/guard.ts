@@ -460,7 +460,7 @@ export class Guard {
   linkGone(): boolean {
     const transaction = this.#transaction;
     this.#chosen.opening = NOTHING;
-    this.#chosen.forget();
+    this.#chosen.lost();
     if (transaction === null) return false;
     transaction.link = null;
     transaction.opener = null;
@@ -534,6 +534,7 @@ export class Guard {
         witness.row.node = link.node;
         this.#witnesses.giveBack(witness, 'used');
       }
+      if (witness !== null && told !== 'executed') this.#witnesses.abandon(witness, link.profile);
       transaction.witness = null;
       const { refused } = transaction;
       if (told === 'not-executed' && covered && refused?.node === link.node) {

@@ -2,6 +2,7 @@
 export { WitnessedAccounts } from './accounts.ts';
 export { CHOOSES_GTID } from './chosen.ts';
 export { Guard } from './guard.ts';
+export { Holes } from './holes.ts';
 export { mayWrite, opens } from './opens.ts';
 export { type AnswerMark, RecordingBudget } from './recording.ts';
 export type { Guarded } from './types.ts';

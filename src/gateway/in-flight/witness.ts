@@ -2,9 +2,17 @@
 // number that it wrote into a row of `evenkeel.ledger` as the last thing before its commit. A witness is for one commit.
 //
 // A GTID that certainly was not used is used again. One in doubt never is: the transaction that is run again gets a number
-// of its own, so that a server that comes back with the first one executed is seen to have what its primary has not.
+// of its own, so that a server that comes back with the first one executed is seen to have what its primary has not. Once every
+// server is back and none has it, it is closed with nothing under it (holes.ts).
 import { randomBytes } from 'node:crypto';
-import { CHOSEN_UUID_PREFIX, type Flavor, type GroupKind, type NodeAddress } from '../../messages/index.ts';
+import {
+  CHOSEN_UUID_PREFIX,
+  type Flavor,
+  type GroupKind,
+  type NodeAddress,
+  type RouteNode,
+} from '../../messages/index.ts';
+import type { LoginProfile } from '../server-connection.ts';
 import type { Told } from './course.ts';
 
 export type Witness =
@@ -20,8 +28,9 @@ interface LedgerRow {
   node: NodeAddress | null;
 }
 
-/** Numbers that were given back; more than that are forgotten, and leave holes. */
+/** Numbers that were given back, and those that were abandoned; more than that are forgotten, and leave holes. */
 const MAX_FREE = 10_000;
+const MAX_ABANDONED = 10_000;
 
 /** One worker's, of one cluster. */
 export class Witnesses {
@@ -29,10 +38,17 @@ export class Witnesses {
   readonly #ledger: string;
   #nextGtid = 1;
   #freeGtids: number[] = [];
+  /** Never free again. With the nodes of which any may have executed it. */
+  readonly #abandoned = new Map<number, readonly RouteNode[]>();
+  /** An account that may choose GTIDs. */
+  abandonedBy: LoginProfile | null = null;
+  readonly #nodes: () => readonly RouteNode[];
   #nextRow = 0;
   #freeRows: LedgerRow[] = [];
 
-  constructor(random: (bytes: number) => Buffer = randomBytes) {
+  /** `nodes`: of the cluster, now. */
+  constructor(nodes: () => readonly RouteNode[] = () => [], random: (bytes: number) => Buffer = randomBytes) {
+    this.#nodes = nodes;
     const hex = random(12).toString('hex');
     const parts = [hex.slice(0, 4), `4${hex.slice(4, 7)}`, `a${hex.slice(7, 10)}`, hex.slice(10, 22)];
     this.#uuid = [CHOSEN_UUID_PREFIX, ...parts].join('-');
@@ -58,8 +74,53 @@ export class Witnesses {
   /** It has done its work, or was never used. Not for what is in doubt. */
   giveBack(witness: Witness, fate: 'unused' | 'used'): void {
     if (witness.kind === 'ledger') this.#freeRows.push(witness.row);
-    else if (fate === 'unused' && this.#freeGtids.length < MAX_FREE) this.#freeGtids.push(witness.number);
+    else if (fate === 'unused' && this.#freeGtids.length < MAX_FREE && !this.#abandoned.has(witness.number)) {
+      this.#freeGtids.push(witness.number);
+    }
   }
+
+  /** MySQL: nobody will use it any more, and nobody knows whether somebody has. `profile`: who had it. */
+  abandon(witness: Witness, profile: LoginProfile): void {
+    this.abandonedBy = profile;
+    if (witness.kind !== 'gtid' || this.#abandoned.size >= MAX_ABANDONED) return;
+    if (!this.#freeGtids.includes(witness.number)) this.#abandoned.set(witness.number, this.#nodes());
+  }
+
+  /** A set of GTIDs of at most `count` that were abandoned when no others than `nodes` were there, as servers read it; empty: there are none. */
+  abandoned(nodes: ReadonlySet<NodeAddress>, count: number): string {
+    const numbers: number[] = [];
+    for (const [number, then] of this.#abandoned) {
+      if (numbers.length < count && then.every(({ node }) => nodes.has(node))) numbers.push(number);
+    }
+    return numbers.length === 0 ? '' : `${this.#uuid}:${numbers.sort((a, b) => a - b).join(':')}`;
+  }
+
+  /** The numbers of a set of our GTIDs. */
+  numbersOf(set: string): Witness[] {
+    return intervalsOf(set).flatMap(([first, last]) =>
+      Array.from({ length: last - first + 1 }, (_, at): Witness => {
+        const number = first + at;
+        return { kind: 'gtid', number, gtid: `${this.#uuid}:${number}` };
+      }),
+    );
+  }
+
+  /** Of the abandoned ones in `asked`, those that are not in `left` are used, here and everywhere. */
+  settle(asked: string, left: string): void {
+    const open = new Set(this.numbersOf(left).map(numberOf));
+    for (const number of this.numbersOf(asked).map(numberOf)) if (!open.has(number)) this.#abandoned.delete(number);
+  }
+}
+
+const numberOf = ({ number }: Witness): number => number;
+
+/** Of one source: `UUID:1-3:7`, as servers write it. */
+function intervalsOf(set: string): [first: number, last: number][] {
+  const [, ...parts] = set.trim().split(':');
+  return parts.map((part) => {
+    const [first = 0, last = first] = part.split('-').map(Number);
+    return [first, last];
+  });
 }
 
 /**
