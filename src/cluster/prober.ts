@@ -129,9 +129,11 @@ export class Prober {
     this.#sessionVariables ??= namesIn(rows['session-variables']?.[0]?.['names']);
     const { greeting } = this.connection;
     const sessionVariables = this.#sessionVariables === null ? {} : { sessionVariables: this.#sessionVariables };
+    const mode = rows['state']?.[0]?.['sql_mode'];
+    const sqlMode = typeof mode === 'string' ? { sqlMode: mode } : {};
     const facts = {
       ...told,
-      ...(greeting === null ? {} : { greeting: { ...greeting, ...sessionVariables } }),
+      ...(greeting === null ? {} : { greeting: { ...greeting, ...sessionVariables, ...sqlMode } }),
       claim: this.#claim,
     };
     this.#isReplica = facts.replication !== null;

@@ -127,6 +127,8 @@ export interface ServerGreeting {
    * could not be read.
    */
   sessionVariables?: string;
+  /** Its global sql_mode, by which texts of new sessions are read. */
+  sqlMode?: string;
 }
 
 /** What a node said of itself in one probe. */

@@ -123,6 +123,7 @@ export function routeOf(input: RouteInput): ClusterRoute {
     serverVersion: greeting.version,
     collation: greeting.collation,
     ...(greeting.sessionVariables === undefined ? {} : { sessionVariables: greeting.sessionVariables }),
+    ...(greeting.sqlMode === undefined ? {} : { sqlMode: greeting.sqlMode }),
     ...(topology === 'group' || topology === 'galera' ? { group: topology } : {}),
     primary: input.primary,
     gate: gateOf(input),

@@ -20,8 +20,8 @@ import {
   queryTextOffset,
 } from '../wire/index.ts';
 import { slotOf } from './costs.ts';
-import type { LinkState } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
+import { optionsFor } from './reading.ts';
 import type { PreparedStatement, SessionState } from './session.ts';
 
 /** In a KILL: CONNECTION_ID(). */
@@ -110,10 +110,10 @@ export function readRequest(packet: Packet, session: SessionState, flavor: Flavo
     case Command.STMT_EXECUTE:
     case Command.STMT_FETCH:
     case Command.STMT_RESET:
-      return statementRequest(command, payload, session, flavor, capabilities);
+      return statementRequest(command, payload, session, capabilities);
     case Command.STMT_BULK_EXECUTE:
       if (flavor !== 'mariadb') return { kind: 'refused', name: 'COM_STMT_BULK_EXECUTE' };
-      return statementRequest(command, payload, session, flavor, capabilities);
+      return statementRequest(command, payload, session, capabilities);
     case Command.STMT_PREPARE: {
       return prepareRequest(payload.subarray(1), session, flavor);
     }
@@ -175,33 +175,11 @@ export function passedRequest(command: number): ServerRequest {
   return server(command, 'result', sql);
 }
 
-/** The lexer's view of the session: the same object as long as nothing changes that it depends on. */
-function optionsFor(session: SessionState, flavor: Flavor): ClassifyOptions {
-  const { state } = session;
-  const known = optionsByState.get(state);
-  if (known !== undefined && known.flavor === flavor) return known;
-  const mode = state.variables.get('sql_mode') ?? '';
-  const charset = state.variables.get('character_set_client') ?? '';
-  const options: ClassifyOptions = {
-    flavor,
-    sqlMode: {
-      // ANSI and its kin stand for their parts in what servers report.
-      ansiQuotes: mode.includes('ANSI_QUOTES'),
-      noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES'),
-    },
-    multiByteUnsafe: /^(gbk|sjis|cp932|big5|gb18030)$/.test(charset),
-  };
-  optionsByState.set(state, options);
-  return options;
-}
-
-const optionsByState = new WeakMap<LinkState, ClassifyOptions>();
-
 /** Preparing costs alike whatever is prepared; far from the slots of texts' digests only by luck, which is enough. */
 const PREPARE_SLOT = 1;
 
 function textRequest(command: number, text: Buffer, session: SessionState, flavor: Flavor): Request {
-  const options = optionsFor(session, flavor);
+  const options = optionsFor(text, session, flavor);
   const sql = classify(text, options);
   const digest = lastDigest();
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
@@ -227,7 +205,7 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
 }
 
 function prepareRequest(text: Buffer, session: SessionState, flavor: Flavor): Request {
-  const options = optionsFor(session, flavor);
+  const options = optionsFor(text, session, flavor);
   const { connectionId, usesUserVariable } = classify(text, options).flags;
   const sql =
     connectionId || usesUserVariable ? { ...READ, flags: { ...NO_FLAGS, connectionId, usesUserVariable } } : READ;
@@ -284,7 +262,6 @@ function statementId(payload: Buffer): number {
 
 /** What is known of a prepared text, once for all of its executions. */
 interface Known {
-  options: ClassifyOptions;
   sql: Classification;
   plain: boolean;
   reads: boolean;
@@ -295,15 +272,14 @@ interface Known {
 const knownStatements = new WeakMap<LogicalStatement, Known>();
 
 /** A text means what it meant when it was prepared. */
-function knownOf(logical: LogicalStatement, session: SessionState, flavor: Flavor): Known {
+function knownOf(logical: LogicalStatement): Known {
   const known = knownStatements.get(logical);
   if (known !== undefined) return known;
-  const options = optionsFor(session, flavor);
-  const sql = classify(logical.sql, options);
+  const sql = classify(logical.sql, logical.options);
   const reads = sql.kind === 'read' || sql.kind === 'locking-read';
   const digest = lastDigest();
   // Executing what is prepared costs less than running its text.
-  const fresh = { options, sql, plain: isPlain(sql), reads, costSlot: slotOf(~digest), digest };
+  const fresh = { sql, plain: isPlain(sql), reads, costSlot: slotOf(~digest), digest };
   knownStatements.set(logical, fresh);
   return fresh;
 }
@@ -328,13 +304,7 @@ function isWhole(command: number, payload: Buffer, capabilities: number, paramet
   return layout !== null && layout.typesEnd > layout.typesAt;
 }
 
-function statementRequest(
-  command: number,
-  payload: Buffer,
-  session: SessionState,
-  flavor: Flavor,
-  capabilities: number,
-): Request {
+function statementRequest(command: number, payload: Buffer, session: SessionState, capabilities: number): Request {
   const id = statementId(payload);
   const statement = findStatement(session, id);
   if (statement === undefined) return { kind: 'unknown-statement', statementId: id };
@@ -346,7 +316,7 @@ function statementRequest(
     const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
     return { ...server(command, shape, READ), text: logical.sql, statement };
   }
-  const { options, sql, plain: isPlainText, reads, costSlot, digest } = knownOf(logical, session, flavor);
+  const { sql, plain: isPlainText, reads, costSlot, digest } = knownOf(logical);
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
   const cursor = ((payload[5] ?? 0) & CURSOR_FLAGS) !== 0;
   return {
@@ -356,7 +326,7 @@ function statementRequest(
     sql,
     text: logical.sql,
     statement,
-    options,
+    options: logical.options,
     plain: isPlainText,
     reads,
     executesPlainly: command === Command.STMT_EXECUTE && !cursor && statement.longData === null,

@@ -4,6 +4,8 @@ import type { Account, Flavor, GroupKind } from '../messages/index.ts';
 import type { QuietCommand, QuietRow } from './quiet.ts';
 import { TRACKED_VARIABLES } from './session.ts';
 
+/** Until then it is told again. */
+const MODE_TOLD_MS = 5000;
 /** How long a login waits for newer accounts before it is refused by the old ones. */
 const REFRESH_TIMEOUT_MS = 3000;
 
@@ -15,6 +17,8 @@ export interface ClusterGreeting {
   flavor: Flavor;
   /** Null: its nodes replicate from one another. */
   group: GroupKind | null;
+  /** What is global; null where it is not known. */
+  sqlMode: string | null;
 }
 
 /** Of one cluster and version. */
@@ -29,7 +33,7 @@ interface Tracked {
 
 const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: '' };
 
-const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql', group: null };
+const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql', group: null, sqlMode: null };
 
 export class Directory {
   #greetings = new Map<string, ClusterGreeting>();
@@ -39,9 +43,13 @@ export class Directory {
   #unknown = new Map<string, Set<() => void>>();
   #refreshing = new Map<string, Set<(changed: boolean) => void>>();
   #askForAccounts: (cluster: string, user: string) => void;
+  /** Until when. */
+  #doubtedModes = new Map<string, number>();
+  #nowMs: () => number;
 
-  constructor(askForAccounts: (cluster: string, user: string) => void) {
+  constructor(askForAccounts: (cluster: string, user: string) => void, nowMs = () => performance.now()) {
     this.#askForAccounts = askForAccounts;
+    this.#nowMs = nowMs;
   }
 
   /** `sessionVariables`: the names of those of which every session has a value, with commas in between. */
@@ -69,6 +77,16 @@ export class Directory {
   regranted(cluster: string, accounts: readonly Account[]): Set<string> {
     const [before, after] = [grantsByUser(this.accounts(cluster)), grantsByUser(accounts)];
     return new Set([...after].flatMap(([user, grants]) => (grants === (before.get(user) ?? grants) ? [] : [user])));
+  }
+
+  /** By which the texts of a new session are read; null: not known, or somebody has just set it. */
+  sqlMode(cluster: string): string | null {
+    return (this.#doubtedModes.get(cluster) ?? 0) > this.#nowMs() ? null : this.greeting(cluster).sqlMode;
+  }
+
+  /** A SET GLOBAL of it: what is told of the cluster may be of before. */
+  doubtSqlMode(cluster: string): void {
+    this.#doubtedModes.set(cluster, this.#nowMs() + MODE_TOLD_MS);
   }
 
   flavor(cluster: string): Flavor {

@@ -288,7 +288,7 @@ export class Flight implements Exchange {
       return statementId;
     }
     const seesUserVariables = request.sql.flags.usesUserVariable;
-    const shape = { parameters, columns, seesUserVariables };
+    const shape = { parameters, columns, options: request.options, seesUserVariables };
     const logical = client.tether.logical(packet.raw, request.text as Buffer, shape);
     // A stranger may have had the connection reset behind it.
     if (this.#generation === link.prepared.generation) client.tether.addPrepared(link, logical, statementId);

@@ -287,6 +287,7 @@ export class GatewayWorker {
 
   #renewDefaults(cluster: string, node: NodeAddress, replaced: Replaced): void {
     this.#pools.get(cluster)?.get(node)?.renew();
+    if ('sql_mode' in replaced) this.directory.doubtSqlMode(cluster);
     if (this.#routes.clusters.get(cluster)?.route?.primary !== node) return;
     for (const client of this.#authenticated) {
       if (client.cluster === cluster && client.gate.wantsPrimary) keepReplaced(client.session, replaced);
@@ -306,8 +307,8 @@ export class GatewayWorker {
       if (route.flavor === 'mysql') {
         this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
       }
-      const { serverVersion, collation, flavor, sessionVariables, group = null } = route;
-      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor, group }, sessionVariables);
+      const { serverVersion, collation, flavor, sessionVariables, group = null, sqlMode = null } = route;
+      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor, group, sqlMode }, sessionVariables);
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });

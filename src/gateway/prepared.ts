@@ -1,6 +1,7 @@
 // Prepared statements as one thing for all clients: the same text, prepared under the same schema, sql_mode and character
 // sets, is one logical statement, whoever asked for it. Each server connection has its own id for it, and prepares it
 // when it first meets it.
+import type { ClassifyOptions } from '../sql/index.ts';
 import type { LinkState } from './link-state.ts';
 
 export interface LogicalStatement {
@@ -12,6 +13,8 @@ export interface LogicalStatement {
   readonly state: LinkState;
   readonly parameters: number;
   readonly columns: number;
+  /** How it was read then. */
+  readonly options: ClassifyOptions;
   /** MySQL takes the types of user variables from their values when it prepares: they belong to the statement, too. */
   readonly seesUserVariables: boolean;
 }
@@ -19,6 +22,7 @@ export interface LogicalStatement {
 export interface StatementShape {
   parameters: number;
   columns: number;
+  options: ClassifyOptions;
   seesUserVariables: boolean;
 }
 
@@ -30,9 +34,9 @@ export class StatementBook {
 
   /** The one statement for this text and state. */
   find(packet: Buffer, sql: Buffer, state: LinkState, shape: StatementShape): LogicalStatement {
-    const { parameters, columns, seesUserVariables } = shape;
+    const { parameters, columns, options, seesUserVariables } = shape;
     const context = seesUserVariables ? state.key : state.preparesAs;
-    const key = `${parameters}\0${columns}\0${context}\0${sql.toString('latin1')}`;
+    const key = `${parameters}\0${columns}\0${JSON.stringify(options)}\0${context}\0${sql.toString('latin1')}`;
     const same = this.#known.get(key);
     if (same !== undefined) return same;
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();

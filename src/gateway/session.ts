@@ -7,6 +7,7 @@ import type { Causality } from './causality.ts';
 import { InsertId } from './insert-id.ts';
 import { AT_LOGIN, asReset, changed, type LinkState, onLink, quoteName, withHidden } from './link-state.ts';
 import type { LogicalStatement } from './prepared.ts';
+import type { Read, Reader } from './reading.ts';
 
 /** What lives in the server connection only. The words are metric labels and stand in the error that tells of a loss. */
 export type Pin =
@@ -91,12 +92,14 @@ const NO_PINS: ReadonlySet<Pin> = new Set();
 const MAX_USER_VARIABLES_BYTES = 64 * 1024;
 const MAX_NAMES = 60;
 
-export class SessionState extends InsertId {
+export class SessionState extends InsertId implements Reader {
   /** The login's, where the server takes no COM_INIT_DB before the expired password is changed. */
   schemaAfterPassword: string | null = null;
   state: LinkState = AT_LOGIN;
-  /** As the handshake set it. */
   readonly collation: number;
+  /** `''`: nothing that changes how texts are read. */
+  sqlMode: string | null = '';
+  read: Read | null = null;
   /** What its reads must not be older than; null where all of them go where its writes go. */
   readonly causality: Causality | null;
   /** Status flags of the last answer. */

@@ -74,6 +74,8 @@ export interface ClusterRoute {
   collation: number;
   /** MySQL: the names of the variables of sessions, with commas in between; absent where they are not known. */
   sessionVariables?: string;
+  /** The primary's global sql_mode; absent where it is not known. */
+  sqlMode?: string;
   /** The nodes form a group, which agrees on the order of all transactions; absent where they replicate from one another. */
   group?: GroupKind;
   /** Null while there is none; the gate is closed then. */

@@ -27,7 +27,7 @@ const TERMS: Terms = {
 
 function newOptions(): BringUpOptions {
   const directory = new Directory(() => {});
-  directory.setGreeting('c', { serverVersion: '9.7.0', collation: 255, flavor: 'mysql', group: null });
+  directory.setGreeting('c', { serverVersion: '9.7.0', collation: 255, flavor: 'mysql', group: null, sqlMode: '' });
   const asked: QuietCommand[] = [];
   directory.askCharacterSet('c', 45, (sql) => queryPacket(sql, 0), asked);
   asked[0]?.row?.({ columns: [], values: [SET_NAMES] });
@@ -228,7 +228,7 @@ test('a statement is prepared under the schema that it was prepared under first,
   session.chooseSchema('one');
   const sql = Buffer.from('SELECT * FROM t');
   const packet = commandPacket(Command.STMT_PREPARE, sql);
-  const shape = { parameters: 0, columns: 1, seesUserVariables: false };
+  const shape = { parameters: 0, columns: 1, options: { flavor: 'mysql' as const }, seesUserVariables: false };
   const logical = { key: 'k', packet, sql, state: session.state, ...shape };
   const statement = session.addStatement(logical);
   session.chooseSchema('two');

@@ -71,7 +71,11 @@ test('where nobody answers, what is known decides after a while', (t) => {
 test('servers report the variables that are those of sessions, once it is known which', () => {
   const directory = new Directory(() => {});
   const greet = (serverVersion: string, variables?: string) =>
-    directory.setGreeting('shop', { serverVersion, collation: 45, flavor: 'mysql', group: null }, variables);
+    directory.setGreeting(
+      'shop',
+      { serverVersion, collation: 45, flavor: 'mysql', group: null, sqlMode: '' },
+      variables,
+    );
   const ask = () => {
     const commands: QuietCommand[] = [];
     directory.askTrackedVariables('shop', (sql) => Buffer.from(sql), commands);

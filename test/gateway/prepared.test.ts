@@ -2,17 +2,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AT_LOGIN, changed } from '../../src/gateway/link-state.ts';
-import { LinkStatements, type LogicalStatement, StatementBook } from '../../src/gateway/prepared.ts';
+import {
+  LinkStatements,
+  type LogicalStatement,
+  StatementBook,
+  type StatementShape,
+} from '../../src/gateway/prepared.ts';
 
-const SHAPE = { parameters: 1, columns: 1, seesUserVariables: false };
+const SHAPE: StatementShape = { parameters: 1, columns: 1, options: { flavor: 'mysql' }, seesUserVariables: false };
+const ANSI = { ansiQuotes: true, noBackslashEscapes: false };
 const text = (sql: string): Buffer => Buffer.from(sql);
 
 test('the same text under the same schema is one statement, under another schema another', () => {
   const book = new StatementBook();
-  const find = (schema: string, shape = SHAPE): LogicalStatement =>
+  const find = (schema: string, shape: StatementShape = SHAPE): LogicalStatement =>
     book.find(text('p'), text('SELECT ?'), changed(AT_LOGIN, { schema }), shape);
   assert.equal(find('one'), find('one'));
   assert.notEqual(find('one'), find('two'));
+  assert.notEqual(find('one'), find('one', { ...SHAPE, options: { flavor: 'mysql', sqlMode: ANSI } }));
 });
 
 test('user variables belong to a statement that sees them, since their types do', () => {
