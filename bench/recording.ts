@@ -84,7 +84,7 @@ function record(): void {
         packets[which] as never,
         requests[which] as ServerRequest,
         null,
-        { sentAtMs: Date.now(), chance: null },
+        { sentAtMs: Date.now(), chance: null, insertId: null, rowCount: 0n, foundRows: 0 },
         mark,
       );
     }

@@ -249,8 +249,13 @@ export class ServerConnection implements Flushable {
     return this.#exchanges[0] ?? null;
   }
 
-  /** Sends a command whose answer `exchange` takes. Null: a command without an answer. */
+  /** Sends a command whose answer `exchange` takes. Null: a command without an answer. A connection that is lost tells so later. */
   send(packet: Buffer, exchange: Exchange | null): void {
+    if (this.#phase === 'lost') {
+      const loss: Loss = { kind: 'closed', detail: 'the connection was lost before' };
+      if (exchange !== null) queueMicrotask(() => exchange.lost(loss, false));
+      return;
+    }
     if (exchange !== null) {
       if (this.#exchanges.push(exchange) === 1) this.headSinceMs = performance.now();
       this.load.due++;

@@ -101,6 +101,23 @@ export function lastDigest(): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
+/**
+ * The first statement of a text of several, by itself, and the place of the semicolon behind it. Null where that is not sure, or there
+ * is no other.
+ */
+export function classifyFirst(text: Buffer, options: ClassifyOptions): { sql: Classification; end: number } | null {
+  if (classify(text, options).kind !== 'multi') return null;
+  cursor.open(text, dialect);
+  try {
+    cursor.next();
+    const kind = oneStatement();
+    if (cursor.token !== T.semicolon || kind === 'unknown' || cursor.doubtful || cursor.lexer.mayRunSeen) return null;
+    return { sql: result(kind, cursor.noted, false), end: cursor.lexer.start };
+  } finally {
+    cursor.lexer.close();
+  }
+}
+
 function statements(): Classification {
   let kind: StatementKind = 'empty';
   let count = 0;

@@ -8,6 +8,8 @@ import { W } from './words.ts';
 /** Where a value goes that SET assigns. */
 interface Target {
   scoped: boolean;
+  /** GLOBAL, PERSIST. */
+  global: boolean;
   /** `@@x` without a scope. */
   systemVariable: boolean;
 }
@@ -102,11 +104,12 @@ function assignment(cursor: Cursor): boolean {
 
 /** Steps over GLOBAL, SESSION … or `@@global.` … */
 function scope(cursor: Cursor): Target {
-  const target: Target = { scoped: false, systemVariable: cursor.token === T.systemVariable };
+  const target: Target = { scoped: false, global: false, systemVariable: cursor.token === T.systemVariable };
   const word = target.systemVariable ? cursor.lexer.word : cursor.word;
   const global = word === W.global || word === W.persist || word === W.persist_only;
   if (!global && word !== W.session && word !== W.local) return target;
   target.scoped = true;
+  target.global = global;
   if (global) cursor.noted |= F.globalScope;
   cursor.next();
   if (target.systemVariable && cursor.token === T.dot) cursor.next();
@@ -138,6 +141,8 @@ function variableName(cursor: Cursor): string {
   return raw.replaceAll(/[@`"]/g, '').toLowerCase();
 }
 
+const OFF = new Set(['0', 'off', 'false', "'0'", "'off'", "'false'", '"0"', '"off"', '"false"']);
+
 /** The variables whose setting is more than a setting; the cursor stands on the value. */
 function noteVariable(cursor: Cursor, name: string, target: Target): void {
   if (name.startsWith('session_track_')) cursor.noted |= F.touchesSessionTracking;
@@ -151,7 +156,7 @@ function noteVariable(cursor: Cursor, name: string, target: Target): void {
       return;
     case 'autocommit': {
       const value = cursor.lexer.slice(cursor.lexer.start, cursor.lexer.stop)?.toLowerCase() ?? '';
-      if (!['0', 'off', 'false'].includes(value)) cursor.noted |= F.implicitCommit;
+      if (!target.global && !OFF.has(value)) cursor.noted |= F.implicitCommit;
       return;
     }
     case 'last_insert_id':

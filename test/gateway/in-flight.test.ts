@@ -132,7 +132,13 @@ describe('a recording', () => {
   const limits = { maxStatements: 3, maxBytes: 100_000 };
   const add = (recording: Recording, sql: string): void => {
     const packet = asPacket(commandPacket(Command.QUERY, sql));
-    recording.add(packet, request(sql), null, { sentAtMs: 0, chance: null }, MARK);
+    recording.add(
+      packet,
+      request(sql),
+      null,
+      { sentAtMs: 0, chance: null, insertId: null, rowCount: 0n, foundRows: 0 },
+      MARK,
+    );
   };
 
   test('that grew too long has a fault, and its memory is free', () => {
@@ -236,7 +242,7 @@ describe('witnesses', () => {
     assert.equal(claim(witness, 'a:1').length, 2);
     witness.row.node = 'a:1';
     assert.equal(claim(witness, 'a:1').length, 1);
-    assert.match(commitWithLedger(witness, 'b:1'), /INSERT IGNORE.*UPDATE.*COMMIT/);
+    assert.match(commitWithLedger(witness, { node: 'b:1', state: AT_LOGIN }), /INSERT IGNORE.*UPDATE.*COMMIT/);
   });
 });
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { commitWithLedger, NOT_CLAIMED, questionOf, toldBy, Witnesses } from '../../src/gateway/in-flight/witness.ts';
+import { AT_LOGIN } from '../../src/gateway/link-state.ts';
 import { directly, type Evenkeel, through, until, withEvenkeel } from './harness/index.ts';
 
 type Ledger = ReturnType<Witnesses['take']>;
@@ -16,7 +17,8 @@ async function asked(connection: Connection, witness: Ledger): Promise<string> {
   return toldBy(witness, String(rows[0]?.['n'] ?? null));
 }
 
-const commit = (connection: Connection, witness: Ledger) => connection.query(commitWithLedger(witness, 'a node'));
+const commit = (connection: Connection, witness: Ledger) =>
+  connection.query(commitWithLedger(witness, { node: 'a node', state: AT_LOGIN }));
 
 const shape = { flavor: 'mariadb', replication: 'async', nodes: 1, workers: 1 } as const;
 

@@ -5,7 +5,7 @@
 // has, without a word. A rollback alone does not make it certain, since a table without transactions keeps what it has.
 import { BEGIN, type QuietCommand } from '../quiet.ts';
 import type { ServerConnection } from '../server-connection.ts';
-import { chooseGtid, putGtidAway, type Witness, type Witnesses, wasExecuted } from './witness.ts';
+import { chooseGtid, putGtidAway, verb, type Witness, type Witnesses, wasExecuted } from './witness.ts';
 
 /** What such a command is for, in the words of an error. */
 export const CHOOSES_GTID = 'gtid_next';
@@ -57,7 +57,7 @@ export class Chosen {
 
   /** Ends what is open on the link; what the server numbers from then on it numbers itself. `ok`: of the ROLLBACK. */
   rollback(link: ServerConnection, ok?: QuietCommand['ok']): QuietCommand[] {
-    const rollback = { packet: link.query('ROLLBACK'), what: 'rollback' };
+    const rollback = { packet: link.query(verb(link, 'ROLLBACK')), what: 'rollback' };
     const commands: QuietCommand[] = [ok === undefined ? rollback : { ...rollback, ok }];
     if (this.on !== link) return commands;
     commands.push(this.#away(link));

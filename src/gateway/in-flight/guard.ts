@@ -6,6 +6,7 @@
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
 import { randomInt } from 'node:crypto';
 import { broken } from '../../messages/index.ts';
+import { type Classification, classifyFirst } from '../../sql/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
@@ -15,23 +16,54 @@ import { isCutOff, isReadOnlyNode } from '../evidence.ts';
 import type { Course, Flight } from '../flight.ts';
 import { type QuietCommand, type QuietResult, runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
+import type { SessionState } from '../session.ts';
 import { ask } from './ask.ts';
 import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
 import { whatNow } from './commit.ts';
 import { type Next, whenLost, whenTold } from './course.ts';
 import { beginsReadOnly, mayWrite, type Opening, opens } from './opens.ts';
 import { parses } from './parses.ts';
-import { chanceFor, Recording, repeatable } from './recording.ts';
+import { type Circumstances, chanceFor, Recording, repeatable } from './recording.ts';
 import { type Replayed, replay } from './replay.ts';
 import { type Guarded, interrupted, type Transaction } from './types.ts';
-import { commitWithLedger, type Witnesses } from './witness.ts';
+import { commitWithLedger, verb, type Witnesses } from './witness.ts';
 
 /**
  * ER_GTID_NEXT_TYPE_UNDEFINED_GTID, ER_CANT_DO_IMPLICIT_COMMIT_IN_TRX_WHEN_GTID_NEXT_IS_SET,
  * ER_GTID_UNSAFE_NON_TRANSACTIONAL_TABLE: something committed inside the transaction.
  */
 const COMMITS_INSIDE = new Set([1837, 1778, 1785]);
-const SETS_AUTOCOMMIT = /\bautocommit[`\s]*:?=\s*(?!0|off|false)/i;
+/** To something that is no user variable's value, and not off. */
+const SETS_AUTOCOMMIT = /(^|[\s,`.]|@@)autocommit`?\s*:?=\s*(['"]?)(1|on|true)\2\s*(,|;|$)/i;
+const NO_CHAIN = /\bno\s+chain\b/i;
+const NO_RELEASE = /\bno\s+release\b/i;
+
+/** The statement, or the first one of a text of several: what it ends can be ended ahead of it. Null: that is not sure. */
+function whatMayEnd({ options, sql, text }: ServerRequest): { sql: Classification; text: Buffer | null } | null {
+  if (sql.kind !== 'multi') return { sql, text };
+  const first = text === null ? null : classifyFirst(text, options);
+  return first === null || text === null ? null : { sql: first.sql, text: text.subarray(0, first.end) };
+}
+
+/** UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts). */
+function commits({ flags, kind }: Classification, text: Buffer | null, session: SessionState): boolean {
+  if (kind === 'commit') return true;
+  const sets = kind === 'set' || (kind === 'admin' && flags.globalScope);
+  if (!sets) return flags.implicitCommit && kind !== 'unlock';
+  return !session.autocommit && flags.implicitCommit && SETS_AUTOCOMMIT.test(text?.toString('latin1') ?? '');
+}
+
+/** What follows a COMMIT or ROLLBACK, by its own words or by what the session has set for all of them. */
+function endOf({ sql, text }: ServerRequest, { state }: SessionState): { chain: boolean; release: boolean } {
+  const { chain, release } = sql.flags;
+  const type = state.variables.get('completion_type');
+  if (type === undefined || chain || release) return { chain, release };
+  const words = text?.toString('latin1') ?? '';
+  return {
+    chain: /^(chain|1)$/i.test(type) && !NO_CHAIN.test(words),
+    release: /^(release|2)$/i.test(type) && !NO_RELEASE.test(words),
+  };
+}
 
 export class Guard {
   #client: Client;
@@ -40,6 +72,8 @@ export class Guard {
   #chosen: Chosen;
   /** What was set for the RAND() of the statement under way. */
   #chance: string | null = null;
+  /** What was to be had of the statement before it. */
+  #counts = { foundRows: 0, rowCount: 0n };
 
   constructor(client: Client) {
     this.#client = client;
@@ -155,6 +189,8 @@ export class Guard {
 
   /** A replay must draw the same. */
   #drawLots(link: ServerConnection, { request }: Guarded, recording: Recording): void {
+    const { foundRows, rowCount } = this.#client.session;
+    this.#counts = { foundRows, rowCount };
     this.#chance = recording.fault === null ? chanceFor(request.text, randomInt) : null;
     if (this.#chance === null) return;
     // Where that is not allowed the replay differs.
@@ -165,12 +201,13 @@ export class Guard {
   /** A statement while a transaction is open. */
   #within(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
     const { session } = this.#client;
-    const { sql, command, text } = statement.request;
+    const { sql, command } = statement.request;
     if (command !== Command.QUERY && !executes(command)) return statement.proceed(link);
     const { flags, kind } = sql;
     if (kind === 'commit' || kind === 'rollback') {
+      const { chain, release } = endOf(statement.request, session);
       // The next one is read-only as well: there is nothing to be asked about, and the server knows how it begins.
-      if (flags.chain && transaction.readOnly) {
+      if (chain && transaction.readOnly) {
         transaction.recording?.spoil('a statement that cannot be repeated');
         return statement.proceed(link);
       }
@@ -180,19 +217,22 @@ export class Guard {
           session.diagnostics = true;
           at.hasDiagnostics = true;
         }
-        this.#chain(flags.chain, oneShot);
-        if (flags.release) statement.proceed(at);
+        this.#chain(chain, oneShot);
+        if (release) statement.proceed(at);
         else statement.succeed(warnings);
       };
       if (kind === 'commit') this.#commit(link, statement, transaction, then);
       else this.#rollback(link, statement, then);
       return;
     }
+    const ends = whatMayEnd(statement.request);
+    if (kind === 'multi' && ends?.sql.kind === 'rollback') {
+      return this.#rollback(link, statement, (at) => this.linked(at, statement));
+    }
     // What commits implicitly may not do so under a GTID that was chosen; and its own outcome is another one.
-    const setsOn = !session.autocommit && text !== null && SETS_AUTOCOMMIT.test(text.toString('latin1'));
-    // UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts).
-    const commits = kind === 'set' ? setsOn : flags.implicitCommit && kind !== 'unlock';
-    if (commits) return this.#commitAhead(link, statement, transaction);
+    if (ends !== null && commits(ends.sql, ends.text, session)) {
+      return this.#commitAhead(link, statement, transaction, ends.text);
+    }
     // Of one that failed as it began the server may have put the number away.
     if (session.halfBegun && transaction.witness?.kind === 'gtid' && !flags.asksDiagnostics) {
       const other = this.#witnesses.take('mysql');
@@ -206,8 +246,8 @@ export class Guard {
   }
 
   /** The statement would commit what is open. */
-  #commitAhead(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
-    const { sql, command, text } = statement.request;
+  #commitAhead(link: ServerConnection, statement: Guarded, transaction: Transaction, text: Buffer | null): void {
+    const { sql, command } = statement.request;
     const goOn = (at: ServerConnection): void => {
       if (statement.way === 'replica') statement.again(null);
       else this.linked(at, statement);
@@ -225,7 +265,7 @@ export class Guard {
       });
     }
     const then = (): void => this.#commit(link, statement, transaction, goOn);
-    if (command !== Command.QUERY || text === null || sql.kind === 'multi') return then();
+    if (command !== Command.QUERY || text === null) return then();
     statement.busy();
     parses(link, text, sql.kind === 'set', (parsed) => {
       if (statement.over) return;
@@ -270,17 +310,25 @@ export class Guard {
       this.#closeOwn(flight, statement, transaction);
       return true;
     }
-    const { mark, errno, sentAtMs } = flight;
+    const { mark, errno } = flight;
     // Of a statement that failed the server does not tell whether it has written.
     transaction.wrote ||= flight.wrote || errno !== 0;
     const { request, packet } = statement;
     if (COMMITS_INSIDE.has(errno)) this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(errno));
     // Of what has not begun for sure its client has seen an error and nothing else.
     if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun) {
-      const was = { sentAtMs, chance: this.#chance };
+      const was = this.#circumstances(flight, request);
       transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
     }
     return false;
+  }
+
+  /** What the statement has found beside its tables. */
+  #circumstances({ sentAtMs }: Flight, { sql }: ServerRequest): Circumstances {
+    const { asksCounts, asksDiagnostics, asksInsertId } = sql.flags;
+    // Whoever asks for that alone has had it read ahead (bring-up.ts).
+    const insertId = asksInsertId && !asksCounts && !asksDiagnostics ? this.#client.session.insertId : null;
+    return { sentAtMs, chance: this.#chance, insertId, ...this.#counts };
   }
 
   /** An autocommit write has answered: what it has done is made permanent, or taken back. */
@@ -347,16 +395,16 @@ export class Guard {
     transaction.after = after;
     transaction.sent = 'commit';
     transaction.opener = null;
-    let sql = 'COMMIT';
+    let sql = verb(link, 'COMMIT');
     const ledger = this.#flavor === 'mariadb' && transaction.wrote && !transaction.readOnly;
     if (ledger) {
       transaction.witness = this.#witnesses.take('mariadb');
-      sql = commitWithLedger(transaction.witness, link.node);
+      sql = commitWithLedger(transaction.witness, link);
     }
     // A COMMIT of the client's own leaves on MariaDB what the statement before it left.
     const ahead = transaction.own || ledger ? this.#aftermath(link) : [];
     // MySQL would log an empty transaction under the number.
-    if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = 'ROLLBACK';
+    if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = verb(link, 'ROLLBACK');
     const ok: QuietCommand['ok'] = (answer, changes) => {
       session.learn(answer, changes);
       session.transactionEnded();
@@ -423,7 +471,7 @@ export class Guard {
   #commitPlainly(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
     transaction.witness = null;
     transaction.unwitnessed = true;
-    runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit' }], (result) => {
+    runQuietly(link, [{ packet: link.query(verb(link, 'COMMIT')), what: 'commit' }], (result) => {
       if (statement.over) return;
       if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
       this.#client.session.transactionEnded();

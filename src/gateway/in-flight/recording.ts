@@ -22,6 +22,11 @@ export interface Circumstances {
   sentAtMs: number;
   /** SQL that sets what RAND() begins with; null where the statement does not ask for it. */
   chance: string | null;
+  /** LAST_INSERT_ID() as it saw it; null where it does not ask for it, or nobody has read it. */
+  insertId: bigint | null;
+  /** What ROW_COUNT() and FOUND_ROWS() were before it. */
+  rowCount: bigint;
+  foundRows: number;
 }
 
 export interface RecordedStatement {

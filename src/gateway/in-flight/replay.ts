@@ -2,8 +2,8 @@
 // is put back to what it was at its beginning, and learns again from each answer. What its client was shown decides: at
 // the first answer that is not the same the replay ends.
 //
-// Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids and what
-// RAND() gives are those of the first run.
+// Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids, what RAND()
+// gives, and LAST_INSERT_ID() where it is asked for are those of the first run.
 import { broken } from '../../messages/index.ts';
 import type { Packet } from '../../wire/index.ts';
 import type { Client } from '../client.ts';
@@ -36,17 +36,48 @@ export function replay(
         if (result.kind === 'same') next(at + 1);
         else callback(result.kind === 'differs' ? { ...result, at: at + 1 } : result);
       }).start();
-    } else if (hasTime || statements.length === 0) callback({ kind: 'same' });
-    else {
-      const back = [{ packet: link.query('SET timestamp=DEFAULT'), what: 'timestamp' }];
-      runQuietly(link, back, (result) => {
-        if (result.kind === 'lost') callback(result);
-        else if (result.kind === 'error') callback({ kind: 'differs', at: at, why: result.err.message });
-        else callback({ kind: 'same' });
+    } else if (statements.length === 0) callback({ kind: 'same' });
+    else
+      putBack(client, link, hasTime, statements.some(setsInsertId), (result) => {
+        callback(result.kind === 'differs' ? { ...result, at } : result);
       });
-    }
   };
   next(0);
+}
+
+/**
+ * What was set for the replay is as before. A number of which no row came is still set: MariaDB takes it back, and of MySQL only an
+ * end of the connection does (measured, 9.7: SET insert_id=0 gives the next row a 0).
+ */
+function putBack(
+  client: Client,
+  link: ServerConnection,
+  hasTime: boolean,
+  hasNumber: boolean,
+  callback: (result: Once) => void,
+): void {
+  const commands: QuietCommand[] = [];
+  let left = false;
+  if (!hasTime) commands.push({ packet: link.query('SET timestamp=DEFAULT'), what: 'timestamp' });
+  if (hasNumber && client.worker.flavor(client.cluster) === 'mariadb') {
+    commands.push({ packet: link.query('SET insert_id=DEFAULT'), what: 'insert_id' });
+  } else if (hasNumber) {
+    const row: QuietCommand['row'] = (answer) => {
+      left = answer?.values[0] !== '0';
+    };
+    commands.push({ packet: link.query('SELECT @@insert_id'), what: 'insert_id', row });
+  }
+  if (commands.length === 0) return callback({ kind: 'same' });
+  link.lastSession = null; // whose ROW_COUNT() these have taken
+  runQuietly(link, commands, (result) => {
+    if (result.kind === 'lost') callback(result);
+    else if (result.kind === 'error') callback({ kind: 'differs', why: result.err.message });
+    else callback(left ? { kind: 'differs', why: 'a row came with a number of its own' } : { kind: 'same' });
+  });
+}
+
+function setsInsertId({ mark, request }: RecordedStatement): boolean {
+  return mark.insertId !== 0n && request.sql.kind === 'write';
 }
 
 type Once = { kind: 'same' } | { kind: 'differs'; why: string } | { kind: 'lost'; loss: Loss };
@@ -90,7 +121,15 @@ class Rerun implements Passenger {
   }
 
   start(): void {
-    const { tether } = this.client;
+    const { session, tether } = this.client;
+    const { foundRows, insertId, rowCount } = this.#recorded.was;
+    Object.assign(session, { foundRows, rowCount });
+    if (insertId !== null) {
+      session.insertIdVersion++; // no connection has it
+      session.knowInsertId(insertId);
+    }
+    // What is set ahead of it takes them from the connection. Of warnings it would be the same, so it is not set then.
+    if (!this.request.sql.flags.asksDiagnostics) this.#link.lastSession = null;
     const ahead = tether.bringUp(this.#link, this.request, false);
     if ('error' in ahead) return this.#end({ kind: 'differs', why: ahead.error.message });
     if (!('commands' in ahead)) return this.#end({ kind: 'differs', why: 'its session cannot be restored' });
@@ -128,8 +167,9 @@ class Rerun implements Passenger {
   #asThen(): QuietCommand[] {
     const { was, mark } = this.#recorded;
     const { sentAtMs, chance } = was;
+    if (this.request.sql.flags.asksDiagnostics) return [];
     const sqls = this.#hasTime ? [] : [`SET timestamp=${Math.floor(sentAtMs / 1000)}`];
-    if (mark.insertId !== 0n && this.request.sql.kind === 'write') sqls.push(`SET insert_id=${mark.insertId}`);
+    if (setsInsertId(this.#recorded)) sqls.push(`SET insert_id=${mark.insertId}`);
     if (chance !== null) sqls.push(chance);
     return sqls.map((sql) => ({ packet: this.#link.query(sql), what: 'as then', failed: () => {} }));
   }

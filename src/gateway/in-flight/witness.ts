@@ -12,7 +12,7 @@ import {
   type NodeAddress,
   type RouteNode,
 } from '../../messages/index.ts';
-import type { LoginProfile } from '../server-connection.ts';
+import type { LoginProfile, ServerConnection } from '../server-connection.ts';
 import type { Told } from './course.ts';
 
 export type Witness =
@@ -142,9 +142,15 @@ export function wasExecuted({ gtid }: Extract<Witness, { kind: 'gtid' }>): strin
 }
 
 /** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
-export function commitWithLedger(witness: Witness, node: NodeAddress): string {
-  const body = `${claim(witness, node).join('; ')}; IF ROW_COUNT() = 1 THEN COMMIT; ELSE ROLLBACK; ${RAISE}; END IF`;
+export function commitWithLedger(witness: Witness, link: Pick<ServerConnection, 'node' | 'state'>): string {
+  const [commit, rollback] = [verb(link, 'COMMIT'), verb(link, 'ROLLBACK')];
+  const body = `${claim(witness, link.node).join('; ')}; IF ROW_COUNT() = 1 THEN ${commit}; ELSE ${rollback}; ${RAISE}; END IF`;
   return `BEGIN NOT ATOMIC ${body}; END`;
+}
+
+/** Ends a transaction and nothing else, whatever the session has said of what is to follow that. */
+export function verb({ state }: Pick<ServerConnection, 'state'>, what: 'COMMIT' | 'ROLLBACK'): string {
+  return state.variables.has('completion_type') ? `${what} AND NO CHAIN NO RELEASE` : what;
 }
 
 /** The ledger's row was not as it should be: the transaction was rolled back. */

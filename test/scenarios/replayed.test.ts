@@ -1,0 +1,225 @@
+// What a transaction that is run again must bring along, and what it must not leave behind; that a kept transaction ends as it would
+// without Evenkeel, whatever ends it; and that nobody waits for a connection that is gone.
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import mysql, { type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
+import { application, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+
+type Row = Record<string, unknown>;
+
+const rowsOf = async (client: Connection, sql: string): Promise<Row[]> => (await client.query<RowDataPacket[]>(sql))[0];
+
+async function threads(evenkeel: Evenkeel): Promise<{ id: unknown; command: string; info: string }[]> {
+  const [rows] = await directly(evenkeel, await evenkeel.primary(), 'SHOW FULL PROCESSLIST');
+  return rows
+    .filter((row) => row['User'] === evenkeel.sandbox.app.user)
+    .map((row) => ({ id: row['Id'], command: String(row['Command']), info: String(row['Info']) }));
+}
+
+/** Ends server connections of the application's; the primary lives on, and takes the replay. */
+async function cut(evenkeel: Evenkeel, which: (command: string) => boolean = () => true): Promise<void> {
+  const before = (await threads(evenkeel)).filter(({ command }) => which(command)).map(({ id }) => id);
+  for (const id of before) await directly(evenkeel, await evenkeel.primary(), `KILL ${id}`).catch(() => undefined);
+  await until('the connections to be gone', 10_000, async () => {
+    const now = (await threads(evenkeel)).map(({ id }) => id);
+    return before.every((id) => !now.includes(id));
+  });
+  await delay(50);
+}
+
+const past = async (evenkeel: Evenkeel): Promise<Connection> => {
+  const { user, password, database } = evenkeel.sandbox.app;
+  const direct = evenkeel.direct(await evenkeel.primary());
+  return mysql.createConnection({ ...direct, user, password, database, multipleStatements: true });
+};
+const proxied = (evenkeel: Evenkeel): Promise<Connection> =>
+  mysql.createConnection({ ...evenkeel.login('writer'), multipleStatements: true });
+
+/** Each begins with an empty table `s`, and must leave it as it does past Evenkeel. */
+const ENDINGS: Record<string, string[]> = {
+  'autocommit that is off already': [
+    'SET autocommit = 0',
+    'INSERT INTO s VALUES (1)',
+    'SET autocommit = 0',
+    'ROLLBACK',
+  ],
+  'a user variable of that name': [
+    'SET autocommit=0',
+    'INSERT INTO s VALUES (1)',
+    'SET @autocommit=1',
+    "SET SESSION autocommit='OFF'",
+    'ROLLBACK',
+  ],
+  'autocommit that is put on': ['SET autocommit=0', 'INSERT INTO s VALUES (1)', 'SET @@autocommit = ON', 'ROLLBACK'],
+  'autocommit that is on already': ['BEGIN', 'INSERT INTO s VALUES (1)', 'SET autocommit=1; SELECT 1', 'ROLLBACK'],
+  'a rollback and more': ['BEGIN', 'INSERT INTO s VALUES (1)', 'ROLLBACK; BEGIN; INSERT INTO s VALUES (2); COMMIT'],
+  'a commit and more': ['BEGIN', 'INSERT INTO s VALUES (1)', 'COMMIT; INSERT INTO s VALUES (2)'],
+  'a beginning and more': ['BEGIN', 'INSERT INTO s VALUES (1)', 'BEGIN; INSERT INTO s VALUES (2); ROLLBACK'],
+  'a chain by completion_type': [
+    'BEGIN',
+    'INSERT INTO s VALUES (1)',
+    "SET completion_type='CHAIN'",
+    'COMMIT',
+    'INSERT INTO s VALUES (2)',
+    'ROLLBACK',
+    "SET completion_type='NO_CHAIN'",
+    'ROLLBACK',
+  ],
+  'no chain, in spite of completion_type': [
+    'BEGIN',
+    'INSERT INTO s VALUES (1)',
+    'SET completion_type=1',
+    'COMMIT AND NO CHAIN',
+    'INSERT INTO s VALUES (2)',
+    'ROLLBACK AND NO CHAIN',
+  ],
+};
+
+stories(
+  'a transaction that is run again',
+  { replication: 'async', nodes: 1, workers: 1 },
+  {
+    'ends as it would without Evenkeel, by whatever ends it': async (evenkeel) => {
+      await through(evenkeel, 'CREATE TABLE s (n INT PRIMARY KEY)');
+      for (const [name, sqls] of Object.entries(ENDINGS)) {
+        const left: Row[][] = [];
+        for (const open of [past, proxied]) {
+          await through(evenkeel, 'DELETE FROM s');
+          const client = await open(evenkeel);
+          for (const sql of sqls) await client.query(sql);
+          await client.end();
+          left.push(await through(evenkeel, 'SELECT n FROM s ORDER BY n').then(([rows]) => rows as Row[]));
+        }
+        assert.deepEqual(left[1], left[0], name);
+      }
+      await through(evenkeel, 'DELETE FROM s');
+    },
+
+    'has the counts, the warnings and the ids of its first run': async (evenkeel) => {
+      await through(
+        evenkeel,
+        'CREATE TABLE counts (what VARCHAR(10), n BIGINT)',
+        'CREATE TABLE short (n TINYINT)',
+        'CREATE TABLE customers (id INT AUTO_INCREMENT PRIMARY KEY, x INT) AUTO_INCREMENT=7',
+        'CREATE TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY, customer INT) AUTO_INCREMENT=500',
+        'CREATE TABLE items (orders INT)',
+      );
+      const client = await application(evenkeel);
+      await client.query("SET sql_mode=''");
+      await client.query('INSERT INTO customers (x) VALUES (1)');
+      for (const sql of [
+        'BEGIN',
+        'INSERT INTO orders (customer) VALUES (LAST_INSERT_ID())',
+        'INSERT INTO items VALUES (LAST_INSERT_ID())',
+        'INSERT INTO s VALUES (1), (2), (3)',
+        "INSERT INTO counts VALUES ('rows', ROW_COUNT())",
+        'DELETE FROM s',
+        'GET DIAGNOSTICS @n = ROW_COUNT',
+        "INSERT INTO counts VALUES ('deleted', @n)",
+        'INSERT INTO short VALUES (1000)',
+      ]) {
+        await client.query(sql);
+      }
+      assert.equal((await rowsOf(client, 'SHOW WARNINGS')).length, 1);
+      await client.query('INSERT INTO s VALUES (11), (12)');
+      await cut(evenkeel);
+      assert.deepEqual(await rowsOf(client, 'SELECT ROW_COUNT() AS n'), [{ n: 2 }]);
+      await client.query('COMMIT');
+      assert.deepEqual(await rowsOf(client, 'SELECT * FROM orders'), [{ id: 500, customer: 7 }]);
+      assert.deepEqual(await rowsOf(client, 'SELECT * FROM items'), [{ orders: 500 }]);
+      assert.deepEqual(await rowsOf(client, 'SELECT * FROM counts ORDER BY what'), [
+        { what: 'deleted', n: 3 },
+        { what: 'rows', n: 3 },
+      ]);
+      assert.deepEqual(await rowsOf(client, 'SELECT n FROM s ORDER BY n'), [{ n: 11 }, { n: 12 }]);
+      await client.end();
+    },
+
+    'leaves no number behind that another row would get': async (evenkeel) => {
+      await through(
+        evenkeel,
+        'CREATE TABLE given (id INT AUTO_INCREMENT PRIMARY KEY, x INT)',
+        'CREATE TABLE made (id INT AUTO_INCREMENT PRIMARY KEY, x INT)',
+      );
+      const client = await application(evenkeel);
+      const made = async (of: Connection): Promise<number> =>
+        (await of.query<ResultSetHeader>('INSERT INTO made (x) VALUES (1)'))[0].insertId;
+      // One that was made is the same again; a row that came with its own is no reason to set one.
+      await client.query('BEGIN');
+      await client.query('INSERT INTO given (id, x) VALUES (900, 1)');
+      const first = await made(client);
+      await cut(evenkeel);
+      assert.equal(await made(client), first + 1);
+      await client.query('COMMIT');
+      assert.deepEqual(await rowsOf(client, 'SELECT id FROM made ORDER BY id'), [{ id: first }, { id: first + 1 }]);
+      await client.query('BEGIN');
+      await client.query('INSERT INTO given (id, x) VALUES (1000, 1)');
+      await cut(evenkeel);
+      const next = await made(client).catch((error: { errno: number }) => error.errno);
+      // MySQL does not let it be taken back: the transaction is given up.
+      const isMysql = evenkeel.sandbox.flavor === 'mysql';
+      assert.equal(next, isMysql ? 1213 : first + 2);
+      await client.query('COMMIT');
+      await client.end();
+      const stranger = await application(evenkeel);
+      assert.equal(await made(stranger), first + (isMysql ? 2 : 3));
+      await stranger.end();
+    },
+
+    'waits for no connection that is gone': async (evenkeel) => {
+      const slow = `WITH RECURSIVE counted AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM counted WHERE n < 900)
+        SELECT COUNT(*) AS pairs FROM counted AS a JOIN counted AS b JOIN (SELECT 1 AS x UNION SELECT 2) AS c ON a.n + b.n + c.x <> -1`;
+      const [asks, reads] = [await application(evenkeel), await application(evenkeel)];
+      await cut(evenkeel);
+      await reads.query('SELECT COUNT(*) FROM made WHERE id > 0 FOR UPDATE');
+      for (const client of [asks, reads]) await client.query('DELETE FROM made WHERE id < 0');
+      const [{ insertId }] = await asks.query<ResultSetHeader>('INSERT INTO made (x) VALUES (1)');
+      const read = reads.query(slow);
+      const asked = rowsOf(asks, 'SELECT LAST_INSERT_ID() AS id');
+      await delay(200);
+      await cut(evenkeel, (command) => command === 'Sleep');
+      await read;
+      const answer = await Promise.race([asked, delay(20_000).then(() => 'no answer')]);
+      assert.deepEqual(answer, [{ id: insertId }]);
+      await Promise.all([asks.end(), reads.end()]);
+    },
+
+    'is not left open where its connection is released': async (evenkeel) => {
+      const client = await application(evenkeel);
+      client.on('error', () => undefined);
+      await client.query('BEGIN');
+      await client.query('INSERT INTO s VALUES (77)');
+      const primary = await evenkeel.primary();
+      await evenkeel.signalNode(primary, 'SIGSTOP');
+      const ended = client.query('ROLLBACK RELEASE').then(
+        () => 'OK',
+        (error: Error & { code: string }) => error.code,
+      );
+      await delay(100);
+      await evenkeel.signalNode(primary, 'SIGKILL');
+      await evenkeel.restartNode(primary);
+      const outcome = await Promise.race([ended, delay(30_000).then(() => 'no answer')]);
+      assert.notEqual(outcome, 'no answer');
+      await evenkeel.healthy();
+      const [rows] = await through(evenkeel, 'SELECT n FROM s WHERE n = 77');
+      assert.deepEqual(rows, []);
+    },
+
+    'begins at once where the server says that autocommit is off': async (evenkeel) => {
+      await directly(evenkeel, await evenkeel.primary(), 'SET GLOBAL autocommit = 0');
+      await evenkeel.stop();
+      await evenkeel.start();
+      for (let round = 0; round < 3; round++) {
+        for (const open of [past, proxied]) {
+          const client = await open(evenkeel);
+          await client.query('INSERT INTO s VALUES (200)');
+          await client.query('ROLLBACK');
+          assert.deepEqual(await rowsOf(client, 'SELECT n FROM s WHERE n = 200'), []);
+          await client.query('COMMIT');
+          await client.end();
+        }
+      }
+      await directly(evenkeel, await evenkeel.primary(), 'SET GLOBAL autocommit = 1');
+    },
+  },
+);
