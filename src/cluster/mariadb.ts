@@ -13,7 +13,8 @@ const PARTS: Partial<Record<ProbePart, string>> = {
   state:
     'SELECT @@global.read_only AS read_only, @@global.server_id AS server_id,' +
     ' @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos,' +
-    ' @@global.gtid_current_pos AS gtid_current_pos, @@global.max_connections AS max_connections, @@global.sql_mode AS sql_mode',
+    ' @@global.gtid_current_pos AS gtid_current_pos, @@global.max_connections AS max_connections, @@global.sql_mode AS sql_mode,' +
+    ' @@global.autocommit AS autocommit',
   replication: 'SHOW ALL SLAVES STATUS',
   'semisync-variables': "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%'",
   'semisync-status': "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'",

@@ -16,7 +16,8 @@ const PARTS: Partial<Record<ProbePart, string>> = {
     // A reader of Aurora says so by the second one only.
     'SELECT @@global.read_only OR @@global.innodb_read_only AS read_only, @@global.super_read_only AS super_read_only,' +
     ' @@global.server_id AS server_id, @@global.gtid_executed AS gtid_executed,' +
-    ' @@global.max_connections AS max_connections, @@global.sql_mode AS sql_mode',
+    ' @@global.max_connections AS max_connections, @@global.sql_mode AS sql_mode,' +
+    ' @@global.autocommit AS autocommit',
   replication: 'SHOW REPLICA STATUS',
   receiver:
     'SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS AS heartbeats, LAST_HEARTBEAT_TIMESTAMP AS last_heartbeat' +

@@ -129,11 +129,14 @@ export class Prober {
     this.#sessionVariables ??= namesIn(rows['session-variables']?.[0]?.['names']);
     const { greeting } = this.connection;
     const sessionVariables = this.#sessionVariables === null ? {} : { sessionVariables: this.#sessionVariables };
-    const mode = rows['state']?.[0]?.['sql_mode'];
-    const sqlMode = typeof mode === 'string' ? { sqlMode: mode } : {};
+    const { sql_mode: mode, autocommit } = rows['state']?.[0] ?? {};
+    const defaults = {
+      ...(typeof mode === 'string' ? { sqlMode: mode } : {}),
+      ...(autocommit !== undefined && !isOn(autocommit) ? { autocommit: false as const } : {}),
+    };
     const facts = {
       ...told,
-      ...(greeting === null ? {} : { greeting: { ...greeting, ...sessionVariables, ...sqlMode } }),
+      ...(greeting === null ? {} : { greeting: { ...greeting, ...sessionVariables, ...defaults } }),
       claim: this.#claim,
     };
     this.#isReplica = facts.replication !== null;

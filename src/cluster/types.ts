@@ -129,6 +129,8 @@ export interface ServerGreeting {
   sessionVariables?: string;
   /** Its global sql_mode, by which texts of new sessions are read. */
   sqlMode?: string;
+  /** New sessions begin with autocommit off. */
+  autocommit?: false;
 }
 
 /** What a node said of itself in one probe. */

@@ -124,6 +124,7 @@ export function routeOf(input: RouteInput): ClusterRoute {
     collation: greeting.collation,
     ...(greeting.sessionVariables === undefined ? {} : { sessionVariables: greeting.sessionVariables }),
     ...(greeting.sqlMode === undefined ? {} : { sqlMode: greeting.sqlMode }),
+    ...(greeting.autocommit === undefined ? {} : { autocommit: greeting.autocommit }),
     ...(topology === 'group' || topology === 'galera' ? { group: topology } : {}),
     primary: input.primary,
     gate: gateOf(input),

@@ -337,7 +337,7 @@ export class Client {
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
     const { causality, state } = this.session;
     this.session = new SessionState(result.profile.collation, causality ?? this.worker.causality(this));
-    this.session.sqlMode = this.worker.directory.sqlMode(this.cluster);
+    this.session.begin(this.worker.directory.defaults(this.cluster));
     if (state.multiStatements !== null) this.session.setMultiStatements(state.multiStatements);
   }
 
@@ -439,7 +439,7 @@ export class Client {
   forget(): void {
     this.tether.forget();
     this.session.reset();
-    this.session.sqlMode = this.worker.directory.sqlMode(this.cluster);
+    this.session.begin(this.worker.directory.defaults(this.cluster));
   }
 
   #changeUser(packet: Packet): void {

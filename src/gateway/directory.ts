@@ -19,6 +19,8 @@ export interface ClusterGreeting {
   group: GroupKind | null;
   /** What is global; null where it is not known. */
   sqlMode: string | null;
+  /** With which new sessions begin. */
+  autocommit: boolean;
 }
 
 /** Of one cluster and version. */
@@ -33,7 +35,14 @@ interface Tracked {
 
 const NOTHING_TRACKED: Tracked = { all: [], sessionVariables: null, names: '' };
 
-const NOT_KNOWN: ClusterGreeting = { serverVersion: '', collation: 0, flavor: 'mysql', group: null, sqlMode: null };
+const NOT_KNOWN: ClusterGreeting = {
+  serverVersion: '',
+  collation: 0,
+  flavor: 'mysql',
+  group: null,
+  sqlMode: null,
+  autocommit: true,
+};
 
 export class Directory {
   #greetings = new Map<string, ClusterGreeting>();
@@ -79,9 +88,10 @@ export class Directory {
     return new Set([...after].flatMap(([user, grants]) => (grants === (before.get(user) ?? grants) ? [] : [user])));
   }
 
-  /** By which the texts of a new session are read; null: not known, or somebody has just set it. */
-  sqlMode(cluster: string): string | null {
-    return (this.#doubtedModes.get(cluster) ?? 0) > this.#nowMs() ? null : this.greeting(cluster).sqlMode;
+  /** What a new session begins with. `sqlMode`: null where it is not known, or somebody has just set it. */
+  defaults(cluster: string): { sqlMode: string | null; autocommit: boolean } {
+    const { autocommit, sqlMode } = this.greeting(cluster);
+    return { autocommit, sqlMode: (this.#doubtedModes.get(cluster) ?? 0) > this.#nowMs() ? null : sqlMode };
   }
 
   /** A SET GLOBAL of it: what is told of the cluster may be of before. */

@@ -307,8 +307,17 @@ export class GatewayWorker {
       if (route.flavor === 'mysql') {
         this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
       }
-      const { serverVersion, collation, flavor, sessionVariables, group = null, sqlMode = null } = route;
-      this.directory.setGreeting(route.cluster, { serverVersion, collation, flavor, group, sqlMode }, sessionVariables);
+      const {
+        serverVersion,
+        collation,
+        flavor,
+        sessionVariables,
+        group = null,
+        sqlMode = null,
+        autocommit = true,
+      } = route;
+      const greeting = { serverVersion, collation, flavor, group, sqlMode, autocommit };
+      this.directory.setGreeting(route.cluster, greeting, sessionVariables);
     }
     this.#routes.version = version;
     this.#options.send({ type: 'routes-applied', version });

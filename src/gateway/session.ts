@@ -154,6 +154,14 @@ export class SessionState extends InsertId implements Reader {
     this.collation = collation;
   }
 
+  /** As a login or a reset leaves it, where the servers have these defaults. */
+  begin({ autocommit, sqlMode }: { autocommit: boolean; sqlMode: string | null }): void {
+    this.sqlMode = sqlMode;
+    if (autocommit) return;
+    this.state = changed(this.state, { autocommit });
+    this.status &= ~ServerStatus.AUTOCOMMIT;
+  }
+
   get inTransaction(): boolean {
     return (this.status & ServerStatus.IN_TRANS) !== 0;
   }
@@ -393,13 +401,16 @@ export class SessionState extends InsertId implements Reader {
   }
 }
 
-/** What makes a server report the changes of a session. Sent first on every server connection. `variables`: see Directory. */
+/**
+ * What makes a server report the changes of a session, and autocommit is on, which a server's default may be against. Sent first on
+ * every server connection. `variables`: see Directory.
+ */
 export function trackingSetup(flavor: Flavor, variables: string, gtids: boolean): string {
   // MySQL's `*` also tells a number with every answer, so the variables are listed; MariaDB knows no list of all.
   const list = flavor === 'mysql' && variables !== '' ? variables : '*';
   // MariaDB tells it as a variable.
   const own = gtids && flavor === 'mysql' ? ', session_track_gtids=OWN_GTID' : '';
-  return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON${own}`;
+  return `SET SESSION session_track_schema=ON, session_track_system_variables='${list}', session_track_state_change=ON${own}, autocommit=1`;
 }
 
 /**

@@ -76,6 +76,8 @@ export interface ClusterRoute {
   sessionVariables?: string;
   /** The primary's global sql_mode; absent where it is not known. */
   sqlMode?: string;
+  /** Set where new sessions of the primary begin with autocommit off. */
+  autocommit?: false;
   /** The nodes form a group, which agrees on the order of all transactions; absent where they replicate from one another. */
   group?: GroupKind;
   /** Null while there is none; the gate is closed then. */

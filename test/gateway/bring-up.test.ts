@@ -27,7 +27,14 @@ const TERMS: Terms = {
 
 function newOptions(): BringUpOptions {
   const directory = new Directory(() => {});
-  directory.setGreeting('c', { serverVersion: '9.7.0', collation: 255, flavor: 'mysql', group: null, sqlMode: '' });
+  directory.setGreeting('c', {
+    serverVersion: '9.7.0',
+    collation: 255,
+    flavor: 'mysql',
+    group: null,
+    sqlMode: '',
+    autocommit: true,
+  });
   const asked: QuietCommand[] = [];
   directory.askCharacterSet('c', 45, (sql) => queryPacket(sql, 0), asked);
   asked[0]?.row?.({ columns: [], values: [SET_NAMES] });

@@ -73,7 +73,7 @@ test('servers report the variables that are those of sessions, once it is known 
   const greet = (serverVersion: string, variables?: string) =>
     directory.setGreeting(
       'shop',
-      { serverVersion, collation: 45, flavor: 'mysql', group: null, sqlMode: '' },
+      { serverVersion, collation: 45, flavor: 'mysql', group: null, sqlMode: '', autocommit: true },
       variables,
     );
   const ask = () => {
