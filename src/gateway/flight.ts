@@ -238,7 +238,7 @@ export class Flight implements Exchange {
     // A KILL QUERY that was meant for a stranger's read on the same connection.
     else if (first && mayRetry && shareable && err.errno === INTERRUPTED.errno && !this.killed) {
       this.#unfit = { kind: 'interrupted', err };
-    } else if (first && way === 'replica' && !this.inTransaction && !this.#isStopped(err.errno)) {
+    } else if (first && way === 'replica' && this.#mayGoElsewhere && !this.#isStopped(err.errno)) {
       // What the primary says counts: the two may differ in what they have, or allow.
       this.#unfit = { kind: 'aside', err };
     } else if (mayRetry && this.shape === 'prepare' && err.errno === TOO_MANY_PREPARED) {
@@ -253,6 +253,11 @@ export class Flight implements Exchange {
     if (err.errno === 1213) client.session.transactionEnded();
     client.worker.count('server_errors', String(err.errno));
     return true;
+  }
+
+  /** By itself, or with the transaction that it is in, which can be run again. */
+  get #mayGoElsewhere(): boolean {
+    return !this.inTransaction || this.#passenger.course === 'recorded';
   }
 
   /** It was stopped, by its client or since it took too long. */

@@ -22,10 +22,12 @@ const MAX_HINT_CHARS = 16 * 1024;
 /** Null where the text has none, and no attribute says anything; `wrong` says what cannot be understood. */
 export function hintsOf(text: Buffer, attributes: Attributes | null): Hints | { wrong: string } | null {
   // The usual text neither begins nor ends with a slash, and is looked at no further.
-  const comment = first(text) ?? last(text);
+  const [opening, closing] = [first(text), last(text)];
+  const comments = opening === closing ? [opening] : [opening, closing]; // of a text that is one comment
   const told = attributes === null ? [] : [...attributes].filter(([name]) => ATTRIBUTE.test(name));
-  if (comment === null && told.length === 0) return null;
-  const items = comment?.replace(MARK, '').split(/[\s;]+/) ?? [];
+  const said = comments.filter((comment) => comment !== null);
+  if (said.length === 0 && told.length === 0) return null;
+  const items = said.flatMap((comment) => comment.replace(MARK, '').split(/[\s;]+/));
   const all = [...told.map(([name, value]) => `${name.replace(ATTRIBUTE, '')}=${value}`), ...items];
   const hints: Hints = { primary: false, after: null };
   for (const item of all) {

@@ -73,6 +73,9 @@ const UNMOVABLE = new Set([
   'skip_replication',
 ]);
 
+/** While it is on, a read may ask for the row that the connection inserted last, without a word of that. */
+const AUTO_IS_NULL = 'sql_auto_is_null';
+
 /** Whose statements they show is decided by the connection. */
 const TRACES = new Set(['profiling', 'optimizer_trace']);
 
@@ -247,6 +250,7 @@ export class SessionState extends InsertId implements Reader {
       if (change.kind === 'schema') schema = change.schema === '' ? null : change.schema;
       else if (change.kind === 'variable' && UNMOVABLE.has(change.name)) this.pin('unmovable-variable');
       else if (change.kind === 'variable' && TRACES.has(change.name)) this.#trace(change.name, change.value);
+      else if (change.kind === 'variable' && change.name === AUTO_IS_NULL && this.#asksByNull(change.value)) continue;
       else if (change.kind === 'variable' && !NOT_STATE.has(change.name) && !TRACKING.test(change.name)) {
         variables ??= new Map(this.state.variables);
         variables.set(change.name, change.value);
@@ -255,6 +259,14 @@ export class SessionState extends InsertId implements Reader {
     if (variables !== null || schema !== this.state.schema) {
       this.state = changed(this.state, { schema, variables: variables ?? this.state.variables });
     }
+  }
+
+  /** True: it is on, and stays on this connection. */
+  #asksByNull(value: string): boolean {
+    const on = /^(on|1)$/i.test(value);
+    if (on) this.pin('unmovable-variable', AUTO_IS_NULL);
+    else this.unpin('unmovable-variable', AUTO_IS_NULL);
+    return on;
   }
 
   #trace(name: string, value: string): void {

@@ -29,7 +29,7 @@ export function leaves(request: ServerRequest, session: SessionState, replays: b
   const { flags, kind } = sql;
   if (kind !== 'read' && !(kind === 'begin' && flags.readOnly)) return null;
   if (session.inTransaction || session.begun || session.savepoint || !session.autocommit) return null;
-  if (session.oneShot !== null || !carries(session.state)) return null;
+  if (session.oneShot !== null || !carries(session.state) || inSystemSchema(request)) return null;
   if (command !== Command.QUERY && !(command === Command.STMT_EXECUTE && executesPlainly)) return null;
   if (kind === 'begin') {
     return replays && session.hold === null && opens(request, session) === 'begin' ? 'transaction' : null;
@@ -38,7 +38,22 @@ export function leaves(request: ServerRequest, session: SessionState, replays: b
     return session.hold === null || session.hold === 'diagnostics' ? 'read' : null;
   }
   const follows = (flags.asksDiagnostics || flags.asksCounts) && !flags.asksInsertId && !flags.asksConnection;
-  return follows && !flags.unknownFunction && !flags.setsUserVariable && !flags.namedLock ? 'follow' : null;
+  if (!follows || flags.unknownFunction || flags.setsUserVariable || flags.namedLock) return null;
+  // Whatever else it asks for is to be as new as any read, and the primary's.
+  return asksNothingElse(request) ? 'follow' : null;
+}
+
+/** Prepared under a schema that is every server's own, a text still means that. */
+function inSystemSchema({ statement }: ServerRequest): boolean {
+  return SYSTEM_SCHEMAS.test(statement?.logical.state.schema ?? '');
+}
+
+/** SHOW WARNINGS and its like, or a SELECT of nothing but counts. */
+function asksNothingElse({ text }: ServerRequest): boolean {
+  const words = text?.toString('latin1') ?? '';
+  return (
+    /^\s*show\b/i.test(words) || !/\b(from|table)\b|@@(?!(session\.|local\.)?(warning|error)_count\b)/i.test(words)
+  );
 }
 
 /** Not where its client wants it so, a routine may have left something on the primary that is nowhere else, where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */

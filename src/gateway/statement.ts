@@ -3,12 +3,21 @@
 //   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
-import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
+import {
+  asPacket,
+  Command,
+  commandPacket,
+  type ErrPacket,
+  encodeErr,
+  frame,
+  type Packet,
+  queryPacket,
+} from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
 import { addQuestion, addWait, asksAhead, asksPrimary, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
-import { passedRequest, type ServerRequest } from './command.ts';
+import { passedRequest, readRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
@@ -20,7 +29,7 @@ import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
-import { type QuietResult, runQuietly } from './quiet.ts';
+import { type QuietCommand, type QuietResult, runQuietly } from './quiet.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
 import { numberMayBeTaken } from './taken-number.ts';
@@ -35,6 +44,8 @@ const ROOM_MS = 10;
 const MAX_ASIDE = 3;
 /** Longer statements share a server connection with nobody. */
 const MAX_SHARED_BYTES = 16 * 1024;
+/** Why a replica's connection is given up. */
+const MOVES = 'the transaction moves to the primary';
 /** How often a statement is stopped whose time is over. */
 const OVERDUE_AGAIN_MS = 250;
 
@@ -42,18 +53,20 @@ function noCursor(id: number, end: string): ErrPacket {
   return { errno: 1421, sqlState: 'HY000', message: `The statement (${id}) has no open cursor${end}` };
 }
 
-type Step = 'new' | 'asking' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
+type Step = 'new' | 'ending' | 'asking' | 'holding' | 'linking' | 'guarded' | 'bringing-up' | 'sent' | 'done';
 
 export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   readonly client: Client;
   packet: Packet;
-  readonly request: ServerRequest;
+  request: ServerRequest;
   readonly arrivedMs: number;
   lane: Lane;
   shareable = false;
   way: Way = 'primary';
   #terms: Terms = NO_TERMS;
   #timer: NodeJS.Timeout | undefined;
+  /** By a KILL that came before it was sent. */
+  #stopped = false;
   /** KILLs of it that are on their way. */
   #kills = 0;
   /** It has had its answer, and waits for them. */
@@ -171,29 +184,37 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   #begin(): void {
     if (this.#step === 'done') return; // its client left
+    if (this.#endsAside()) return;
     const { session, tether, gate, rules } = this.client;
     const lost = tether.takeLostState(this.request.sql.kind);
     if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
-    if (tether.aftermath !== null) {
-      const answered = fromAftermath(this.client, this.request, tether.aftermath);
-      if (answered !== null) return 'error' in answered ? this.#fail(answered.error) : this.#finish();
-    }
+    if (this.#askedBefore()) return;
     if (this.client.tether.guard?.forgoes(this.request) === true) return this.#answerOk();
     const { sql, command } = this.request;
     if (!sql.flags.asksPrevious && command !== Command.STMT_FETCH) {
       session.diagnostics &&= keepsWarningsOf(this.client, this.request);
       session.calcFoundRows &&= command === Command.STMT_PREPARE; // which may be to ask for it
     }
-    if (defers(this.client, this.request)) return this.#finish();
     if (gate.split !== null || rules !== null) {
       this.#terms = termsOf(this.client, this.request, this.packet);
       const { limitMs, refusal } = this.#terms;
       if (refusal !== null) return this.#fail(refusal);
       if (limitMs !== null) this.#timer = setTimeout(() => this.#overdue(), limitMs);
     }
+    if (defers(this.client, this.request)) return this.#finish();
     // What a COMMIT makes permanent was noted when it was written.
     session.causality?.begins(sql.kind !== 'commit' && mayWrite(this.request));
     if (!this.#asksAhead()) this.#route();
+  }
+
+  /** True: it asks for what the statement before has left on a connection that is gone, and was told. */
+  #askedBefore(): boolean {
+    const { aftermath } = this.client.tether;
+    const answered = aftermath === null ? null : fromAftermath(this.client, this.request, aftermath);
+    if (answered === null) return false;
+    if ('error' in answered) this.#fail(answered.error);
+    else this.#finish();
+    return true;
   }
 
   #asksAhead(): boolean {
@@ -205,25 +226,68 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     return asks;
   }
 
-  /** A rule's time for it is over. */
-  #overdue(): void {
-    const { gate, tether, worker } = this.client;
+  /**
+   * Where a transaction is read on a replica, and its client begins the next without a word of its end: that one is not read where,
+   * or as of when, the last one was. True: the last one ends first.
+   */
+  #endsAside(): boolean {
+    const { link, session, tether } = this.client;
+    const { flags, kind } = this.request.sql;
+    if (link === null || tether.way !== 'replica' || !session.inTransaction) return false;
+    if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
+    this.#step = 'ending';
+    link.lastSession = null;
+    const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
+    runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit', ok }], (result) => {
+      if (this.#step !== 'ending') return; // its client left
+      if (result.kind === 'error') link.lose({ kind: 'closed', detail: result.err.message });
+      session.transactionEnded();
+      tether.guard?.forget();
+      tether.forgetLostTransaction();
+      this.#step = 'new';
+      this.#beginsAsBefore();
+      tether.settle();
+      if (!tether.waitsToBeRead(() => this.#begin())) this.#begin();
+    });
+    return true;
+  }
+
+  /** What is chained to a read-only transaction is read-only; to MySQL so is what begins behind one and does not say. */
+  #beginsAsBefore(): void {
+    const { capabilities, cluster, session, worker } = this.client;
+    const { sql, text } = this.request;
+    const flavor = worker.flavor(cluster);
+    const words = text?.toString('latin1') ?? '';
+    if (sql.kind === 'begin' && (flavor === 'mariadb' || sql.flags.readOnly || /\bread\s+write\b/i.test(words))) return;
+    const snapshot = sql.kind === 'begin' && /\bconsistent\b/i.test(words) ? ' WITH CONSISTENT SNAPSHOT,' : '';
+    this.packet = asPacket(queryPacket(`START TRANSACTION${snapshot} READ ONLY`, capabilities));
+    this.request = readRequest(this.packet, session, flavor, capabilities) as ServerRequest;
+  }
+
+  /** Where nothing of it was sent. True: its client has been told that it is stopped. */
+  #stopsWaiting(): boolean {
+    const { gate, tether } = this.client;
     switch (this.#step) {
       case 'holding':
         this.client.held(false);
         gate.hold.abandon(this);
-        return this.#fail(INTERRUPTED);
+        break;
       case 'linking':
         tether.cancel(this);
-        return this.#fail(INTERRUPTED);
+        break;
       case 'asking':
-        return this.#fail(INTERRUPTED);
-      case 'sent':
-        if (!this.#finishes) killVictim(worker, this.client, true, this.client);
         break;
       default:
-        break;
+        return false;
     }
+    this.#fail(INTERRUPTED);
+    return true;
+  }
+
+  /** A rule's time for it is over. */
+  #overdue(): void {
+    if (this.#stopsWaiting()) return;
+    if (this.#step === 'sent' && !this.#finishes) killVictim(this.client.worker, this.client, true, this.client);
     // Until it has ended: it may be sent again meanwhile.
     if (!this.over) this.#timer = setTimeout(() => this.#overdue(), OVERDUE_AGAIN_MS);
   }
@@ -237,7 +301,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       this.way = tether.way;
       if (this.way === 'primary' || staysOnReplica(this.request)) return this.#linked(link);
       // Not for a replica: the transaction is run again on the primary, and goes on there.
-      link.lose({ kind: 'closed', detail: 'the transaction moves to the primary' });
+      link.lose({ kind: 'closed', detail: MOVES });
     }
     if (this.#goesAside()) return;
     if (!gate.hold.passes) return this.#hold();
@@ -315,6 +379,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       const { way } = this.client.tether;
       if (way === 'primary' && gate.admits(link.node, way)) return this.#linked(link);
       this.client.tether.dropLink('the route changed', way === 'replica');
+      if (this.#askedBefore()) return;
     }
     // What was pinned to a connection that is gone is gone; that is said before anything runs without it.
     if (this.client.tether.guard?.inDoubt !== true) {
@@ -524,6 +589,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       this.client.tether.addPrepared(link, statement.logical, result.statementId);
     }
     if (this.#step !== 'bringing-up') return; // its client left
+    if (this.#stopped) {
+      if (result.kind === 'error') this.client.tether.giveUp(link);
+      return this.#fail(INTERRUPTED);
+    }
     if (result.kind === 'done' && wait?.behind === true) return this.#leavesReplica();
     if (result.kind === 'done') return this.#linked(link); // once more: a stranger's statement may have come in between
     this.#unsent(link, result);
@@ -633,6 +702,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         return this.#again();
       case 'aside':
         this.#aside = MAX_ASIDE;
+        // A transaction goes along: it is run again on the primary.
+        if (this.client.session.inTransaction) this.#link?.lose({ kind: 'closed', detail: MOVES });
         return this.#goesOn();
       case 'no-room-to-prepare':
         if (!this.#makeRoomToPrepare(this.#link as ServerConnection)) return this.#fail(err);
@@ -806,11 +877,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   /**
-   * KILL QUERY of it. True: it is a read that shares its connection, the client has been told, and strangers are left alone;
-   * false: the server is to be asked.
+   * KILL QUERY of it. True: nothing of it was sent, or it is a read that shares its connection: the client has been told, and strangers are
+   * left alone; false: the server is to be asked.
    */
   interrupt(): boolean {
     const flight = this.#flight;
+    if (this.#stopsWaiting()) return true;
+    this.#stopped ||= this.#step === 'bringing-up';
     if (flight === null || this.#step !== 'sent') return false;
     flight.killed = true;
     if (!this.shareable || this.#link?.depth === 1 || flight.shown) return false;
