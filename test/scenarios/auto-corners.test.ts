@@ -24,7 +24,7 @@ const clientOf = (evenkeel: Evenkeel, more: ConnectionOptions = {}): Promise<Con
 const rowsOf = async (client: Connection, sql: string): Promise<Row[]> => (await client.query<RowDataPacket[]>(sql))[0];
 
 /** A table of one row, `n` is 0, that all nodes have; `hold` keeps replicas from applying more until what it returns is called. */
-async function table(evenkeel: Evenkeel, name: string): Promise<{ hold(): Promise<() => void> }> {
+async function table(evenkeel: Evenkeel, name: string): Promise<{ hold: () => Promise<() => void> }> {
   await through(
     evenkeel,
     `CREATE TABLE ${name} (id INT AUTO_INCREMENT PRIMARY KEY, n INT)`,

@@ -1,6 +1,5 @@
 // An operator's stories of a pause: everything waits, nothing fails, what had begun ends, and it is over by itself.
 import assert from 'node:assert/strict';
-import type { Connection } from 'mysql2/promise';
 import { connectWith } from '../../src/drill/driver.ts';
 import { application, type Evenkeel, Load, stories, until } from './harness/index.ts';
 
@@ -15,8 +14,7 @@ stories(
       evenkeel,
     ) => {
       const load = await Load.start(evenkeel, { clients: 8, mode: 'transactions' });
-      const more = await Promise.all(Array.from({ length: 4 }, () => application(evenkeel)));
-      const [open, late, stopped, killer] = more as [Connection, Connection, Connection, Connection];
+      const [open, late] = await Promise.all([application(evenkeel), application(evenkeel)]);
       await open.query('CREATE TABLE paused (n INT PRIMARY KEY AUTO_INCREMENT, who CHAR(1))');
       await open.beginTransaction();
       await open.query("INSERT INTO paused (who) VALUES ('a')");
@@ -32,12 +30,6 @@ stories(
       const second = open.query("INSERT INTO paused (who) VALUES ('c')");
       await until('it to wait, too', 5000, async () => (await held(evenkeel)) >= 10);
       assert.match((await evenkeel.run('status')).stdout, /paused until 20/);
-      // What waits can be stopped, and its connection goes on.
-      const waits = assert.rejects(stopped.query("INSERT INTO paused (who) VALUES ('x')"), { errno: 1317 });
-      await until('it to wait as well', 5000, async () => (await held(evenkeel)) >= 11);
-      await killer.query(`KILL QUERY ${stopped.threadId}`);
-      await waits;
-      await killer.end();
       const metrics = await (await evenkeel.fetch('/metrics')).text();
       assert.match(metrics, /evenkeel_endpoint_paused\{endpoint="writer"\} 1/);
       const again = await evenkeel.run('pause', 'writer', '--for', '25s');
@@ -48,8 +40,6 @@ stories(
       await Promise.all([first, second]);
       const [rows] = await open.query('SELECT GROUP_CONCAT(who ORDER BY n) AS who FROM paused');
       assert.match(JSON.stringify(rows), /"a,a,(b,c|c,b)"/);
-      await stopped.query('SELECT 1');
-      await stopped.end();
       await load.more();
       await load.stop();
       assert.deepEqual([load.errors, load.broken], [[], []]);
@@ -74,9 +64,6 @@ stories(
     "a drill's client that gives up while it waits closes its connection, and asks for nothing else": async (
       evenkeel,
     ) => {
-      const kills = async (): Promise<string> =>
-        ((await (await evenkeel.fetch('/metrics')).text()).match(/^evenkeel_kills_total.*$/gm) ?? []).join('\n');
-      const before = await kills();
       const clients = [];
       for (const driver of ['mysql2', 'mariadb'] as const) clients.push(await connectWith(driver, evenkeel.login()));
       assert.equal((await evenkeel.run('pause', 'writer', '--for', '20s')).code, 0);
@@ -85,19 +72,27 @@ stories(
       for (const client of clients) client.destroy();
       await until('both to be gone', 5000, async () => (await evenkeel.status()).endpoints[0]?.clients === 0);
       assert.equal((await evenkeel.run('resume', 'writer')).code, 0);
-      assert.equal(await kills(), before);
+      assert.doesNotMatch(await (await evenkeel.fetch('/metrics')).text(), /^evenkeel_kills_total.* [1-9]/m);
     },
 
-    'one endpoint is paused, others go on; a pause longer than statements may wait is refused': async (evenkeel) => {
-      const reader = await application(evenkeel, 'reader');
-      assert.equal((await evenkeel.run('pause', 'writer', '--for', '20s')).code, 0);
-      await reader.query('SELECT 1');
-      assert.equal((await evenkeel.run('resume', 'writer')).code, 0);
-      const long = await evenkeel.run('pause', 'reader', '--for', '29s');
-      assert.equal(long.code, 1);
-      assert.match(long.stderr, /hold\.timeout/);
-      assert.equal((await evenkeel.run('pause', 'nobody')).code, 1);
-      await reader.end();
-    },
+    'one endpoint is paused, others go on; what waits can be killed; a pause longer than statements may wait is refused':
+      async (evenkeel) => {
+        const reader = await application(evenkeel, 'reader');
+        const [stopped, killer] = [await application(evenkeel), await application(evenkeel)];
+        assert.equal((await evenkeel.run('pause', 'writer', '--for', '20s')).code, 0);
+        await reader.query('SELECT 1');
+        // What waits can be stopped, and its connection goes on.
+        const waits = assert.rejects(stopped.query('SELECT 1'), { errno: 1317 });
+        await until('it to wait', 5000, async () => (await held(evenkeel)) === 1);
+        await killer.query(`KILL QUERY ${stopped.threadId}`);
+        await waits;
+        assert.equal((await evenkeel.run('resume', 'writer')).code, 0);
+        const long = await evenkeel.run('pause', 'reader', '--for', '29s');
+        assert.equal(long.code, 1);
+        assert.match(long.stderr, /hold\.timeout/);
+        assert.equal((await evenkeel.run('pause', 'nobody')).code, 1);
+        await stopped.query('SELECT 1');
+        for (const client of [reader, stopped, killer]) await client.end();
+      },
   },
 );

@@ -9,11 +9,11 @@ type Row = Record<string, unknown>;
 
 const rowsOf = async (client: Connection, sql: string): Promise<Row[]> => (await client.query<RowDataPacket[]>(sql))[0];
 
-async function threads(evenkeel: Evenkeel): Promise<{ id: unknown; command: string; info: string }[]> {
+async function threads(evenkeel: Evenkeel): Promise<{ id: number; command: string; info: string }[]> {
   const [rows] = await directly(evenkeel, await evenkeel.primary(), 'SHOW FULL PROCESSLIST');
   return rows
     .filter((row) => row['User'] === evenkeel.sandbox.app.user)
-    .map((row) => ({ id: row['Id'], command: String(row['Command']), info: String(row['Info']) }));
+    .map((row) => ({ id: Number(row['Id']), command: String(row['Command']), info: String(row['Info']) }));
 }
 
 /** Ends server connections of the application's; the primary lives on, and takes the replay. */
