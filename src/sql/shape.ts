@@ -4,6 +4,15 @@ import { dialectOf, Lexer } from './lexer.ts';
 import type { ClassifyOptions } from './types.ts';
 
 const VALUE = '?';
+/** Values that are written as words; behind these words, which ask for one of them, they are none. */
+const WORDS = new Set(['null', 'true', 'false']);
+const ASKING = new Set(['is', 'not']);
+/** In front of a string they say what it is: DATE '…', X'…', N'…'. */
+const KINDS_OF_STRING = new Set(['date', 'time', 'timestamp', 'x', 'b', 'n']);
+const INTRODUCER = /^_[a-z0-9]+$/;
+/** Behind these a sign belongs to the number. */
+const BEFORE_SIGN =
+  /^(?:[=<>!(,*/%|&^]+|and|or|xor|not|in|values?|between|like|return|select|when|then|else|limit|by|set|where|on|having|interval|div|mod)$/;
 const lexer = new Lexer();
 
 /**
@@ -18,7 +27,7 @@ export function shapeOf(text: Buffer | Uint8Array | string, options: ClassifyOpt
     for (let kind = lexer.next(); kind !== T.end; kind = lexer.next()) {
       const part = kind === T.string || kind === T.number ? VALUE : lexer.slice(lexer.start, lexer.stop);
       if (part === undefined) return null;
-      add(parts, part.toLowerCase());
+      add(parts, part.toLowerCase(), kind === T.string);
     }
     while (parts.at(-1) === ';') parts.pop();
     return lexer.broken || parts.length === 0 ? null : parts.join(' ');
@@ -28,7 +37,11 @@ export function shapeOf(text: Buffer | Uint8Array | string, options: ClassifyOpt
 }
 
 /** Lists of values, and of rows of values, become one. */
-function add(parts: string[], part: string): void {
+function add(parts: string[], word: string, isString: boolean): void {
+  const last = parts.at(-1) ?? '';
+  const part = WORDS.has(word) && !ASKING.has(last) ? VALUE : word;
+  if (part === VALUE && isString && (KINDS_OF_STRING.has(last) || INTRODUCER.test(last))) parts.pop();
+  else if (part === VALUE && (last === '-' || last === '+') && BEFORE_SIGN.test(parts.at(-2) ?? '')) parts.pop();
   const end = parts.length;
   if (part === VALUE && parts[end - 1] === ',' && parts[end - 2] === VALUE) parts.pop();
   else if (part === ')' && endsWithSecondRow(parts)) parts.length = end - 3;

@@ -205,6 +205,30 @@ stories(
       assert.deepEqual(rows, []);
     },
 
+    'may begin with a CALL: whether it was committed is known where it need not have a number of its own': async (
+      evenkeel,
+    ) => {
+      const primary = await evenkeel.primary();
+      await directly(evenkeel, primary, 'CREATE PROCEDURE app.called() SELECT 1', 'GRANT EXECUTE ON app.* TO app');
+      const client = await application(evenkeel);
+      await client.query('BEGIN');
+      await client.query('CALL called()');
+      await client.query('INSERT INTO s VALUES (88)');
+      await evenkeel.signalNode(primary, 'SIGSTOP');
+      const ended = client.query('COMMIT').then(
+        () => 0,
+        (error: Error & { errno: number }) => error.errno,
+      );
+      await delay(100);
+      await evenkeel.signalNode(primary, 'SIGKILL');
+      await evenkeel.restartNode(primary);
+      assert.equal(await ended, evenkeel.sandbox.flavor === 'mysql' ? 9104 : 1213);
+      await client.end();
+      await evenkeel.healthy();
+      const [rows] = await through(evenkeel, 'SELECT n FROM s WHERE n = 88');
+      assert.deepEqual(rows, []);
+    },
+
     'begins at once where the server says that autocommit is off': async (evenkeel) => {
       await directly(evenkeel, await evenkeel.primary(), 'SET GLOBAL autocommit = 0');
       await evenkeel.stop();

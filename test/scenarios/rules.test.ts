@@ -16,6 +16,7 @@ rules:
   - { name: counts, statement: "SELECT COUNT(*) FROM things WHERE n > 1", endpoint: writer, route: replica, timeout: 20s }
   - { name: few, statement: "INSERT INTO few VALUES (1)", maxPerSecond: 2 }
   - { name: quick, statement: "${FAST}", timeout: 300ms }
+  - { name: begins, statement: "START TRANSACTION", endpoint: reader, refuse: "not here" }
   - { name: nobody, schema: information_schema, refuse: "not through Evenkeel" }
 `;
 
@@ -49,6 +50,7 @@ stories(
       assert.deepEqual(await rowsOf(client, 'SELECT n FROM things'), [{ n: 5 }]);
       const reader = await mysql.createConnection({ ...evenkeel.login(), port: evenkeel.ports.reader });
       await reader.query('SELECT * FROM things');
+      await assert.rejects(reader.query('START TRANSACTION'), { errno: 9113 });
       await until('both to be counted', 5000, async () => (await metric(evenkeel, 'dumps')) === 2);
       await Promise.all([client.end(), reader.end()]);
     },

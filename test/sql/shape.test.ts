@@ -24,6 +24,15 @@ test('lists of values are one value, lists of rows one row', () => {
   assert.notEqual(shape('INSERT INTO t VALUES (1, NOW()), (2, NOW())'), shape('INSERT INTO t VALUES (1, NOW())'));
 });
 
+test('a sign, a word that is a value, and what stands in front of a string belong to the value', () => {
+  const texts = ['5', '-5', '+ 5', 'NULL', 'TRUE', "DATE '2020-01-01'", "x'00'", "_utf8mb4'a'", "N'a'", '- ?'];
+  for (const value of texts)
+    assert.equal(shape(`SELECT a FROM t WHERE n = ${value}`), shape('SELECT a FROM t WHERE n = 5'));
+  assert.equal(shape('SELECT 1 FROM t WHERE a IN (-1, 2, NULL)'), shape('SELECT 9 FROM t WHERE a IN (?)'));
+  assert.equal(shape('SELECT a - 5 FROM t'), 'select a - ? from t');
+  assert.equal(shape('SELECT a FROM t WHERE n IS NOT NULL'), 'select a from t where n is not null');
+});
+
 test('names, marks and order do', () => {
   const texts = [
     'SELECT a FROM t',

@@ -29,7 +29,7 @@ export type Opening =
   | 'implicit';
 
 /** Null where it opens none, or one that cannot be kept. */
-export function opens({ sql, command, text }: ServerRequest, session: SessionState): Opening | null {
+export function opens({ sql, command, options, text }: ServerRequest, session: SessionState): Opening | null {
   if (session.inTransaction || session.savepoint || session.halfBegun) return null;
   for (const pin of session.pins) if (STANDS_ASIDE.includes(pin)) return null;
   const { variables } = session.state;
@@ -40,7 +40,8 @@ export function opens({ sql, command, text }: ServerRequest, session: SessionSta
   const { flags, kind } = sql;
   if (kind === 'begin') return session.begun || !session.autocommit || begunOtherwise(text, session) ? null : 'begin';
   if (flags.implicitCommit || flags.temporaryTable || flags.namedLock || flags.asksDiagnostics) return null;
-  if (session.begun) return repeatable(sql) ? 'begun' : null;
+  // A procedure may commit inside: MySQL does not let it under a GTID that was chosen, and the ledger comes with the COMMIT.
+  if (session.begun) return repeatable(sql) || (kind === 'call' && options.flavor === 'mariadb') ? 'begun' : null;
   if (!session.autocommit) {
     if (kind === 'read' && text !== null && !NAMES_TABLE.test(text.toString('latin1'))) return null;
     return kind === 'read' || kind === 'locking-read' || kind === 'write' ? 'implicit' : null;
