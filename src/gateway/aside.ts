@@ -1,12 +1,13 @@
 // The way of a read of `route: auto` aside, to a replica: which one, what it must have executed before it is read from, and
 // what goes right ahead of the read so that it is not older than it may be. split.ts says what may go, statement.ts goes.
 import type { NodeAddress } from '../messages/index.ts';
+import { asPacket, type Packet, queryPacket } from '../wire/index.ts';
 import type { BringUp } from './bring-up.ts';
 import { askPosition, type Causality, waitFor } from './causality.ts';
 import type { Client } from './client.ts';
-import type { ServerRequest } from './command.ts';
+import { readRequest, type ServerRequest } from './command.ts';
 import type { NodePool } from './pool.ts';
-import type { QuietCommand } from './quiet.ts';
+import { type QuietCommand, runQuietly } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { leaves } from './split.ts';
 
@@ -76,6 +77,47 @@ export function asksAhead(client: Client, request: ServerRequest, then: () => vo
     then();
   });
   return true;
+}
+
+/** What a statement is put as instead. */
+export interface Became {
+  packet: Packet;
+  request: ServerRequest;
+}
+
+/**
+ * Where a transaction is read on a replica, and its client begins the next without a word of its end: that one is not to be read
+ * where, or as of when, the last one was. True: the last one ends first, and `then` is called, later.
+ */
+export function endsAside(client: Client, request: ServerRequest, then: (became: Became | null) => void): boolean {
+  const { link, session, tether } = client;
+  const { flags, kind } = request.sql;
+  if (link === null || tether.way !== 'replica' || !session.inTransaction) return false;
+  if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
+  link.lastSession = null;
+  const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
+  runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit', ok }], (result) => {
+    if (result.kind === 'error') link.lose({ kind: 'closed', detail: result.err.message });
+    session.transactionEnded();
+    tether.guard?.forget();
+    tether.forgetLostTransaction();
+    const became = asBefore(client, request);
+    tether.settle();
+    if (!tether.waitsToBeRead(() => then(became))) then(became);
+  });
+  return true;
+}
+
+const READ_WRITE = /\bread\s+write\b/i;
+
+/** What is chained to a read-only transaction is read-only; to MySQL so is what begins behind one and does not say. Null: it says. */
+function asBefore({ capabilities, cluster, session, worker }: Client, { sql, text }: ServerRequest): Became | null {
+  const flavor = worker.flavor(cluster);
+  const words = text?.toString('latin1') ?? '';
+  if (sql.kind === 'begin' && (flavor === 'mariadb' || sql.flags.readOnly || READ_WRITE.test(words))) return null;
+  const snapshot = sql.kind === 'begin' && /\bconsistent\b/i.test(words) ? ' WITH CONSISTENT SNAPSHOT,' : '';
+  const packet = asPacket(queryPacket(`START TRANSACTION${snapshot} READ ONLY`, capabilities));
+  return { packet, request: readRequest(packet, session, flavor, capabilities) as ServerRequest };
 }
 
 const ask = (link: ServerConnection, sql: string, take: (value: string) => void): QuietCommand => ({

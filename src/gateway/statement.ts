@@ -3,21 +3,12 @@
 //   → send → forward the answer → learn from it → finish (give the connection back).
 // `lost` decides what happens when the server goes away at any of these steps.
 import type { HoldReason, NodeAddress } from '../messages/index.ts';
-import {
-  asPacket,
-  Command,
-  commandPacket,
-  type ErrPacket,
-  encodeErr,
-  frame,
-  type Packet,
-  queryPacket,
-} from '../wire/index.ts';
+import { asPacket, Command, commandPacket, type ErrPacket, encodeErr, frame, type Packet } from '../wire/index.ts';
 import { defers, fromAftermath, keepsWarningsOf } from './answered-here.ts';
-import { addQuestion, addWait, asksAhead, asksPrimary, replicaFor, type Wait } from './aside.ts';
+import { addQuestion, addWait, asksAhead, asksPrimary, endsAside, replicaFor, type Wait } from './aside.ts';
 import type { BringUp } from './bring-up.ts';
 import type { Client } from './client.ts';
-import { passedRequest, readRequest, type ServerRequest } from './command.ts';
+import { passedRequest, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
@@ -29,7 +20,7 @@ import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
-import { type QuietCommand, type QuietResult, runQuietly } from './quiet.ts';
+import { type QuietResult, runQuietly } from './quiet.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
 import { numberMayBeTaken } from './taken-number.ts';
@@ -226,42 +217,16 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     return asks;
   }
 
-  /**
-   * Where a transaction is read on a replica, and its client begins the next without a word of its end: that one is not read where,
-   * or as of when, the last one was. True: the last one ends first.
-   */
+  /** True: the transaction that is read on a replica ends first; then this one begins. */
   #endsAside(): boolean {
-    const { link, session, tether } = this.client;
-    const { flags, kind } = this.request.sql;
-    if (link === null || tether.way !== 'replica' || !session.inTransaction) return false;
-    if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
-    this.#step = 'ending';
-    link.lastSession = null;
-    const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
-    runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit', ok }], (result) => {
+    const ends = endsAside(this.client, this.request, (became) => {
       if (this.#step !== 'ending') return; // its client left
-      if (result.kind === 'error') link.lose({ kind: 'closed', detail: result.err.message });
-      session.transactionEnded();
-      tether.guard?.forget();
-      tether.forgetLostTransaction();
+      if (became !== null) Object.assign(this, became);
       this.#step = 'new';
-      this.#beginsAsBefore();
-      tether.settle();
-      if (!tether.waitsToBeRead(() => this.#begin())) this.#begin();
+      this.#begin();
     });
-    return true;
-  }
-
-  /** What is chained to a read-only transaction is read-only; to MySQL so is what begins behind one and does not say. */
-  #beginsAsBefore(): void {
-    const { capabilities, cluster, session, worker } = this.client;
-    const { sql, text } = this.request;
-    const flavor = worker.flavor(cluster);
-    const words = text?.toString('latin1') ?? '';
-    if (sql.kind === 'begin' && (flavor === 'mariadb' || sql.flags.readOnly || /\bread\s+write\b/i.test(words))) return;
-    const snapshot = sql.kind === 'begin' && /\bconsistent\b/i.test(words) ? ' WITH CONSISTENT SNAPSHOT,' : '';
-    this.packet = asPacket(queryPacket(`START TRANSACTION${snapshot} READ ONLY`, capabilities));
-    this.request = readRequest(this.packet, session, flavor, capabilities) as ServerRequest;
+    if (ends) this.#step = 'ending';
+    return ends;
   }
 
   /** Where nothing of it was sent. True: its client has been told that it is stopped. */

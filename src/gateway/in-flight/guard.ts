@@ -6,7 +6,6 @@
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
 import { randomInt } from 'node:crypto';
 import { broken } from '../../messages/index.ts';
-import { type Classification, classifyFirst } from '../../sql/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
@@ -16,11 +15,11 @@ import { isCutOff, isReadOnlyNode } from '../evidence.ts';
 import type { Course, Flight } from '../flight.ts';
 import { type QuietCommand, type QuietResult, runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
-import type { SessionState } from '../session.ts';
 import { ask } from './ask.ts';
 import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
 import { whatNow } from './commit.ts';
 import { type Next, whenLost, whenTold } from './course.ts';
+import { commits, endOf, whatMayEnd } from './ends.ts';
 import { beginsReadOnly, mayWrite, type Opening, opens } from './opens.ts';
 import { parses } from './parses.ts';
 import { type Circumstances, chanceFor, Recording, repeatable } from './recording.ts';
@@ -33,38 +32,6 @@ import { commitWithLedger, verb, type Witnesses } from './witness.ts';
  * ER_GTID_UNSAFE_NON_TRANSACTIONAL_TABLE: something committed inside the transaction.
  */
 const COMMITS_INSIDE = new Set([1837, 1778, 1785]);
-/** To something that is no user variable's value, and not off. */
-const SETS_AUTOCOMMIT = /(^|[\s,`.]|@@)autocommit`?\s*:?=\s*(['"]?)(1|on|true)\2\s*(,|;|$)/i;
-const NO_CHAIN = /\bno\s+chain\b/i;
-const NO_RELEASE = /\bno\s+release\b/i;
-
-/** The statement, or the first one of a text of several: what it ends can be ended ahead of it. Null: that is not sure. */
-function whatMayEnd({ options, sql, text }: ServerRequest): { sql: Classification; text: Buffer | null } | null {
-  if (sql.kind !== 'multi') return { sql, text };
-  const first = text === null ? null : classifyFirst(text, options);
-  return first === null || text === null ? null : { sql: first.sql, text: text.subarray(0, first.end) };
-}
-
-/** UNLOCK TABLES commits where tables are locked only, and then no transaction is kept (opens.ts). */
-function commits({ flags, kind }: Classification, text: Buffer | null, session: SessionState): boolean {
-  if (kind === 'commit') return true;
-  const sets = kind === 'set' || (kind === 'admin' && flags.globalScope);
-  if (!sets) return flags.implicitCommit && kind !== 'unlock';
-  return !session.autocommit && flags.implicitCommit && SETS_AUTOCOMMIT.test(text?.toString('latin1') ?? '');
-}
-
-/** What follows a COMMIT or ROLLBACK, by its own words or by what the session has set for all of them. */
-function endOf({ sql, text }: ServerRequest, { state }: SessionState): { chain: boolean; release: boolean } {
-  const { chain, release } = sql.flags;
-  const type = state.variables.get('completion_type');
-  if (type === undefined || chain || release) return { chain, release };
-  const words = text?.toString('latin1') ?? '';
-  return {
-    chain: /^(chain|1)$/i.test(type) && !NO_CHAIN.test(words),
-    release: /^(release|2)$/i.test(type) && !NO_RELEASE.test(words),
-  };
-}
-
 export class Guard {
   #client: Client;
   #transaction: Transaction | null = null;
