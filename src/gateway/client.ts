@@ -335,10 +335,9 @@ export class Client {
     this.tether.changeLane();
     this.rules = this.worker.rules.of(this.endpoint.name, this.user);
     // COM_SET_OPTION's choice outlives COM_CHANGE_USER, as does what the client has seen of its own writes.
-    const { causality, state } = this.session;
-    this.session = new SessionState(result.profile.collation, causality ?? this.worker.causality(this));
-    this.session.begin(this.worker.directory.defaults(this.cluster));
-    if (state.multiStatements !== null) this.session.setMultiStatements(state.multiStatements);
+    const { multiStatements } = this.session.state;
+    this.session = this.worker.beginSession(this, result.profile.collation);
+    if (multiStatements !== null) this.session.setMultiStatements(multiStatements);
   }
 
   /** Only the server knows whether the schema exists and this account may use it. */
@@ -438,8 +437,7 @@ export class Client {
   /** COM_RESET_CONNECTION: the state is as after login; the server connection is as good as any other. */
   forget(): void {
     this.tether.forget();
-    this.session.reset();
-    this.session.begin(this.worker.directory.defaults(this.cluster));
+    this.session.reset(this.worker.directory.defaults(this.cluster));
   }
 
   #changeUser(packet: Packet): void {

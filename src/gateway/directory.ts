@@ -2,7 +2,7 @@
 // assumed before the control process has told: a client that comes earlier waits.
 import type { Account, Flavor, GroupKind } from '../messages/index.ts';
 import type { QuietCommand, QuietRow } from './quiet.ts';
-import { TRACKED_VARIABLES } from './session.ts';
+import { type SessionDefaults, TRACKED_VARIABLES } from './session.ts';
 
 /** Until then it is told again. */
 const MODE_TOLD_MS = 5000;
@@ -89,7 +89,7 @@ export class Directory {
   }
 
   /** What a new session begins with. `sqlMode`: null where it is not known, or somebody has just set it. */
-  defaults(cluster: string): { sqlMode: string | null; autocommit: boolean } {
+  defaults(cluster: string): SessionDefaults {
     const { autocommit, sqlMode } = this.greeting(cluster);
     return { autocommit, sqlMode: (this.#doubtedModes.get(cluster) ?? 0) > this.#nowMs() ? null : sqlMode };
   }

@@ -53,6 +53,7 @@ import { RandomPool } from './random-pool.ts';
 import { type Gate, RoutingTable } from './routes.ts';
 import { Rules } from './rules.ts';
 import { type Connect, describeLoss, ServerConnection, type ServerConnectionOptions } from './server-connection.ts';
+import { SessionState } from './session.ts';
 import { wayOf } from './split.ts';
 import { Warmer } from './warm.ts';
 
@@ -527,8 +528,15 @@ export class GatewayWorker {
     return options;
   }
 
+  /** The client's, who has logged in for the first time or anew. */
+  beginSession(client: Client, collation: number): SessionState {
+    const session = new SessionState(collation, client.session.causality ?? this.#causality(client));
+    session.begin(this.directory.defaults(client.cluster));
+    return session;
+  }
+
   /** What the reads of a new session are to be no older than. */
-  causality({ cluster, gate }: Client): Causality | null {
+  #causality({ cluster, gate }: Client): Causality | null {
     const { split, cluster: routing } = gate;
     if (split === null || split.causal === 'none') return null;
     return new Causality(this.flavor(cluster), routing.route?.epoch ?? 0);

@@ -95,6 +95,14 @@ const NO_PINS: ReadonlySet<Pin> = new Set();
 const MAX_USER_VARIABLES_BYTES = 64 * 1024;
 const MAX_NAMES = 60;
 
+/** What new sessions begin with. `sqlMode`: null where it is not known. */
+export interface SessionDefaults {
+  autocommit: boolean;
+  sqlMode: string | null;
+}
+
+const USUAL_DEFAULTS: SessionDefaults = { autocommit: true, sqlMode: '' };
+
 export class SessionState extends InsertId implements Reader {
   /** The login's, where the server takes no COM_INIT_DB before the expired password is changed. */
   schemaAfterPassword: string | null = null;
@@ -158,7 +166,7 @@ export class SessionState extends InsertId implements Reader {
   }
 
   /** As a login or a reset leaves it, where the servers have these defaults. */
-  begin({ autocommit, sqlMode }: { autocommit: boolean; sqlMode: string | null }): void {
+  begin({ autocommit, sqlMode }: SessionDefaults): void {
     this.sqlMode = sqlMode;
     if (autocommit) return;
     this.state = changed(this.state, { autocommit });
@@ -376,8 +384,8 @@ export class SessionState extends InsertId implements Reader {
 
   // ---- ends -----------------------------------------------------------------------------------------------------
 
-  /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone; roles stay as they are. */
-  reset(): void {
+  /** Back to what a login with this schema gives: COM_RESET_CONNECTION. Statements are gone; roles stay as they are. `defaults`: see `begin`. */
+  reset(defaults: SessionDefaults = USUAL_DEFAULTS): void {
     this.state = asReset(this.state);
     this.#statements = null;
     this.lastPrepared = null;
@@ -385,6 +393,7 @@ export class SessionState extends InsertId implements Reader {
     this.knowInsertId(0n);
     this.wroteOn = null;
     this.status = ServerStatus.AUTOCOMMIT;
+    this.begin(defaults);
     this.oneShot = null;
     this.oneShotDoubtful = false;
     this.begun = false;

@@ -11,7 +11,6 @@ import {
   PacketReader,
   plainOk,
 } from '../../src/wire/index.ts';
-import { lenenc } from '../wire/answers.ts';
 
 export interface FakeConnection {
   id: number;
@@ -45,7 +44,8 @@ function result(value: string): Buffer {
   definition[6] = 12;
   const end = plainOk(AUTOCOMMIT, CAPABILITIES);
   end[0] = 0xfe;
-  const row = Buffer.concat([lenenc(value.length), Buffer.from(value)]);
+  const length = value.length < 251 ? [value.length] : [0xfc, value.length & 0xff, value.length >> 8];
+  const row = Buffer.concat([Buffer.from(length), Buffer.from(value)]);
   return Buffer.concat([Buffer.from([1]), definition, row, end].map((payload, at) => frame(payload, at + 1)));
 }
 
