@@ -28,7 +28,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       try {
         await t.test('is answered as by the server', async () => {
           await inFrontOf(sandbox, OPTIONS, (ek) =>
-            holds(sequence(capabilities, 25), { runs: runsOr(40), limitMs: LIMIT_MS }, (one) =>
+            holds(sequence(capabilities, 25), { runs: runsOr(30), limitMs: LIMIT_MS }, (one) =>
               compare(stage, [one], direct, through(ek)),
             ),
           );
@@ -36,7 +36,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
         await t.test('is answered so on a server connection that others use in between', async () => {
           await stage.reset(NOISY.first + NOISY.many);
           await inFrontOf(sandbox, { ...OPTIONS, config: 'pool: { maxPerNode: 1 }' }, (ek) =>
-            holds(sequence(capabilities, 20), { runs: runsOr(25), limitMs: LIMIT_MS }, async (one) => {
+            holds(sequence(capabilities, 20), { runs: runsOr(18), limitMs: LIMIT_MS }, async (one) => {
               const noise = await Noise.start(stage, through(ek), one.capabilities, NOISY.first, NOISY.many);
               try {
                 await compare(stage, [one], direct, through(ek), noise.others);
