@@ -35,7 +35,7 @@ const TYPE_ARROWS: Record<string, readonly string[]> = {
 
 /** Longer than LONGEST_LINES, each with its reason. */
 const LONG_FILES: Record<string, string> = {
-  'src/gateway/gateway.ts': 'the worker put together; its pools are to move out',
+  'src/gateway/gateway.ts': 'the worker put together: whatever the control process or a client asks of it',
   'src/gateway/pool.ts': 'one place moves connections between places',
   'src/gateway/in-flight/guard.ts': 'every way into, through and out of one kept transaction',
   'src/gateway/server-connection.ts': 'login and command phase of one connection',

@@ -60,10 +60,9 @@ export function asksPrimary({ gate, session, tether }: Client, request: ServerRe
  * True: `then` is called, later.
  */
 export function asksAhead(client: Client, request: ServerRequest, then: () => void): boolean {
-  const { gate, session, tether, worker, profile } = client;
+  const { cluster, gate, session, tether, worker, profile } = client;
   const { causality } = session;
-  const asker = worker.primaryPosition(client);
-  if (asker === null || causality === null || profile === null) return false;
+  if (gate.split?.causal !== 'global' || causality === null || profile === null) return false;
   const how = leaves(request, session, tether.guard !== null);
   if (how !== 'read' && how !== 'transaction') return false;
   causality.enter(gate.cluster.route?.epoch ?? 0);
@@ -72,7 +71,7 @@ export function asksAhead(client: Client, request: ServerRequest, then: () => vo
     causality.doubt();
     return false;
   }
-  asker.ask(causality.flavor, pick.node, profile, (position) => {
+  worker.backend(cluster).position.ask(causality.flavor, pick.node, profile, (position) => {
     if (position === null || !causality.resolve(position)) causality.doubt();
     then();
   });

@@ -25,12 +25,11 @@ import {
   frame,
   loadRsaKeys,
   makeNonce,
-  PlaintextCache,
   type Refusal,
   refusal,
   type ServerAuthServices,
 } from '../wire/index.ts';
-import { Accepted, type BringUpOptions, readInsertId, setUp } from './bring-up.ts';
+import { Backend } from './backend.ts';
 import { Causality } from './causality.ts';
 import { Client } from './client.ts';
 import { Costs } from './costs.ts';
@@ -41,21 +40,17 @@ import { Drain } from './drain.ts';
 import { Flusher } from './flusher.ts';
 import { HoldBudget, type HoldLimits } from './hold.ts';
 import { ImpactMeter } from './impact.ts';
-import { Holes, RecordingBudget, WitnessedAccounts, Witnesses } from './in-flight/index.ts';
+import { RecordingBudget, WitnessedAccounts } from './in-flight/index.ts';
 import { KillOrders, killVictim, PROXY_ID_BASE } from './kill.ts';
 import { countPins } from './pins.ts';
-import { NodePool, type PoolHooks, type PoolLimits } from './pool.ts';
+import type { NodePool } from './pool.ts';
 import { StatementBook } from './prepared.ts';
-import { PrimaryPosition } from './primary-position.ts';
 import { Quiesce } from './quiesce.ts';
-import { runQuietly } from './quiet.ts';
 import { RandomPool } from './random-pool.ts';
-import { type Gate, RoutingTable } from './routes.ts';
+import { type ClusterRouting, type Gate, RoutingTable } from './routes.ts';
 import { Rules } from './rules.ts';
-import { type Connect, describeLoss, ServerConnection, type ServerConnectionOptions } from './server-connection.ts';
 import { SessionState } from './session.ts';
 import { wayOf } from './split.ts';
-import { Warmer } from './warm.ts';
 
 const TICK_MS = 20;
 const SECOND_MS = 1000;
@@ -63,8 +58,6 @@ const SECOND_MS = 1000;
 const RENEW_AGAIN_MS = 10_000;
 /** A statement that was held may run for longer than anybody wants to wait for the report. */
 const IMPACT_WAIT_MS = 500;
-/** Passwords that are known, of one cluster's accounts. */
-const MAX_PLAINTEXTS = 10_000;
 /** Of all open transactions together. */
 const MAX_RECORDED_BYTES = 256 * 1024 * 1024;
 /** Held statements that are let go at once when a gate opens. */
@@ -96,8 +89,6 @@ export class GatewayWorker {
   readonly log: Logger;
   readonly secureContext: SecureContext;
   #authServices: Omit<ServerAuthServices, 'plaintexts'>;
-  /** By cluster: accounts of the same name are different ones. */
-  #plaintexts = new Map<string, PlaintextCache>();
   readonly directory: Directory;
   readonly costs = new Costs();
   readonly rules: Rules;
@@ -107,13 +98,10 @@ export class GatewayWorker {
   readonly flusher = new Flusher();
   readonly witnessed = new WitnessedAccounts();
   readonly recordings = new RecordingBudget(MAX_RECORDED_BYTES);
-  #witnesses = new Map<string, Witnesses>();
-  #holes = new Map<string, Holes>();
-  #bringUp = new Map<string, BringUpOptions>();
   #options: GatewayOptions;
   #routes: RoutingTable;
   #budget = new HoldBudget();
-  #pools = new Map<string, Map<NodeAddress, NodePool>>();
+  #backends = new Map<string, Backend>();
   #clients = new Map<number, Client>();
   #nextId = 0;
   #endpoints = new Map<string, EndpointState>();
@@ -121,8 +109,6 @@ export class GatewayWorker {
   #counters = new Map<string, number>();
   #drains = new Set<Drain | Quiesce>();
   #killOrders = new KillOrders();
-  #warmers = new Map<string, Warmer>();
-  #positions = new Map<string, PrimaryPosition>();
   #timers: NodeJS.Timeout[] = [];
   #retiring = false;
   closed = false;
@@ -213,7 +199,7 @@ export class GatewayWorker {
 
   loggedIn(client: Client): void {
     this.#authenticated.add(client);
-    if (client.profile !== null) this.#warmer(client.cluster).addAccount(client.profile);
+    if (client.profile !== null) this.backend(client.cluster).warmer.addAccount(client.profile);
   }
 
   #authenticated = new Set<Client>();
@@ -268,7 +254,7 @@ export class GatewayWorker {
     this.directory.setAccounts(cluster, accounts);
     if (regranted === null || regranted.size === 0) return;
     const renew = (): void => {
-      for (const pool of this.pools(cluster)) pool.renew(regranted);
+      for (const pool of this.#backends.get(cluster)?.pools.values() ?? []) pool.renew(regranted);
     };
     renew();
     // What was opened meanwhile to replicas that had not heard of it.
@@ -287,7 +273,7 @@ export class GatewayWorker {
   }
 
   #renewDefaults(cluster: string, node: NodeAddress, replaced: Replaced): void {
-    this.#pools.get(cluster)?.get(node)?.renew();
+    this.#backends.get(cluster)?.known(node)?.renew();
     if ('sql_mode' in replaced) this.directory.doubtSqlMode(cluster);
     if (this.#routes.clusters.get(cluster)?.route?.primary !== node) return;
     for (const client of this.#authenticated) {
@@ -306,7 +292,9 @@ export class GatewayWorker {
         this.log.warn({ cluster: route.cluster, epoch: route.epoch }, 'a route of an older epoch was refused');
       }
       if (route.flavor === 'mysql') {
-        this.#warmer(route.cluster).setNodes(route.nodes.filter((each) => each.serving).map((each) => each.node));
+        this.backend(route.cluster).warmer.setNodes(
+          route.nodes.filter((each) => each.serving).map((each) => each.node),
+        );
       }
       const {
         serverVersion,
@@ -337,9 +325,9 @@ export class GatewayWorker {
     }
     const { primary = null, nodes = [] } = this.#routes.clusters.get(cluster)?.route ?? {};
     for (const { node, leaving } of nodes) {
-      if (leaving === 'drained' && node !== primary) this.#pools.get(cluster)?.get(node)?.evacuate();
+      if (leaving === 'drained' && node !== primary) this.backend(cluster).known(node)?.evacuate();
     }
-    if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.#pools.get(cluster)?.get(oldPrimary)?.evacuate();
+    if (oldPrimary !== null && (cut || oldPrimary !== primary)) this.backend(cluster).known(oldPrimary)?.evacuate();
   }
 
   /** Once the statements that waited have had their answers: only then is it known how long they waited. */
@@ -350,15 +338,6 @@ export class GatewayWorker {
       return;
     }
     this.#options.send({ type: 'impact', id, cluster, recovery, impact: this.#meter(cluster).take() });
-  }
-
-  #warmer(cluster: string): Warmer {
-    let warmer = this.#warmers.get(cluster);
-    if (warmer === undefined) {
-      warmer = new Warmer(this.connector(cluster));
-      this.#warmers.set(cluster, warmer);
-    }
-    return warmer;
   }
 
   #drain(id: number, cluster: string, drainMs: number): void {
@@ -382,7 +361,7 @@ export class GatewayWorker {
   #openAhead(id: number, cluster: string, node: NodeAddress, waitMs: number): void {
     const pool = this.pool(cluster, node);
     const primary = this.#routes.clusters.get(cluster)?.route?.primary ?? null;
-    const now = primary === null ? undefined : this.#pools.get(cluster)?.get(primary);
+    const now = primary === null ? undefined : this.backend(cluster).known(primary);
     if (now !== undefined && now !== pool) pool.openAhead(now);
     this.#reportAhead(id, pool, this.nowMs() + waitMs);
   }
@@ -422,10 +401,7 @@ export class GatewayWorker {
     for (const timer of this.#timers) clearInterval(timer);
     for (const endpoint of this.#endpoints.values()) endpoint.server.close();
     for (const client of this.#clients.values()) client.close();
-    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.closeAll();
-    for (const position of this.#positions.values()) position.close();
-    for (const holes of this.#holes.values()) holes.close();
-    for (const plaintexts of this.#plaintexts.values()) plaintexts.clear();
+    for (const backend of this.#backends.values()) backend.close();
   }
 
   /** The control process is gone for good: no new clients; the ones there are stay as long as they like. */
@@ -445,12 +421,7 @@ export class GatewayWorker {
   }
 
   authServices(cluster: string): ServerAuthServices {
-    let plaintexts = this.#plaintexts.get(cluster);
-    if (plaintexts === undefined) {
-      plaintexts = new PlaintextCache(MAX_PLAINTEXTS);
-      this.#plaintexts.set(cluster, plaintexts);
-    }
-    return { ...this.#authServices, plaintexts };
+    return { ...this.#authServices, plaintexts: this.backend(cluster).plaintexts };
   }
 
   makeNonce(): Buffer {
@@ -465,67 +436,20 @@ export class GatewayWorker {
     return refusal(why, this.flavor(client.cluster));
   }
 
+  /** What this worker has of a cluster that an endpoint leads to. */
+  backend(cluster: string): Backend {
+    let backend = this.#backends.get(cluster);
+    if (backend === undefined) {
+      const { costs, directory, flusher, log, settings } = this;
+      const options = { settings, workers: this.#options.workers, log, nowMs: this.clock, directory, costs, flusher };
+      backend = new Backend(this.#routes.clusters.get(cluster) as ClusterRouting, options);
+      this.#backends.set(cluster, backend);
+    }
+    return backend;
+  }
+
   pool(cluster: string, node: NodeAddress): NodePool {
-    let nodes = this.#pools.get(cluster);
-    if (nodes === undefined) {
-      nodes = new Map();
-      this.#pools.set(cluster, nodes);
-    }
-    let pool = nodes.get(node);
-    if (pool === undefined) {
-      pool = new NodePool(node, this.#poolLimits(), this.#poolHooks(cluster, node));
-      nodes.set(node, pool);
-    }
-    return pool;
-  }
-
-  #poolHooks(cluster: string, node: NodeAddress): PoolHooks {
-    return {
-      nowMs: () => this.nowMs(),
-      connect: (profile, events) => this.#connect(cluster, { node, profile, flusher: this.flusher, ...events }),
-      setUp: (link, ready) => setUp(link, this.bringUpOptions(cluster), ready),
-      onIdleClosed: (from, loss) => {
-        this.#routes.clusters.get(cluster)?.suspect(from, 'idle-closed', describeLoss(loss), this.nowMs());
-      },
-      readInsertId: (link) => {
-        if (link.insertIdOf === null) return;
-        runQuietly(link, [readInsertId(link, link.insertIdOf)], () => {});
-        link.lastSession = null; // whose ROW_COUNT() this has just taken
-      },
-      onProgress: (ended, eachUs) => {
-        const now = this.nowMs();
-        for (const { costSlot } of ended) if (costSlot >= 0) this.costs.observe(costSlot, eachUs, now);
-      },
-    };
-  }
-
-  #connect(cluster: string, options: Omit<ServerConnectionOptions, 'tls' | 'connectTimeoutMs' | 'maxPacketBytes'>) {
-    const { pool, limits, serverTls } = this.settings;
-    return new ServerConnection({
-      ...options,
-      tls: serverTls[cluster] ?? { mode: 'as-client' },
-      connectTimeoutMs: pool.connectTimeoutMs,
-      maxPacketBytes: limits.maxPacketBytes,
-    });
-  }
-
-  /** For connections that are no pool's. */
-  connector(cluster: string): Connect {
-    return (node, profile, events) => this.#connect(cluster, { node, profile, flusher: null, ...events });
-  }
-
-  /** What bringing a server connection of the cluster up to a session's state needs to know. */
-  bringUpOptions(cluster: string): BringUpOptions {
-    let options = this.#bringUp.get(cluster);
-    const flavor = this.flavor(cluster);
-    if (options === undefined || options.flavor !== flavor) {
-      const tracksGtids = [...this.#routes.gates.values()].some(
-        ({ cluster: its, split }) => its.cluster === cluster && split !== null && split.causal !== 'none',
-      );
-      options = { flavor, cluster, directory: this.directory, accepted: new Accepted(), tracksGtids };
-      this.#bringUp.set(cluster, options);
-    }
-    return options;
+    return this.backend(cluster).pool(node);
   }
 
   /** The client's, who has logged in for the first time or anew. */
@@ -540,53 +464,6 @@ export class GatewayWorker {
     const { split, cluster: routing } = gate;
     if (split === null || split.causal === 'none') return null;
     return new Causality(this.flavor(cluster), routing.route?.epoch ?? 0);
-  }
-
-  /** Who is asked before reads that are to see what anybody has written; null: nobody need be. */
-  primaryPosition({ cluster, gate }: Client): PrimaryPosition | null {
-    if (gate.split?.causal !== 'global') return null;
-    let position = this.#positions.get(cluster);
-    if (position === undefined) {
-      position = new PrimaryPosition(this.connector(cluster));
-      this.#positions.set(cluster, position);
-    }
-    return position;
-  }
-
-  /** A cluster's own: numbers that were given to another's transactions would be holes among its. */
-  witnesses(cluster: string): Witnesses {
-    let witnesses = this.#witnesses.get(cluster);
-    if (witnesses === undefined) {
-      witnesses = new Witnesses(() => this.#routes.clusters.get(cluster)?.route?.nodes ?? []);
-      this.#witnesses.set(cluster, witnesses);
-      this.#holes.set(
-        cluster,
-        new Holes(witnesses, {
-          nowMs: this.clock,
-          connect: this.connector(cluster),
-          closed: (count) => this.log.info({ cluster, count }, 'holes in gtid_executed are closed'),
-        }),
-      );
-    }
-    return witnesses;
-  }
-
-  pools(cluster: string): Iterable<NodePool> {
-    return this.#pools.get(cluster)?.values() ?? [];
-  }
-
-  #poolLimits(): PoolLimits {
-    const { pool, limits } = this.settings;
-    const share = (total: number): number => Math.max(1, Math.floor(total / this.#options.workers));
-    return {
-      maxConnections: share(pool.maxPerNode),
-      maxConnecting: pool.maxConnecting,
-      connectRate: share(pool.connectRate),
-      maxWaiting: limits.maxClients,
-      idleTimeoutMs: pool.idleTimeoutMs,
-      minConnections: pool.minPerAccount,
-      maxLifetimeMs: pool.maxLifetimeMs,
-    };
   }
 
   /** Kills by one of our own ids, here or in another worker; calls back once. */
@@ -642,7 +519,9 @@ export class GatewayWorker {
 
   counters(): WorkerCounters {
     const serverConnections: WorkerCounters['serverConnections'] = {};
-    for (const nodes of this.#pools.values()) for (const [node, pool] of nodes) serverConnections[node] = pool.report();
+    for (const { pools } of this.#backends.values()) {
+      for (const [node, pool] of pools) serverConnections[node] = pool.report();
+    }
     const pins = countPins(this.#clients.values());
     const events = [...this.#counters].map(([key, count]) => {
       const [name = '', label = ''] = key.split('\0');
@@ -672,21 +551,20 @@ export class GatewayWorker {
 
   #tick(): void {
     this.#routes.tick(this.nowMs(), this.#options.controlled());
-    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.tick();
+    for (const backend of this.#backends.values()) backend.tick();
     if (this.#drains.size > 0) this.#checkDrains();
   }
 
   #everySecond(): void {
     const now = this.nowMs();
     for (const client of this.#clients.values()) client.tick(now);
-    for (const nodes of this.#pools.values()) for (const pool of nodes.values()) pool.trim();
-    for (const [cluster, holes] of this.#holes) holes.tick(this.#routes.clusters.get(cluster)?.route ?? null);
+    for (const backend of this.#backends.values()) backend.everySecond();
     this.#options.send({ type: 'counters', counters: this.counters() });
   }
 
   #load(node: NodeAddress): number {
     let load = 0;
-    for (const nodes of this.#pools.values()) load += nodes.get(node)?.load ?? 0;
+    for (const backend of this.#backends.values()) load += backend.known(node)?.load ?? 0;
     return load;
   }
 

@@ -14,7 +14,7 @@ export function killThread(
   done: () => void,
 ): void {
   const sql = `KILL ${queryOnly ? 'QUERY' : 'CONNECTION'} ${link.threadId}`;
-  const connection = worker.connector(victim.cluster)(link.node, link.profile, {
+  const connection = worker.backend(victim.cluster).connect(link.node, link.profile, {
     onReady: () => {
       runQuietly(connection, [{ packet: connection.query(sql), what: 'KILL' }], () => connection.quit());
     },

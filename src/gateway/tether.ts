@@ -120,7 +120,7 @@ export class Tether implements LinkOwner {
   }
 
   get #options(): BringUpOptions {
-    return this.worker.bringUpOptions(this.#client.cluster);
+    return this.worker.backend(this.#client.cluster).bringUp;
   }
 
   /** A statement that is ours was prepared on the link. */

@@ -44,7 +44,7 @@ export class Guard {
 
   constructor(client: Client) {
     this.#client = client;
-    this.#witnesses = client.worker.witnesses(client.cluster);
+    this.#witnesses = client.worker.backend(client.cluster).witnesses;
     this.#chosen = new Chosen(this.#witnesses);
   }
 
