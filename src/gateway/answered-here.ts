@@ -58,6 +58,7 @@ function inProtocolOf({ capabilities }: Client, command: number, warnings: Buffe
 export function defers(client: Client, request: ServerRequest): boolean {
   const { session, link } = client;
   const { sql, text } = request;
+  if (session.state.variables.has('completion_type')) return false; // COMMIT is not all that it says
   if (session.begun && !sql.flags.implicitCommit && (sql.kind === 'commit' || sql.kind === 'rollback')) {
     if (sql.flags.chain || sql.flags.release) return false;
     session.begun = false; // nothing was begun on any server

@@ -6,6 +6,7 @@ import type { BringUp } from './bring-up.ts';
 import { askPosition, type Causality, waitFor } from './causality.ts';
 import type { Client } from './client.ts';
 import { readRequest, type ServerRequest } from './command.ts';
+import { verb } from './in-flight/index.ts';
 import type { NodePool } from './pool.ts';
 import { type QuietCommand, runQuietly } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -95,7 +96,7 @@ export function endsAside(client: Client, request: ServerRequest, then: (became:
   if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
   link.lastSession = null;
   const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
-  runQuietly(link, [{ packet: link.query('COMMIT'), what: 'commit', ok }], (result) => {
+  runQuietly(link, [{ packet: link.query(verb(link, 'COMMIT')), what: 'commit', ok }], (result) => {
     if (result.kind === 'error') link.lose({ kind: 'closed', detail: result.err.message });
     session.transactionEnded();
     tether.guard?.forget();

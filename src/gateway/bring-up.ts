@@ -11,10 +11,10 @@ import { gatewayError } from './errors.ts';
 import { mustChangePassword } from './evidence.ts';
 import { learnOfFailedRoutine } from './learn.ts';
 import {
+  asPrepared,
   asReset,
   changed,
   difference,
-  hiddenAs,
   type LinkState,
   type Step,
   sameState,
@@ -290,13 +290,13 @@ function commandFor(link: ServerConnection, step: Step, accepted: Accepted): Qui
   }
 }
 
-/** Prepares a statement as it was prepared first. */
+/** Prepares a statement as it was prepared first, as far as that can be without taking something from the connection. */
 function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalStatement, options: BringUpOptions): void {
   const wanted = link.state;
-  const there = statement.seesUserVariables
-    ? sameState(link.state, hiddenAs(statement.state, wanted))
-    : link.state.preparesAs === statement.state.preparesAs;
-  if (!there) addDifference(into, link, hiddenAs(statement.state, wanted), options);
+  const then = asPrepared(wanted, statement.state, statement.seesUserVariables);
+  const steps = [difference(wanted, then, termsFor(link, options)), difference(then, wanted, termsFor(link, options))];
+  const there = steps.some((way) => way === null || way.some(({ kind }) => kind === 'reset'));
+  if (!there) addDifference(into, link, then, options);
   into.commands.push({ packet: statement.packet, what: 'prepare', shape: 'prepare' });
   into.prepares = link.prepared.generation;
   into.sure = false;
@@ -326,7 +326,7 @@ export function readInsertId(link: ServerConnection, session: SessionState): Qui
     link.insertIdValue ??= value;
     session.readInsertId(link, value);
   };
-  return { packet: link.query('SELECT LAST_INSERT_ID()'), what: 'LAST_INSERT_ID()', row };
+  return { packet: link.query('SELECT LAST_INSERT_ID() LIMIT 1'), what: 'LAST_INSERT_ID()', row };
 }
 
 /** The link's LAST_INSERT_ID() becomes the session's, which is known. */
@@ -379,7 +379,7 @@ export function readBack(link: ServerConnection, session: SessionState, callback
     const row = (answer: QuietRow | null): void => {
       session.setVariable('collation_connection', answer?.values[0] ?? '');
     };
-    commands.push({ packet: link.query('SELECT @@collation_connection'), what: 'collation_connection', row });
+    commands.push({ packet: link.query('SELECT @@collation_connection LIMIT 1'), what: 'collation_connection', row });
   }
   const names = [...session.dirtyVariables];
   if (names.length > 0) {
@@ -414,7 +414,7 @@ function readLocks(link: ServerConnection, session: SessionState, names: string[
       if (answer?.values[at] === '0') session.unpin('named-lock', name);
     });
   };
-  return { packet: link.query(`SELECT ${names.map(ours).join(', ')}`), what: 'named locks', row };
+  return { packet: link.query(`SELECT ${names.map(ours).join(', ')} LIMIT 1`), what: 'named locks', row };
 }
 
 /** A fresh connection is made to report what changes on it. */

@@ -208,10 +208,10 @@ export class Causality {
 export function waitFor(flavor: Flavor, text: string, timeoutMs: number): string {
   const call = flavor === 'mysql' ? 'WAIT_FOR_EXECUTED_GTID_SET' : 'MASTER_GTID_WAIT';
   // MySQL takes 0 for ever.
-  return `SELECT ${call}('${text}', ${(Math.max(1, timeoutMs) / 1000).toFixed(3)})`;
+  return `SELECT ${call}('${text}', ${(Math.max(1, timeoutMs) / 1000).toFixed(3)}) LIMIT 1`;
 }
 
 /** SQL that tells how far a primary has come. */
 export function askPosition(flavor: Flavor): string {
-  return flavor === 'mysql' ? 'SELECT @@global.gtid_executed' : 'SELECT @@global.gtid_binlog_pos';
+  return flavor === 'mysql' ? 'SELECT @@global.gtid_executed LIMIT 1' : 'SELECT @@global.gtid_binlog_pos LIMIT 1';
 }

@@ -467,7 +467,7 @@ export class Client {
     const statement = findStatement(this.session, statementId);
     if (statement === undefined) return;
     this.session.closeStatement(statement.id);
-    this.session.unpin('cursor');
+    this.tether.closeCursor(statement);
     if (this.#statement === null) this.tether.settle();
   }
 

@@ -120,6 +120,11 @@ export function verdictOf(code: GatewayErrorCode): Verdict | null {
   return CATALOGUE[code].verdict;
 }
 
+/** An error's text, to stand in another one that has its own verdict. */
+export function withoutVerdict(message: string): string {
+  return message.replace(/ \(Evenkeel: [^()]*\)$/, '');
+}
+
 /** The ERR packet for `code`; `detail` says what in particular happened. */
 export function gatewayError(code: GatewayErrorCode, detail = ''): ErrPacket {
   const entry: ErrorEntry = CATALOGUE[code];

@@ -175,7 +175,7 @@ export class Flight implements Exchange {
     if (command === Command.STMT_BULK_EXECUTE) return link.send(bulkExecutePacket(packet, statement, prepared), this);
     const { raw, opensCursor } = executePacket(packet, statement, prepared, this.clientCapabilities);
     this.opensCursor = opensCursor;
-    if (opensCursor) session.pin('cursor');
+    if (opensCursor) session.pin('cursor', String(statement.id));
     link.send(raw, this);
   }
 
@@ -372,7 +372,7 @@ export class Flight implements Exchange {
       client.worker.accountsChanged(client.cluster);
     }
     if (command === Command.SET_OPTION) session.setMultiStatements(packet.payload.readUInt16LE(1));
-    if (command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0) session.unpin('cursor');
+    this.#learnCursor(request);
     // COM_INIT_DB is told by servers that track the schema; USE of the same schema is not.
     if (command === Command.INIT_DB) session.chooseSchema(packet.payload.toString('utf8', 1));
     if (command !== Command.QUERY && !executes(command)) return;
@@ -385,6 +385,14 @@ export class Flight implements Exchange {
       set: this.#set,
       elsewhere: this.#wasElsewhere,
     });
+  }
+
+  /** Whether the statement's cursor is still open, or was opened at all. */
+  #learnCursor({ command, statement }: ServerRequest): void {
+    if (statement === null) return;
+    const ended = command === Command.STMT_RESET || (this.#flags & ServerStatus.LAST_ROW_SENT) !== 0;
+    const none = this.opensCursor && (this.failed || (this.#flags & ServerStatus.CURSOR_EXISTS) === 0);
+    if (ended || none) this.#passenger.client.session.unpin('cursor', String(statement.id));
   }
 
   lost(loss: Loss, sent: boolean): void {

@@ -63,9 +63,11 @@ export function learnFromText(session: SessionState, request: ServerRequest, lea
   if (flags.touchesSessionTracking) session.pin('session-tracking');
   if (flags.setsUserVariable) learnUserVariables(session, request);
   if (flags.setsOneShotTransaction && text !== null) {
-    session.oneShot = text.toString('utf8');
+    session.oneShot = oneShotOf(text.toString('latin1'), session.oneShot);
+    if (session.oneShot === null) session.pin('unknown-effect');
     session.oneShotOn = learned.link;
-    session.oneShotDoubtful = false;
+    // A statement behind it in the same text may have been that transaction.
+    session.oneShotDoubtful = kind === 'multi';
   } else afterOneShot(session, kind);
   if (flags.calcFoundRows) session.calcFoundRows = true;
 }
@@ -90,6 +92,22 @@ export function learnOfFailedRoutine(session: SessionState, changed: boolean): v
 /** From the first table on the transaction itself is what holds. */
 function endsSavepoints({ inTransaction, autocommit }: SessionState, { kind, flags }: Classification): boolean {
   return inTransaction || autocommit || kind === 'commit' || kind === 'rollback' || flags.implicitCommit;
+}
+
+const LEVEL =
+  /\b(?:isolation\s+level\s+|(?:transaction|tx)_isolation\s*:?=\s*['"]?)(read.(?:un)?committed|repeatable.read|serializable)\b/gi;
+const MODE = /\bread\s+(only|write)\b|\b(?:transaction|tx)_read_only\s*:?=\s*(?:(1|on|true)|0|off|false)\b/gi;
+
+/** SET TRANSACTION with what the text says of the next transaction, and what was said before; null: that is not known. */
+function oneShotOf(text: string, before: string | null): string | null {
+  const levels = [...`${before ?? ''};${text}`.matchAll(LEVEL)];
+  const modes = [...`${before ?? ''};${text}`.matchAll(MODE)];
+  const said: string[] = [];
+  const level = levels.at(-1)?.[1];
+  if (level !== undefined) said.push(`ISOLATION LEVEL ${level.replace(/[-\s]+/, ' ').toUpperCase()}`);
+  const mode = modes.at(-1);
+  if (mode !== undefined) said.push(`READ ${mode[1]?.toUpperCase() ?? (mode[2] === undefined ? 'WRITE' : 'ONLY')}`);
+  return said.length === 0 ? null : `SET TRANSACTION ${said.join(', ')}`;
 }
 
 /** Whether the isolation level for the next transaction is used up. */
@@ -170,10 +188,21 @@ function mayHide({ sql, text }: ServerRequest): boolean {
 /** IS_FREE_LOCK() and IS_USED_LOCK() only look. */
 const GETS_LOCK = /get_lock/i;
 
+const LOCKS =
+  /\b(un)?lock\s+(?:tables?|(instance))\b|\bflush\s+(?:local\s+|no_write_to_binlog\s+)?tables?\b[^;]*\b(?:with\s+read\s+lock|for\s+export)\b|\b(backup)\s+(?:(unlock|stage\s+end)|lock|stage)\b/gi;
+
+/** Tables, the instance and backups are locked each for itself. */
+function learnLocks(session: SessionState, text: string): void {
+  for (const [, unlocks, instance, backup, ends] of text.matchAll(LOCKS)) {
+    const name = instance === undefined ? (backup === undefined ? 'tables' : 'backup') : 'instance';
+    if (unlocks === undefined && ends === undefined) session.pin('table-lock', name);
+    else session.unpin('table-lock', name);
+  }
+}
+
 function learnPins(session: SessionState, { sql, text }: ServerRequest, objects: SessionObjects | null): void {
   const { flags, kind } = sql;
-  if (kind === 'lock') session.pin('table-lock');
-  if (kind === 'unlock') session.unpin('table-lock');
+  if (kind === 'lock' || kind === 'unlock' || kind === 'multi') learnLocks(session, text?.toString('latin1') ?? '');
   if (objects?.kind === 'handler') {
     if (objects.verb === 'open') session.pin('handler', objects.name);
     else if (objects.verb === 'close') session.unpin('handler', objects.name);

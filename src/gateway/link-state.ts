@@ -102,6 +102,18 @@ export function hiddenAs(state: LinkState, there: LinkState): LinkState {
   return changed(state, { variables });
 }
 
+/** The state, with what decides how a text is prepared as it is in `then`. A schema that was none cannot be had again. */
+export function asPrepared(state: LinkState, then: LinkState, seesUserVariables: boolean): LinkState {
+  const variables = new Map(state.variables);
+  for (const name of PREPARES_AS) {
+    const value = then.variables.get(name);
+    if (value === undefined) variables.delete(name);
+    else variables.set(name, value);
+  }
+  const { userVariables } = seesUserVariables ? then : state;
+  return changed(state, { schema: then.schema ?? state.schema, variables, userVariables });
+}
+
 /** What COM_RESET_CONNECTION leaves of a state. */
 export function asReset({ schema, role, multiStatements }: LinkState): LinkState {
   return changed(AT_LOGIN, { schema, role, multiStatements });
@@ -226,10 +238,22 @@ function assignment(name: string, value: string): string {
   return `SESSION ${quoteName(name)}=${variableValue(name, value)}`;
 }
 
+/** Of which servers report NULL as nothing. */
+const NULL_AS_EMPTY = new Set([
+  'character_set_results',
+  'default_tmp_storage_engine',
+  'enforce_storage_engine',
+  'innodb_tmpdir',
+  'innodb_ft_user_stopword_table',
+  'external_table_storage_engine',
+  'external_table_secondary_storage_engine',
+]);
+
 /** Servers report every value as text; numbers must go back as numbers, and text as text. */
 function variableValue(name: string, value: string): string {
   if (/^-?\d+(\.\d+)?$/.test(value)) return value;
-  if (value === '' && name === 'character_set_results') return 'NULL';
+  if (value === '' && NULL_AS_EMPTY.has(name)) return 'NULL';
+  if (value === 'DEFAULT') return value;
   if (/^[\w.,:/+ -]*$/.test(value)) return `'${value}'`;
   // Hex: no quote, backslash or sql_mode can change what it means.
   return `CONVERT(0x${Buffer.from(value, 'utf8').toString('hex')} USING utf8mb4)`;

@@ -32,6 +32,7 @@ export class PrimaryPosition {
   ask(flavor: Flavor, primary: NodeAddress, profile: LoginProfile, take: Taker): void {
     if (this.#link !== null && this.#link.node !== primary) this.close();
     this.#waiting.push(take);
+    this.#timer ??= setTimeout(() => this.close(), this.#answerMs);
     this.#link ??= this.#connect(primary, profile, {
       onReady: () => this.#advance(flavor),
       onLost: () => this.#lost(),
@@ -48,14 +49,14 @@ export class PrimaryPosition {
     if (link === null || !link.ready || this.#asking.length > 0 || this.#waiting.length === 0) return;
     this.#asking = this.#waiting;
     this.#waiting = [];
-    this.#timer = setTimeout(() => this.close(), this.#answerMs);
     let position: string | null = null;
     const row = (answer: { values: (string | null)[] } | null): void => {
       position = answer?.values[0] ?? null;
     };
     runQuietly(link, [{ packet: link.query(askPosition(flavor)), what: 'causal', row }], ({ kind }) => {
       if (kind === 'lost') return; // they have been told
-      clearTimeout(this.#timer);
+      this.#stopTimer();
+      if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.close(), this.#answerMs);
       const takers = this.#asking;
       this.#asking = [];
       this.#advance(flavor); // on its way while these go on
@@ -63,8 +64,13 @@ export class PrimaryPosition {
     });
   }
 
-  #lost(): void {
+  #stopTimer(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #lost(): void {
+    this.#stopTimer();
     this.#link = null;
     const takers = [...this.#asking, ...this.#waiting];
     this.#asking = [];

@@ -52,6 +52,7 @@ export function runQuietly(
   commands: readonly QuietCommand[],
   callback: (result: QuietResult) => void,
 ): void {
+  if (commands.length === 0) return queueMicrotask(() => callback({ kind: 'done', statementId: 0 }));
   const run: Run = { left: commands.length, failure: null, statementId: 0, callback };
   commands.forEach((command, at) => link.send(command.packet, new QuietExchange(run, command, at)));
 }

@@ -451,7 +451,7 @@ export function readBackSql(names: Iterable<string>): string {
     columns.push(v, `IF(LENGTH(${v}) > ${MAX_USER_VARIABLES_BYTES / 2}, NULL, HEX(${v}))`, `CHARSET(${v})`);
     columns.push(`COLLATION(${v})`);
   }
-  return `SELECT ${columns.join(', ')}`;
+  return `SELECT ${columns.join(', ')} LIMIT 1`; // sql_select_limit may be 0
 }
 
 /** Column types of the protocol that user variables are reported in. */

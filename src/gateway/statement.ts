@@ -13,7 +13,7 @@ import { gatewayError } from './errors.ts';
 import { isShutdown } from './evidence.ts';
 import { type Course, Flight, INTERRUPTED, type Passenger, TOO_MANY_PREPARED, type Unfit } from './flight.ts';
 import type { Waiter } from './hold.ts';
-import { CHOOSES_GTID, type Guarded, mayWrite } from './in-flight/index.ts';
+import { CHOOSES_GTID, endOf, type Guarded, mayWrite } from './in-flight/index.ts';
 import type { Inbox } from './inbox.ts';
 import { killVictim } from './kill.ts';
 import { changed, type LinkState } from './link-state.ts';
@@ -51,6 +51,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   packet: Packet;
   request: ServerRequest;
   readonly arrivedMs: number;
+  /** From its arrival, or the last loss in a transaction that is kept. */
+  #waitsSinceMs: number;
   lane: Lane;
   shareable = false;
   way: Way = 'primary';
@@ -90,6 +92,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.packet = packet;
     this.request = request;
     this.arrivedMs = client.worker.nowMs();
+    this.#waitsSinceMs = this.arrivedMs;
     this.lane = client.tether.lane as Lane;
   }
 
@@ -150,7 +153,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   get deadlineMs(): number {
-    return this.arrivedMs + this.client.worker.settings.hold.timeoutMs;
+    return this.#waitsSinceMs + this.client.worker.settings.hold.timeoutMs;
   }
 
   get owner(): LinkOwner {
@@ -315,7 +318,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#detach();
     this.client.held(true);
     const { gate, worker } = this.client;
-    gate.hold.enter(this, this.arrivedMs, worker.nowMs());
+    gate.hold.enter(this, this.#waitsSinceMs, worker.nowMs());
   }
 
   /** A statement that waits must not keep the 64 KiB alive that it arrived in. */
@@ -461,6 +464,15 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const { guard } = tether;
     const { statement, plain, command } = this.request;
     const prepared = statement === null ? null : link.prepared.get(statement.logical);
+    if (prepared === undefined && this.request.command === Command.STMT_RESET) {
+      this.client.answerOk();
+      return this.#finish();
+    }
+    if (command === Command.STMT_FETCH && (prepared === undefined || !this.#hasCursor)) {
+      // In the server's words: a cursor that is open keeps its connection.
+      const end = this.client.worker.flavor(this.client.cluster) === 'mysql' ? '.' : '';
+      return this.#fail(noCursor(statement?.id ?? 0, end));
+    }
     // The usual case: the connection is as the session wants it.
     const opens = guard !== null && guard.opening.length > 0;
     const waits = this.#asks || this.#missing(this.client.tether.pool) !== null;
@@ -471,13 +483,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       if (!rescue && !oneShot && (!session.begun || command === Command.STMT_PREPARE))
         return this.#send(link, prepared);
     }
-    if (prepared === undefined && this.request.command === Command.STMT_RESET) return this.#answerOk();
-    if (prepared === undefined && this.request.command === Command.STMT_FETCH) {
-      // In the server's words: a cursor that is open keeps its connection.
-      const end = this.client.worker.flavor(this.client.cluster) === 'mysql' ? '.' : '';
-      return this.#fail(noCursor(statement?.id ?? 0, end));
-    }
     this.#bringUp(link);
+  }
+
+  /** Of its own: others may have left one open on the same connection. */
+  get #hasCursor(): boolean {
+    const names = this.client.session.namesOf('cursor');
+    return names.has(String(this.request.statement?.id)) || names.has('*');
   }
 
   #bringUp(link: ServerConnection): void {
@@ -759,7 +771,11 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   again(loss: Loss | null): void {
-    if (loss !== null) this.#blame(loss);
+    if (loss !== null) {
+      this.#blame(loss);
+      // What has run for long is given as much time as any to be found out.
+      this.#waitsSinceMs = this.client.worker.nowMs();
+    }
     // What is open on it is not for others.
     this.client.tether.link?.lose({ kind: 'closed', detail: 'given up' });
     this.#again();
@@ -800,7 +816,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #answerOk(): void {
-    this.client.session.transactionEnded();
+    const { session } = this.client;
+    session.transactionEnded();
+    session.begun = endOf(this.request, session).chain;
     if (this.#quiet === null) this.client.answerOk();
     this.#finish();
   }

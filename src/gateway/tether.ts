@@ -2,7 +2,7 @@
 // It brings a connection up to what the session has built up, and gives it back when nothing holds it any more.
 import type { NodeAddress } from '../messages/index.ts';
 import type { StatementKind } from '../sql/index.ts';
-import type { ErrPacket } from '../wire/index.ts';
+import { Command, commandPacket, type ErrPacket } from '../wire/index.ts';
 import { type Aftermath, readAftermath } from './aftermath.ts';
 import {
   type BringUp,
@@ -24,7 +24,7 @@ import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
 import { describeLoss, type LoginProfile, type Loss, type ServerConnection } from './server-connection.ts';
-import type { Hold, SessionState } from './session.ts';
+import type { Hold, PreparedStatement, SessionState } from './session.ts';
 import type { Way } from './split.ts';
 
 /** What the next statement is told. `rolledBack`: it asked for just that. */
@@ -129,6 +129,22 @@ export class Tether implements LinkOwner {
     for (const old of link.prepared.add(logical, id, maxPreparedPerConnection)) link.closeStatement(old);
   }
 
+  /** Of a statement that its client closes, and others go on with. */
+  closeCursor({ id, logical }: PreparedStatement): void {
+    const { link, session } = this;
+    if (link === null || !session.namesOf('cursor').has(String(id))) return;
+    session.unpin('cursor', String(id));
+    const prepared = link.prepared.get(logical);
+    if (prepared === undefined) return;
+    const own = Buffer.alloc(4);
+    own.writeUInt32LE(prepared.id);
+    runQuietly(
+      link,
+      [{ packet: commandPacket(Command.STMT_RESET, own), what: 'a cursor', failed: () => {} }],
+      () => {},
+    );
+  }
+
   /** The server has no room for another one. True: some were closed. */
   shedPrepared(link: ServerConnection): boolean {
     // An open cursor is its statement's.
@@ -164,14 +180,14 @@ export class Tether implements LinkOwner {
 
   /** The link will not do; a shared one is left to the strangers on it. */
   giveUp(link: ServerConnection): void {
-    if (this.link === link) this.dropLink('its state could not be restored');
-    else link.lose({ kind: 'closed', detail: 'its state could not be restored' });
+    // What was set on it before that failed is not what it is taken to have.
+    link.lose({ kind: 'closed', detail: 'its state could not be restored' });
   }
 
   /** What the server did not take of the session's state. True: the session has been changed, another try may do. */
   couldNotRestore(what: string, err: ErrPacket): boolean {
     // The schema was dropped: to its session it is as if none were chosen.
-    if (what.startsWith('default schema') && err.errno === 1049) {
+    if (what === `default schema ${this.session.state.schema}` && err.errno === 1049) {
       this.session.chooseSchema(null);
       return true;
     }
@@ -331,7 +347,8 @@ export class Tether implements LinkOwner {
     const { session } = this;
     const kept = this.guard?.linkGone() ?? false;
     if (session.inTransaction && !kept) {
-      this.#transactionLost = reason;
+      // A branch may be prepared, and stay: what is lost is the connection.
+      if (!session.pins.has('xa')) this.#transactionLost = reason;
       session.transactionEnded();
     }
     if (!kept) session.halfBegun = false;
@@ -379,6 +396,7 @@ export class Tether implements LinkOwner {
     }
     const what = [...new Set(this.#lostPins)].join(', ');
     this.#lostPins = [];
+    if (next === 'xa' && what === 'xa') return null;
     return { error: gatewayError('state-lost', what) };
   }
 }

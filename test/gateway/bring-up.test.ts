@@ -115,7 +115,7 @@ class FakeLink {
         sql,
       );
     const set = /^SET SESSION last_insert_id=(\d+)$/.exec(sql)?.[1];
-    if (sql === 'SELECT LAST_INSERT_ID()') row?.({ columns: [], values: [String(this.insertId)] });
+    if (sql === 'SELECT LAST_INSERT_ID() LIMIT 1') row?.({ columns: [], values: [String(this.insertId)] });
     else if (set !== undefined) this.insertId = BigInt(set);
     else if (settle !== null) {
       const [, claims, there, known] = settle as unknown as [string, string, string | undefined, string];
@@ -216,7 +216,7 @@ test('everything ahead stands in its order: state, LAST_INSERT_ID(), the next tr
   const result = ahead(link, session, 'INSERT INTO t SELECT LAST_INSERT_ID()', options);
   link.run(result.commands);
   assert.deepEqual(link.log, [
-    'SELECT LAST_INSERT_ID()', // the stranger's, before it is written over
+    'SELECT LAST_INSERT_ID() LIMIT 1', // the stranger's, before it is written over
     'use one',
     "SET SESSION `time_zone`='+02:00'",
     'SET @`a`=1',

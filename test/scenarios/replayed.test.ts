@@ -166,6 +166,84 @@ stories(
       await stranger.end();
     },
 
+    'gives no number to another row than the first time': async (evenkeel) => {
+      const isMysql = evenkeel.sandbox.flavor === 'mysql';
+      await through(
+        evenkeel,
+        'CREATE TABLE mails (id INT AUTO_INCREMENT PRIMARY KEY, mail VARCHAR(9) UNIQUE, n INT)',
+        "INSERT INTO mails (mail, n) VALUES ('a', 0), ('x', 0), ('b', 0)",
+        'CREATE TABLE plain (n INT PRIMARY KEY, x INT)',
+        'INSERT INTO plain VALUES (1, 1)',
+        'CREATE TABLE audit (id INT AUTO_INCREMENT PRIMARY KEY, x INT)',
+      );
+      const primary = await evenkeel.primary();
+      const trigger =
+        'CREATE TRIGGER app.audits AFTER UPDATE ON app.plain FOR EACH ROW INSERT INTO app.audit (x) VALUES (NEW.x)';
+      await directly(evenkeel, primary, trigger);
+      const client = await application(evenkeel);
+      await client.query('BEGIN');
+      await client.query("INSERT INTO mails (mail, n) VALUES ('a', 1), ('b', 1) ON DUPLICATE KEY UPDATE n = n + 1");
+      await cut(evenkeel);
+      await client.query('COMMIT');
+      assert.deepEqual(await rowsOf(client, 'SELECT mail, n FROM mails ORDER BY mail'), [
+        { mail: 'a', n: 1 },
+        { mail: 'b', n: 1 },
+        { mail: 'x', n: 0 },
+      ]);
+      await client.query('BEGIN');
+      await client.query('INSERT INTO given (id, x) VALUES (2000, 1)');
+      await client.query('UPDATE plain SET x = 2');
+      await cut(evenkeel);
+      const outcome = await client.query('COMMIT').then(
+        () => 0,
+        (error: { errno: number }) => error.errno,
+      );
+      assert.equal(outcome, isMysql ? 1213 : 0);
+      const [rows] = await through(evenkeel, 'SELECT id FROM audit');
+      assert.ok(
+        rows.every(({ id }) => Number(id) < 100),
+        JSON.stringify(rows),
+      );
+      await client.end();
+    },
+
+    'goes on after a lock wait that was in vain, where its server goes on': async (evenkeel) => {
+      await through(evenkeel, 'CREATE TABLE waits (n INT PRIMARY KEY, x INT)', 'INSERT INTO waits VALUES (1, 0)');
+      const [one, other] = [await application(evenkeel), await application(evenkeel)];
+      await other.query('BEGIN');
+      await other.query('UPDATE waits SET x = 1 WHERE n = 1');
+      await one.query('SET innodb_lock_wait_timeout = 1');
+      await one.query('BEGIN');
+      await one.query('INSERT INTO waits VALUES (2, 0)');
+      await assert.rejects(one.query('UPDATE waits SET x = 2 WHERE n = 1'), { errno: 1205 });
+      await one.query('INSERT INTO waits VALUES (3, 0)');
+      await one.query('COMMIT');
+      await other.query('ROLLBACK');
+      assert.deepEqual(await rowsOf(one, 'SELECT n FROM waits ORDER BY n'), [{ n: 1 }, { n: 2 }, { n: 3 }]);
+      await Promise.all([one.end(), other.end()]);
+    },
+
+    'is asked about, and no number of it closed before, however long its client waits': async (evenkeel) => {
+      const client = await application(evenkeel);
+      await client.query('BEGIN');
+      await client.query('INSERT INTO s VALUES (500)');
+      await cut(evenkeel);
+      await delay(4500); // holes are closed after two seconds
+      await client.query('INSERT INTO s VALUES (501)');
+      await client.query('COMMIT');
+      assert.deepEqual(await rowsOf(client, 'SELECT n FROM s WHERE n >= 500 ORDER BY n'), [{ n: 500 }, { n: 501 }]);
+      await client.query('DELETE FROM s');
+      // One that only reads, and fails, has no number to be asked about.
+      await client.query('START TRANSACTION READ ONLY');
+      await client.query('SELECT n FROM s');
+      await assert.rejects(client.query('SELECT * FROM no_such_table'), { errno: 1146 });
+      await cut(evenkeel);
+      const answer = await Promise.race([rowsOf(client, 'SELECT n FROM s'), delay(20_000).then(() => 'no answer')]);
+      assert.deepEqual(answer, []);
+      await client.query('COMMIT');
+      await client.end();
+    },
+
     'waits for no connection that is gone': async (evenkeel) => {
       const slow = `WITH RECURSIVE counted AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM counted WHERE n < 900)
         SELECT COUNT(*) AS pairs FROM counted AS a JOIN counted AS b JOIN (SELECT 1 AS x UNION SELECT 2) AS c ON a.n + b.n + c.x <> -1`;

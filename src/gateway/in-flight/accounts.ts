@@ -48,25 +48,41 @@ export class WitnessedAccounts {
     worker.log.warn({ cluster, user, reason: ability, error: why }, text);
   }
 
-  /** Asks the server. Calls back once; `lost`: the connection broke, and nothing was learnt. */
-  probe(link: ServerConnection, client: Client, callback: (lost: Loss | null) => void): void {
+  /**
+   * Asks the server of `link`, on a connection of its own: the session's may be about to begin a transaction as it was told to, or be read-only.
+   * Calls back once; `lost`: the connection broke, and nothing was learnt.
+   */
+  probe({ node, profile }: ServerConnection, client: Client, callback: (lost: Loss | null) => void): void {
     let able = false;
+    let told = false;
     const { flavor, group } = client.worker.directory.greeting(client.cluster);
     const sqls = probe(flavor, group);
-    const commands = sqls.map((sql, at): QuietCommand => {
-      const command = { packet: link.query(sql), what: 'whether writes can be witnessed' };
-      return at < sqls.length - 1 ? command : { ...command, row: (row) => (able = row?.values[0] === '1') };
-    });
-    link.lastSession = null;
-    link.hasDiagnostics = true;
-    runQuietly(link, commands, (result) => {
-      if (result.kind === 'lost') return callback(result.loss);
-      const why =
-        result.kind === 'error'
-          ? `${result.err.errno} ${result.err.message}`
-          : 'gtid_mode is not ON, group_replication_consistency is BEFORE, or what is known of a group is not true of the server';
-      this.learn(client, result.kind === 'done' && able ? 'able' : 'not-granted', why);
+    const learn = (ability: 'able' | Inability, why: string): void => {
+      told = true;
+      this.learn(client, ability, why);
       callback(null);
-    });
+    };
+    const onReady = (): void => {
+      const commands = sqls.map((sql, at): QuietCommand => {
+        const command = { packet: link.query(sql), what: 'whether writes can be witnessed' };
+        return at < sqls.length - 1 ? command : { ...command, row: (row) => (able = row?.values[0] === '1') };
+      });
+      runQuietly(link, commands, (result) => {
+        if (result.kind === 'lost') return; // told below
+        const why =
+          result.kind === 'error'
+            ? `${result.err.errno} ${result.err.message}`
+            : 'gtid_mode is not ON, group_replication_consistency is BEFORE, or what is known of a group is not true of the server';
+        learn(result.kind === 'done' && able ? 'able' : 'not-granted', why);
+        link.quit();
+      });
+    };
+    const onLost = (loss: Loss): void => {
+      if (told) return;
+      told = true;
+      if (loss.kind === 'refused') return learn('not-granted', loss.err.message);
+      callback(loss);
+    };
+    const link = client.worker.backend(client.cluster).connect(node, profile, { onReady, onLost });
   }
 }

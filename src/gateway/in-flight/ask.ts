@@ -7,7 +7,7 @@ import { isReadOnlyNode } from '../evidence.ts';
 import { BEGIN, type QuietCommand, runQuietly } from '../quiet.ts';
 import type { Loss, ServerConnection } from '../server-connection.ts';
 import type { Told } from './course.ts';
-import { chooseGtid, isAsSaid, putGtidAway, questionOf, toldBy, type Witness, wasExecuted } from './witness.ts';
+import { chooseGtid, isAsSaid, putGtidAway, questionOf, toldBy, verb, type Witness, wasExecuted } from './witness.ts';
 
 export type Answer =
   /** `why`: it could not be found out, in a few words; empty where it was. */
@@ -125,13 +125,13 @@ function adder(link: ServerConnection, { commands }: Question) {
 
 function askForGtid(link: ServerConnection, question: Question, witness: Extract<Witness, { kind: 'gtid' }>): void {
   const add = adder(link, question);
-  for (const sql of afterWhoeverHas(witness)) add(sql);
+  for (const sql of afterWhoeverHas(link, witness)) add(sql);
   add(wasExecuted(witness), { row: toldByGtid(question) });
 }
 
 /** Waits for whoever has the number; it is released at once, unused. */
-function afterWhoeverHas(witness: Witness): string[] {
-  return [chooseGtid(witness, false), 'ROLLBACK', putGtidAway(false)];
+function afterWhoeverHas(link: ServerConnection, witness: Witness): string[] {
+  return [chooseGtid(witness, false), verb(link, 'ROLLBACK'), putGtidAway(false)];
 }
 
 /**
@@ -144,11 +144,11 @@ function askGroup(link: ServerConnection, question: Question, witness: Extract<W
   const ofSession = link.state.variables.get(CONSISTENCY);
   // Whoever had the link before may have left another one, with which no GTID can be chosen.
   add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
-  for (const sql of afterWhoeverHas(witness)) add(sql);
+  for (const sql of afterWhoeverHas(link, witness)) add(sql);
   add(`SET SESSION ${CONSISTENCY}='BEFORE'`);
   add(BEGIN);
   add(wasExecuted(witness), { row: toldByGtid(question) });
-  add('COMMIT');
+  add(verb(link, 'COMMIT'));
   add(`SET SESSION ${CONSISTENCY}=${ofSession === undefined ? 'DEFAULT' : `'${ofSession}'`}`);
 }
 
@@ -171,5 +171,5 @@ function askLedger(link: ServerConnection, question: Question, witness: Witness)
   for (const sql of claims) add(sql, { failed });
   add(read, { row: (row) => (found = toldBy(witness, row?.values[0] ?? null)) });
   // In Galera it fails where the cluster agreed on the other one first.
-  add('COMMIT', { ok: () => (question.told = found), failed });
+  add(verb(link, 'COMMIT'), { ok: () => (question.told = found), failed });
 }

@@ -87,10 +87,15 @@ export class Chosen {
     return { packet: link.query(putGtidAway(this.#tracks)), what: CHOOSES_GTID };
   }
 
-  /** The connection is gone: whether the number was used nobody knows. */
-  lost(): void {
-    if (this.on !== null && this.#witness !== null) this.#witnesses.abandon(this.#witness, this.on.profile);
+  /** The connection is gone: whether the number was used nobody knows. `asked`: it is to be asked about. */
+  lost(asked: Witness | null): void {
+    if (this.#witness !== asked) this.abandon();
     this.forget();
+  }
+
+  /** Nobody will ask. */
+  abandon(): void {
+    if (this.on !== null && this.#witness !== null) this.#witnesses.abandon(this.#witness, this.on.profile);
   }
 
   /** It was used, or will be known to be. */

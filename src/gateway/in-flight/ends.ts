@@ -27,6 +27,7 @@ export function commits({ flags, kind }: Classification, text: Buffer | null, se
 /** What follows a COMMIT or ROLLBACK, by its own words or by what the session has set for all of them. */
 export function endOf({ sql, text }: ServerRequest, { state }: SessionState): { chain: boolean; release: boolean } {
   const { chain, release } = sql.flags;
+  if (sql.kind !== 'commit' && sql.kind !== 'rollback') return { chain: false, release: false };
   const type = state.variables.get('completion_type');
   if (type === undefined || chain || release) return { chain, release };
   const words = text?.toString('latin1') ?? '';

@@ -10,11 +10,11 @@ import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
-import { gatewayError } from '../errors.ts';
+import { gatewayError, withoutVerdict } from '../errors.ts';
 import { isCutOff, isReadOnlyNode } from '../evidence.ts';
 import type { Course, Flight } from '../flight.ts';
 import { type QuietCommand, type QuietResult, runQuietly } from '../quiet.ts';
-import type { Loss, ServerConnection } from '../server-connection.ts';
+import type { LoginProfile, Loss, ServerConnection } from '../server-connection.ts';
 import { ask } from './ask.ts';
 import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
 import { whatNow } from './commit.ts';
@@ -28,6 +28,11 @@ import { type Guarded, interrupted, type Transaction } from './types.ts';
 import { commitWithLedger, verb, type Witnesses } from './witness.ts';
 
 /**
+ * ER_LOCK_WAIT_TIMEOUT (innodb_rollback_on_timeout), ER_CHECKREAD (MariaDB's innodb_snapshot_isolation), ER_LOCK_TABLE_FULL: the server may have
+ * rolled the transaction back, and an error tells no status.
+ */
+const MAY_HAVE_ENDED = new Set([1205, 1020, 1206]);
+/**
  * ER_GTID_NEXT_TYPE_UNDEFINED_GTID, ER_CANT_DO_IMPLICIT_COMMIT_IN_TRX_WHEN_GTID_NEXT_IS_SET,
  * ER_GTID_UNSAFE_NON_TRANSACTIONAL_TABLE: something committed inside the transaction.
  */
@@ -39,6 +44,8 @@ export class Guard {
   #chosen: Chosen;
   /** What was set for the RAND() of the statement under way. */
   #chance: string | null = null;
+  /** Its last statement failed in a way that may have ended it. */
+  #mayBeOver = false;
   /** What was to be had of the statement before it. */
   #counts = { foundRows: 0, rowCount: 0n };
 
@@ -129,7 +136,8 @@ export class Guard {
     const { session, worker } = this.#client;
     const own = how === 'own';
     const writes = !beginsReadOnly(statement.request, session);
-    const witness = this.#flavor === 'mysql' && writes ? this.#witnesses.take('mysql') : null;
+    const flavor = this.#flavor;
+    const witness = flavor === 'mysql' && writes ? this.#witnesses.take('mysql') : null;
     let recording: Recording | null = null;
     if (!own) {
       const begin = { start: session.state, oneShot: session.oneShot, begun: how === 'begun' };
@@ -141,6 +149,8 @@ export class Guard {
       own,
       opener: statement,
       witness,
+      // Before its snapshot: a row that somebody has changed since would be none that it may change.
+      reserved: flavor === 'mariadb' && writes ? this.#witnesses.take('mariadb') : null,
       recording,
       readOnly: !writes,
       sent: own ? 'own-write' : 'statement',
@@ -168,6 +178,7 @@ export class Guard {
   /** A statement while a transaction is open. */
   #within(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
     const { session } = this.#client;
+    if (this.#mayBeOver && !statement.request.sql.flags.asksDiagnostics) return this.#askWhetherOver(link, statement);
     const { sql, command } = statement.request;
     if (command !== Command.QUERY && !executes(command)) return statement.proceed(link);
     const { flags, kind } = sql;
@@ -210,6 +221,20 @@ export class Guard {
     transaction.wrote ||= mayWrite(statement.request);
     if (transaction.recording !== null) this.#drawLots(link, statement, transaction.recording);
     return statement.proceed(link);
+  }
+
+  #askWhetherOver(link: ServerConnection, statement: Guarded): void {
+    const { session } = this.#client;
+    this.#mayBeOver = false;
+    const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
+    statement.busy();
+    link.lastSession = null;
+    runQuietly(link, [{ packet: link.query('DO 0'), what: 'whether a transaction is open', ok }], (result) => {
+      if (statement.over) return;
+      if (result.kind === 'lost') return statement.again(result.loss);
+      if (!session.inTransaction) this.#end();
+      this.linked(link, statement);
+    });
   }
 
   /** The statement would commit what is open. */
@@ -281,9 +306,12 @@ export class Guard {
     // Of a statement that failed the server does not tell whether it has written.
     transaction.wrote ||= flight.wrote || errno !== 0;
     const { request, packet } = statement;
+    this.#mayBeOver = MAY_HAVE_ENDED.has(errno);
     if (COMMITS_INSIDE.has(errno)) this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(errno));
     // Of what has not begun for sure its client has seen an error and nothing else.
     if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun) {
+      // A local file comes once.
+      if (flight.file !== 'none') transaction.recording?.spoil('a statement that cannot be repeated');
       const was = this.#circumstances(flight, request);
       transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
     }
@@ -365,7 +393,8 @@ export class Guard {
     let sql = verb(link, 'COMMIT');
     const ledger = this.#flavor === 'mariadb' && transaction.wrote && !transaction.readOnly;
     if (ledger) {
-      transaction.witness = this.#witnesses.take('mariadb');
+      transaction.witness = transaction.reserved ?? this.#witnesses.take('mariadb');
+      transaction.reserved = null;
       sql = commitWithLedger(transaction.witness, link);
     }
     // A COMMIT of the client's own leaves on MariaDB what the statement before it left.
@@ -458,8 +487,17 @@ export class Guard {
   }
 
   #end(): void {
-    this.#transaction?.recording?.forget();
+    const transaction = this.#transaction;
+    if (transaction !== null) {
+      const { link, recording, reserved, witness } = transaction;
+      recording?.forget();
+      // It was lost, and is asked about no more.
+      if (link === null && witness?.kind === 'gtid')
+        this.#witnesses.abandon(witness, this.#client.profile as LoginProfile);
+      if (reserved !== null) this.#witnesses.giveBack(reserved, 'unused');
+    }
     this.#transaction = null;
+    this.#mayBeOver = false;
     this.#chosen.opening = NOTHING;
   }
 
@@ -475,7 +513,7 @@ export class Guard {
   linkGone(): boolean {
     const transaction = this.#transaction;
     this.#chosen.opening = NOTHING;
-    this.#chosen.lost();
+    this.#chosen.lost(transaction?.witness ?? null);
     if (transaction === null) return false;
     transaction.link = null;
     transaction.opener = null;
@@ -510,15 +548,16 @@ export class Guard {
     this.#end();
     const { sql } = statement.request;
     if (sql.kind !== 'commit') return statement.again(loss);
-    this.#chain(sql.flags.chain, transaction.recording?.oneShot ?? null);
+    const { chain } = endOf(statement.request, this.#client.session);
+    this.#chain(chain, transaction.recording?.oneShot ?? null);
     statement.succeed();
   }
 
   /** A ROLLBACK of what is lost anyway needs no server. */
-  forgoes({ sql }: ServerRequest): boolean {
+  forgoes(request: ServerRequest): boolean {
     const transaction = this.#transaction;
     if (transaction === null || transaction.link !== null) return false;
-    if (sql.kind !== 'rollback' || sql.flags.chain || sql.flags.release) return false;
+    if (request.sql.kind !== 'rollback' || endOf(request, this.#client.session).release) return false;
     this.#end();
     return true;
   }
@@ -669,13 +708,16 @@ export class Guard {
   }
 
   /** The session begins anew, or its client leaves. */
-  forget = (): void => this.#end();
+  forget = (): void => {
+    this.#chosen.abandon();
+    this.#end();
+  };
 
   /** For a statement that cannot be told its outcome any more. */
   verdict(err: ErrPacket): ErrPacket {
     if (!this.inDoubt) return err;
     this.#client.session.transactionEnded();
     this.#end();
-    return gatewayError('outcome-unknown', err.message);
+    return gatewayError('outcome-unknown', withoutVerdict(err.message));
   }
 }

@@ -8,7 +8,7 @@ import { repeatable } from './recording.ts';
 /** With these a session's writes are not what they seem, or GTIDs are its own business. */
 const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
 /** A local file comes once; rows of an answer that is kept back could be any number. */
-const NOT_WRAPPED = /^\s*load\b|\breturning\b/i;
+const NOT_WRAPPED = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n)*load\b|\breturning\b/i;
 
 /** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
 const WAITS_FOR_GROUP = /^before(_and_after)?$/i;

@@ -5,6 +5,7 @@
 // Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids, what RAND()
 // gives, and LAST_INSERT_ID() where it is asked for are those of the first run.
 import { broken } from '../../messages/index.ts';
+import { insertsOneRow } from '../../sql/index.ts';
 import type { Packet } from '../../wire/index.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -32,52 +33,62 @@ export function replay(
   const next = (at: number): void => {
     const recorded = statements[at];
     if (recorded !== undefined) {
-      new Rerun(client, link, recorded, hasTime, (result) => {
+      const go = (result: Once): void => {
         if (result.kind === 'same') next(at + 1);
         else callback(result.kind === 'differs' ? { ...result, at: at + 1 } : result);
-      }).start();
-    } else if (statements.length === 0) callback({ kind: 'same' });
-    else
-      putBack(client, link, hasTime, statements.some(setsInsertId), (result) => {
-        callback(result.kind === 'differs' ? { ...result, at } : result);
+      };
+      const following = statements[at + 1];
+      // The next one that is set takes its place.
+      const leaves = setsInsertId(recorded) && (following === undefined || !setsInsertId(following));
+      const then = (result: Once): void => {
+        if (leaves && result.kind === 'same') takeBack(client, link, go);
+        else go(result);
+      };
+      new Rerun(client, link, recorded, hasTime, then).start();
+    } else if (hasTime || statements.length === 0) callback({ kind: 'same' });
+    else {
+      const back = [{ packet: link.query('SET timestamp=DEFAULT'), what: 'timestamp' }];
+      link.lastSession = null; // whose ROW_COUNT() this has taken
+      runQuietly(link, back, (result) => {
+        if (result.kind === 'lost') callback(result);
+        else if (result.kind === 'error') callback({ kind: 'differs', at, why: result.err.message });
+        else callback({ kind: 'same' });
       });
+    }
   };
   next(0);
 }
 
 /**
- * What was set for the replay is as before. A number of which no row came is still set: MariaDB takes it back, and of MySQL only an
- * end of the connection does (measured, 9.7: SET insert_id=0 gives the next row a 0).
+ * A number of which no row came is still set, and a trigger's row, or the next one, would get it. MariaDB takes it back; of MySQL only
+ * the end of the connection does (measured, 9.7: SET insert_id=0 gives the next row a 0).
  */
-function putBack(
-  client: Client,
-  link: ServerConnection,
-  hasTime: boolean,
-  hasNumber: boolean,
-  callback: (result: Once) => void,
-): void {
-  const commands: QuietCommand[] = [];
+function takeBack(client: Client, link: ServerConnection, callback: (result: Once) => void): void {
   let left = false;
-  if (!hasTime) commands.push({ packet: link.query('SET timestamp=DEFAULT'), what: 'timestamp' });
-  if (hasNumber && client.worker.flavor(client.cluster) === 'mariadb') {
-    commands.push({ packet: link.query('SET insert_id=DEFAULT'), what: 'insert_id' });
-  } else if (hasNumber) {
-    const row: QuietCommand['row'] = (answer) => {
-      left = answer?.values[0] !== '0';
-    };
-    commands.push({ packet: link.query('SELECT @@insert_id'), what: 'insert_id', row });
-  }
-  if (commands.length === 0) return callback({ kind: 'same' });
-  link.lastSession = null; // whose ROW_COUNT() these have taken
-  runQuietly(link, commands, (result) => {
+  const row: QuietCommand['row'] = (answer) => {
+    left = answer?.values[0] !== '0';
+  };
+  const command: QuietCommand =
+    client.worker.flavor(client.cluster) === 'mariadb'
+      ? { packet: link.query('SET insert_id=DEFAULT'), what: 'insert_id' }
+      : { packet: link.query('SELECT @@insert_id LIMIT 1'), what: 'insert_id', row };
+  link.lastSession = null; // whose ROW_COUNT() this has taken
+  runQuietly(link, [command], (result) => {
     if (result.kind === 'lost') callback(result);
     else if (result.kind === 'error') callback({ kind: 'differs', why: result.err.message });
     else callback(left ? { kind: 'differs', why: 'a row came with a number of its own' } : { kind: 'same' });
   });
 }
 
+const INSERTS = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n|\()*(?:insert|replace|with)\b/i;
+const UPSERTS = /\bon\s+duplicate\b/i;
+
+/** Its rows are to have the numbers of the first run. What an upsert of several rows tells is the number of any of them. */
 function setsInsertId({ mark, request }: RecordedStatement): boolean {
-  return mark.insertId !== 0n && request.sql.kind === 'write';
+  const { options, sql, text } = request;
+  if (mark.insertId === 0n || sql.kind !== 'write' || text === null) return false;
+  const words = text.toString('latin1');
+  return INSERTS.test(words) && (!UPSERTS.test(words) || insertsOneRow(text, options));
 }
 
 type Once = { kind: 'same' } | { kind: 'differs'; why: string } | { kind: 'lost'; loss: Loss };

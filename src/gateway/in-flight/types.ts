@@ -39,6 +39,8 @@ export interface Transaction {
   /** Whose beginning it was: what is sent ahead may be answered before it is sent itself. */
   opener: Guarded | null;
   witness: Witness | null;
+  /** MariaDB: for its commit, if it writes. */
+  reserved: Witness | null;
   /** Null for an autocommit write's own, which is that one statement. */
   readonly recording: Recording | null;
   /** It was begun so. */

@@ -138,7 +138,7 @@ export function putGtidAway(tracks: boolean): string {
 
 /** MySQL: one column, whether the server has executed what was committed under it. */
 export function wasExecuted({ gtid }: Extract<Witness, { kind: 'gtid' }>): string {
-  return `SELECT GTID_SUBSET('${gtid}', @@global.gtid_executed)`;
+  return `SELECT GTID_SUBSET('${gtid}', @@global.gtid_executed) LIMIT 1`;
 }
 
 /** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
@@ -176,7 +176,7 @@ export function claim(witness: Witness, node: NodeAddress): string[] {
 export function questionOf(witness: Witness): { claims: string[]; read: string } {
   const { row } = rowOf(witness);
   const claims = [newRow(row), claimAs(witness, witness.number + 1)];
-  return { claims, read: `SELECT n FROM evenkeel.ledger WHERE id=${row.id}` };
+  return { claims, read: `SELECT n FROM evenkeel.ledger WHERE id=${row.id} LIMIT 1` };
 }
 
 /** `n`: what the row has; null where there is none. */
