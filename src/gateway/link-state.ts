@@ -238,9 +238,8 @@ function assignment(name: string, value: string): string {
   return `SESSION ${quoteName(name)}=${variableValue(name, value)}`;
 }
 
-/** Of which servers report NULL as nothing. */
-const NULL_AS_EMPTY = new Set([
-  'character_set_results',
+/** NULL unless somebody chooses, which servers report as nothing; to set NULL itself may need a privilege. */
+const NULL_BY_DEFAULT = new Set([
   'default_tmp_storage_engine',
   'enforce_storage_engine',
   'innodb_tmpdir',
@@ -252,8 +251,8 @@ const NULL_AS_EMPTY = new Set([
 /** Servers report every value as text; numbers must go back as numbers, and text as text. */
 function variableValue(name: string, value: string): string {
   if (/^-?\d+(\.\d+)?$/.test(value)) return value;
-  if (value === '' && NULL_AS_EMPTY.has(name)) return 'NULL';
-  if (value === 'DEFAULT') return value;
+  if (value === '' && name === 'character_set_results') return 'NULL';
+  if (value === 'DEFAULT' || (value === '' && NULL_BY_DEFAULT.has(name))) return 'DEFAULT';
   if (/^[\w.,:/+ -]*$/.test(value)) return `'${value}'`;
   // Hex: no quote, backslash or sql_mode can change what it means.
   return `CONVERT(0x${Buffer.from(value, 'utf8').toString('hex')} USING utf8mb4)`;
