@@ -8,7 +8,8 @@ import { executes, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { LinkState } from './link-state.ts';
 
-const SHOW_WARNINGS = /^\s*show\s+warnings\s*;?\s*$/i;
+/** Behind comments, too. */
+const SHOW_WARNINGS = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n)*show\s+warnings\s*;?\s*$/i;
 const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 
 export function keepsWarningsOf({ worker, cluster }: Client, request: ServerRequest): boolean {

@@ -14,11 +14,13 @@ export function killThread(
   done: () => void,
 ): void {
   const sql = `KILL ${queryOnly ? 'QUERY' : 'CONNECTION'} ${link.threadId}`;
+  link.killsUnderWay++;
   const connection = worker.backend(victim.cluster).connect(link.node, link.profile, {
     onReady: () => {
       runQuietly(connection, [{ packet: connection.query(sql), what: 'KILL' }], () => connection.quit());
     },
     onLost: (loss) => {
+      link.killTold();
       done();
       if (loss.kind !== 'closed')
         worker.log.info({ node: link.node, reason: loss.kind }, 'KILL did not reach the server');

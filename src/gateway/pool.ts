@@ -403,6 +403,7 @@ export class NodePool {
   }
 
   #setFree(link: ServerConnection, seat: Seat): void {
+    if (link.killsUnderWay > 0) return this.#setFreeLater(link, seat);
     const now = this.#hooks.nowMs();
     seat.place = 'free';
     seat.idleSinceMs = now;
@@ -413,6 +414,17 @@ export class NodePool {
     }
     seat.lane.free.push(link);
     if (this.#queue.size > 0) this.#advance();
+  }
+
+  /** Until its server has been told of each, a KILL would stop whatever comes next. */
+  #setFreeLater(link: ServerConnection, seat: Seat): void {
+    seat.place = 'held';
+    this.#held++;
+    link.onceKillsAreTold = () => {
+      if (link.seat !== seat) return; // it was lost
+      this.#held--;
+      this.#setFree(link, seat);
+    };
   }
 
   #progressed(link: ServerConnection): void {

@@ -232,6 +232,17 @@ export class ServerConnection implements Flushable {
     });
   }
 
+  /** KILLs of its thread that its server has not been told yet. */
+  killsUnderWay = 0;
+  onceKillsAreTold: (() => void) | null = null;
+
+  killTold(): void {
+    if (--this.killsUnderWay > 0) return;
+    const then = this.onceKillsAreTold;
+    this.onceKillsAreTold = null;
+    then?.();
+  }
+
   get ready(): boolean {
     return this.#phase === 'ready';
   }
