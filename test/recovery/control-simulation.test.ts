@@ -12,7 +12,7 @@ import { ControlWorld } from './control-world.ts';
 import type { Bug, Fault, SimNode, WorldOptions } from './model.ts';
 
 const only = process.env['EVENKEEL_SEED'];
-const RUNS = Number(process.env['EVENKEEL_RUNS'] ?? 150);
+const RUNS = Number(process.env['EVENKEEL_RUNS'] ?? 100);
 const FROM = Number(process.env['EVENKEEL_FROM'] ?? 1);
 /** A bug must be caught within so many. */
 const BUG_RUNS = 400;

@@ -31,7 +31,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       const stage = await Stage.set(sandbox, { host: node.host, port: node.port, ...sandbox.admin });
       try {
         await inFrontOf(sandbox, OPTIONS, (ek) =>
-          holds(sequences(CLIENTS, 12), { runs: runsOr(15), limitMs: LIMIT_MS }, (all) =>
+          holds(sequences(CLIENTS, 12), { runs: runsOr(10), limitMs: LIMIT_MS }, (all) =>
             compare(stage, all, connectTo(node.port), connectTo(ek.ports.writer)),
           ),
         );
