@@ -223,6 +223,21 @@ stories(
       await Promise.all([one.end(), other.end()]);
     },
 
+    'commits whatever others have committed since its snapshot': async (evenkeel) => {
+      if (evenkeel.sandbox.flavor === 'mysql') return; // no such setting
+      const [one, other] = [await application(evenkeel), await application(evenkeel)];
+      await one.query('SET innodb_snapshot_isolation = ON');
+      for (let n = 600; n < 605; n++) {
+        await one.query('BEGIN');
+        await one.query('SELECT n FROM s');
+        for (let more = 0; more < 3; more++) await other.query('UPDATE made SET x = x + 1');
+        await one.query(`INSERT INTO s VALUES (${n})`);
+        await one.query('COMMIT');
+      }
+      await one.query('DELETE FROM s');
+      await Promise.all([one.end(), other.end()]);
+    },
+
     'is asked about, and no number of it closed before, however long its client waits': async (evenkeel) => {
       const client = await application(evenkeel);
       await client.query('BEGIN');
