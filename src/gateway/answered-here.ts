@@ -1,5 +1,6 @@
 // Statements that need no server: warnings that were read before their connection was given away, and a BEGIN or the end of
 // a transaction in which nothing was sent yet.
+import { beginningOf } from '../sql/index.ts';
 import { Capability, Command, type ErrPacket } from '../wire/index.ts';
 import { type Aftermath, keepsWarnings } from './aftermath.ts';
 import { asBinaryResult } from './binary-rows.ts';
@@ -8,8 +9,7 @@ import { executes, type ServerRequest } from './command.ts';
 import { gatewayError } from './errors.ts';
 import type { LinkState } from './link-state.ts';
 
-/** Behind comments, too. */
-const SHOW_WARNINGS = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n)*show\s+warnings\s*;?\s*$/i;
+const SHOW_WARNINGS = /^show\s+warnings\s*;?\s*$/i;
 const PLAIN_BEGIN = /^\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*$/i;
 
 export function keepsWarningsOf({ worker, cluster }: Client, request: ServerRequest): boolean {
@@ -34,7 +34,7 @@ export function fromAftermath(
     if (newer || !keepsWarningsOf(client, request)) tether.aftermath = null;
     return null;
   }
-  const asks = text !== null && SHOW_WARNINGS.test(text.toString('latin1'));
+  const asks = text !== null && SHOW_WARNINGS.test(beginningOf(text, 100));
   const answer = warnings !== null && asks ? inProtocolOf(client, command, warnings) : null;
   if (answer === null) {
     tether.aftermath = null; // said once

@@ -188,8 +188,9 @@ function mayHide({ sql, text }: ServerRequest): boolean {
 /** IS_FREE_LOCK() and IS_USED_LOCK() only look. */
 const GETS_LOCK = /get_lock/i;
 
+/** FLUSH TABLES is taken for one that locks, which among other statements it nearly always is. */
 const LOCKS =
-  /\b(un)?lock\s+(?:tables?|(instance))\b|\bflush\s+(?:local\s+|no_write_to_binlog\s+)?tables?\b[^;]*\b(?:with\s+read\s+lock|for\s+export)\b|\b(backup)\s+(?:(unlock|stage\s+end)|lock|stage)\b/gi;
+  /\b(un)?lock\s+(?:tables?|(instance))\b|\bflush\s+(?:local\s+|no_write_to_binlog\s+)?tables?\b|\b(backup)\s+(?:(unlock|stage\s+end)|lock|stage)\b/gi;
 
 /** Tables, the instance and backups are locked each for itself. */
 function learnLocks(session: SessionState, text: string): void {

@@ -1,4 +1,5 @@
 // Which statements open a transaction that can be kept through the loss of its server, and which may write.
+import { beginningOf } from '../../sql/index.ts';
 import { Command } from '../../wire/index.ts';
 import { areReadOnly } from '../answered-here.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -8,7 +9,8 @@ import { repeatable } from './recording.ts';
 /** With these a session's writes are not what they seem, or GTIDs are its own business. */
 const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
 /** A local file comes once; rows of an answer that is kept back could be any number. */
-const NOT_WRAPPED = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n)*load\b|\breturning\b/i;
+const LOADS = /^load\b/i;
+const RETURNS = /\breturning\b/i;
 
 /** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
 const WAITS_FOR_GROUP = /^before(_and_after)?$/i;
@@ -48,7 +50,7 @@ export function opens({ sql, command, options, text }: ServerRequest, session: S
   }
   // What SET TRANSACTION said for the next one would be used up where the write fails.
   if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
-  return NOT_WRAPPED.test(text.toString('latin1')) ? null : 'own';
+  return LOADS.test(beginningOf(text, 5)) || RETURNS.test(text.toString('latin1')) ? null : 'own';
 }
 
 /** What is chained to it, or begun in it, would be as this one is, and no SET TRANSACTION has said how. */

@@ -5,7 +5,7 @@
 // Functions of time see the time of the first run (in whole seconds: our clock is not the server's), generated ids, what RAND()
 // gives, and LAST_INSERT_ID() where it is asked for are those of the first run.
 import { broken } from '../../messages/index.ts';
-import { insertsOneRow } from '../../sql/index.ts';
+import { beginningOf, insertsOneRow } from '../../sql/index.ts';
 import type { Packet } from '../../wire/index.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -80,15 +80,15 @@ function takeBack(client: Client, link: ServerConnection, callback: (result: Onc
   });
 }
 
-const INSERTS = /^(?:\s|\/\*[^]*?\*\/|--[^\n]*\n|#[^\n]*\n|\()*(?:insert|replace|with)\b/i;
+const INSERTS = /^(insert|replace|with)\b/i;
 const UPSERTS = /\bon\s+duplicate\b/i;
 
 /** Its rows are to have the numbers of the first run. What an upsert of several rows tells is the number of any of them. */
 function setsInsertId({ mark, request }: RecordedStatement): boolean {
   const { options, sql, text } = request;
   if (mark.insertId === 0n || sql.kind !== 'write' || text === null) return false;
-  const words = text.toString('latin1');
-  return INSERTS.test(words) && (!UPSERTS.test(words) || insertsOneRow(text, options));
+  if (!INSERTS.test(beginningOf(text, 8))) return false;
+  return !UPSERTS.test(text.toString('latin1')) || insertsOneRow(text, options);
 }
 
 type Once = { kind: 'same' } | { kind: 'differs'; why: string } | { kind: 'lost'; loss: Loss };
