@@ -34,7 +34,7 @@ export function fromAftermath(
     if (newer || !keepsWarningsOf(client, request)) tether.aftermath = null;
     return null;
   }
-  const asks = text !== null && SHOW_WARNINGS.test(beginningOf(text, 100));
+  const asks = text !== null && SHOW_WARNINGS.test(beginningOf(text, text.length));
   const answer = warnings !== null && asks ? inProtocolOf(client, command, warnings) : null;
   if (answer === null) {
     tether.aftermath = null; // said once

@@ -6,7 +6,7 @@ import type { BringUp } from './bring-up.ts';
 import { askPosition, type Causality, waitFor } from './causality.ts';
 import type { Client } from './client.ts';
 import { readRequest, type ServerRequest } from './command.ts';
-import { verb } from './in-flight/index.ts';
+import { READ_WRITE, verb } from './in-flight/index.ts';
 import type { NodePool } from './pool.ts';
 import { type QuietCommand, runQuietly } from './quiet.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -57,13 +57,13 @@ export function asksPrimary({ gate, session, tether }: Client, request: ServerRe
 }
 
 /**
- * Before a read that is to see what anybody has written: the primary says how far it has come, and then the read may leave it.
+ * Before a read that is to see what anybody has written (`causal: global`): the primary says how far it has come, and then the read may leave it.
  * True: `then` is called, later.
  */
 export function asksAhead(client: Client, request: ServerRequest, then: () => void): boolean {
   const { cluster, gate, session, tether, worker, profile } = client;
   const { causality } = session;
-  if (gate.split?.causal !== 'global' || causality === null || profile === null) return false;
+  if (causality === null || profile === null) return false;
   const how = leaves(request, session, tether.guard !== null);
   if (how !== 'read' && how !== 'transaction') return false;
   causality.enter(gate.cluster.route?.epoch ?? 0);
@@ -86,13 +86,13 @@ export interface Became {
 }
 
 /**
- * Where a transaction is read on a replica, and its client begins the next without a word of its end: that one is not to be read
+ * Where a transaction is read on a replica (the tether's way), and its client begins the next without a word of its end: that one is not to be read
  * where, or as of when, the last one was. True: the last one ends first, and `then` is called, later.
  */
 export function endsAside(client: Client, request: ServerRequest, then: (became: Became | null) => void): boolean {
   const { link, session, tether } = client;
   const { flags, kind } = request.sql;
-  if (link === null || tether.way !== 'replica' || !session.inTransaction) return false;
+  if (link === null || !session.inTransaction) return false;
   if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
   link.lastSession = null;
   const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
@@ -107,8 +107,6 @@ export function endsAside(client: Client, request: ServerRequest, then: (became:
   });
   return true;
 }
-
-const READ_WRITE = /\bread\s+write\b/i;
 
 /** What is chained to a read-only transaction is read-only; to MySQL so is what begins behind one and does not say. Null: it says. */
 function asBefore({ capabilities, cluster, session, worker }: Client, { sql, text }: ServerRequest): Became | null {

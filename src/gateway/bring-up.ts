@@ -293,15 +293,17 @@ function commandFor(link: ServerConnection, step: Step, accepted: Accepted): Qui
 /** Prepares a statement as it was prepared first, as far as that can be without taking something from the connection. */
 function addPrepare(into: BringUp, link: ServerConnection, statement: LogicalStatement, options: BringUpOptions): void {
   const wanted = link.state;
-  const then = asPrepared(wanted, statement.state, statement.seesUserVariables);
-  const steps = [difference(wanted, then, termsFor(link, options)), difference(then, wanted, termsFor(link, options))];
-  const there = steps.some((way) => way === null || way.some(({ kind }) => kind === 'reset'));
-  if (!there) addDifference(into, link, then, options);
+  const alike = !statement.seesUserVariables && wanted.preparesAs === statement.state.preparesAs;
+  const then = alike ? wanted : asPrepared(wanted, statement.state, statement.seesUserVariables);
+  const terms = termsFor(link, options);
+  const there = [difference(wanted, then, terms), difference(then, wanted, terms)];
+  const stays = alike || there.some((way) => way === null || way.some(({ kind }) => kind === 'reset'));
+  if (!stays) addDifference(into, link, then, options);
   into.commands.push({ packet: statement.packet, what: 'prepare', shape: 'prepare' });
   into.prepares = link.prepared.generation;
   into.sure = false;
   into.sureForReads = false;
-  if (!there) addDifference(into, link, wanted, options);
+  if (!stays) addDifference(into, link, wanted, options);
 }
 
 /** Another session's LAST_INSERT_ID() is on the link, and nobody has read it: now, before it is written over. */

@@ -212,7 +212,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   #asksAhead(): boolean {
-    if (this.client.gate.split === null || this.#terms.route === 'primary') return false;
+    if (this.client.gate.split?.causal !== 'global' || this.#terms.route === 'primary') return false;
     const asks = asksAhead(this.client, this.request, () => {
       if (this.#step === 'asking') this.#route();
     });
@@ -222,6 +222,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
 
   /** True: the transaction that is read on a replica ends first; then this one begins. */
   #endsAside(): boolean {
+    if (this.client.tether.way !== 'replica') return false;
     const ends = endsAside(this.client, this.request, (became) => {
       if (this.#step !== 'ending') return; // its client left
       if (became !== null) Object.assign(this, became);

@@ -3,17 +3,23 @@
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type ConnectionOptions, type RowDataPacket } from 'mysql2/promise';
 import { freePorts } from '../../src/sandbox/index.ts';
-import { directly, type Evenkeel, stories, through, until } from './harness/index.ts';
+import {
+  autoEndpoints,
+  directly,
+  type Evenkeel,
+  holdBack,
+  replicated,
+  stories,
+  through,
+  until,
+} from './harness/index.ts';
 
 const [port = 0, globalPort = 0] = await freePorts(2);
 const OPTIONS = {
   replication: 'semisync',
   nodes: 3,
   workers: 1,
-  endpoints: [
-    `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
-    `  - { name: all, cluster: shop, listen: "127.0.0.1:${globalPort}", route: auto, causal: global }`,
-  ].join('\n'),
+  endpoints: autoEndpoints(port, globalPort),
 } as const;
 
 type Row = Record<string, unknown>;
@@ -30,18 +36,11 @@ async function table(evenkeel: Evenkeel, name: string): Promise<{ hold: () => Pr
     `CREATE TABLE ${name} (id INT AUTO_INCREMENT PRIMARY KEY, n INT)`,
     `INSERT INTO ${name} VALUES (1, 0)`,
   );
-  const replicas = await evenkeel.replicas();
-  await until(`all to have the table ${name}`, 10_000, async () => {
-    const counts = await Promise.all(replicas.map((node) => directly(evenkeel, node, `SELECT * FROM app.${name}`)));
-    return counts.every(([rows]) => rows.length === 1);
-  });
+  await replicated(evenkeel, name);
   const hold = async (): Promise<() => void> => {
-    const locks = await Promise.all(
-      replicas.map((node) => mysql.createConnection({ ...evenkeel.direct(node), database: 'app' })),
-    );
-    for (const lock of locks) await lock.query(`LOCK TABLES ${name} READ`);
+    const held = await Promise.all((await evenkeel.replicas()).map((node) => holdBack(evenkeel, node, name)));
     return () => {
-      for (const lock of locks) lock.destroy();
+      for (const release of held) release();
     };
   };
   return { hold };

@@ -2,40 +2,32 @@
 // whichever replica answers, however far behind it is, and whoever is the primary by then.
 import assert from 'node:assert/strict';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import { freePorts, type SandboxNode } from '../../src/sandbox/index.ts';
-import { directly, type Evenkeel, leavesPrimary, selectsOn, stories, through, until } from './harness/index.ts';
+import { freePorts } from '../../src/sandbox/index.ts';
+import {
+  autoEndpoints,
+  directly,
+  type Evenkeel,
+  holdBack,
+  leavesPrimary,
+  replicated,
+  selectsOn,
+  stories,
+  through,
+  until,
+} from './harness/index.ts';
 
 const [port = 0, globalPort = 0] = await freePorts(2);
 const OPTIONS = {
   replication: 'semisync',
   nodes: 3,
   workers: 1,
-  endpoints: [
-    `  - { name: auto, cluster: shop, listen: "127.0.0.1:${port}", route: auto }`,
-    `  - { name: all, cluster: shop, listen: "127.0.0.1:${globalPort}", route: auto, causal: global }`,
-  ].join('\n'),
+  endpoints: autoEndpoints(port, globalPort),
 } as const;
 
 const clientOf = (evenkeel: Evenkeel): Promise<Connection> => mysql.createConnection({ ...evenkeel.login(), port });
 
 const rowsOf = async (client: Connection, sql: string): Promise<Record<string, unknown>[]> =>
   (await client.query<RowDataPacket[]>(sql))[0];
-
-/** Keeps a replica from applying anything, while it goes on receiving and seems well; until what is returned is called. */
-async function holdBack(evenkeel: Evenkeel, node: SandboxNode, table: string): Promise<() => void> {
-  const connection = await mysql.createConnection({ ...evenkeel.direct(node), database: 'app' });
-  await connection.query(`LOCK TABLES ${table} READ`);
-  return () => connection.destroy();
-}
-
-/** Waits until every replica has the table, with what was written into it first. */
-async function replicated(evenkeel: Evenkeel, table: string): Promise<void> {
-  const replicas = await evenkeel.replicas();
-  await until(`all to have the table ${table}`, 10_000, async () => {
-    const counts = await Promise.all(replicas.map((node) => directly(evenkeel, node, `SELECT * FROM app.${table}`)));
-    return counts.every(([rows]) => rows.length === 1);
-  });
-}
 
 stories('reads leave the primary', OPTIONS, {
   'each alone, while writes, locks and what is asked of the server stay': async (evenkeel) => {

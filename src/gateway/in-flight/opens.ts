@@ -15,7 +15,7 @@ const RETURNS = /\breturning\b/i;
 /** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
 const WAITS_FOR_GROUP = /^before(_and_after)?$/i;
 
-const READ_WRITE = /\bread\s+write\b/i;
+export const READ_WRITE = /\bread\s+write\b/i;
 
 /** Without a table a read begins no transaction. */
 const NAMES_TABLE = /\b(from|table)\b/i;

@@ -12,6 +12,6 @@ export {
   valueOn,
   writableNodes,
 } from './load.ts';
-export { leavesPrimary, selectsOn } from './reads.ts';
+export { autoEndpoints, holdBack, leavesPrimary, replicated, selectsOn } from './reads.ts';
 export { explained, type Story, stories } from './stories.ts';
 export { succeeds, until, within } from './until.ts';
