@@ -214,6 +214,17 @@ program.addCommand(
 );
 
 program.addCommand(
+  command(
+    'split',
+    'what it costs to choose a server for a statement of `route: auto`: processor time, without a server',
+    5,
+  ).action(async (options: Common) => {
+    const { benchSplit } = await import('./split.ts');
+    finish(await benchSplit(common(options)), options.json);
+  }),
+);
+
+program.addCommand(
   profiled(
     sideBySide('auto', 'what `route: auto` gains with two replicas, and what reading own writes costs', {
       clients: [1, 16, 256],
