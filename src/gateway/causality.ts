@@ -8,8 +8,8 @@ import type { Flavor } from '../messages/index.ts';
 /** First and last number, both included. */
 type Interval = [first: number, last: number];
 
-/** Of one position; the oldest are dropped first: replicas that commit in the primary's order have them when they have the newest. */
-const MAX_INTERVALS = 256;
+/** What a position takes in beyond what the primary said of itself; with more the primary is asked again. */
+const MAX_MORE = 256;
 /** A longer text of a primary is not sent to its replicas with reads. */
 const MAX_TEXT_CHARS = 16 * 1024;
 
@@ -21,6 +21,11 @@ export class Position {
   #domains = new Map<number, { server: number; seq: number }>();
   #intervals = 0;
   #text: string | null = null;
+
+  /** How many there are; none of MariaDB's. */
+  get intervals(): number {
+    return this.#intervals;
+  }
 
   /** Takes in what a server wrote. False: it is none of its family's texts. */
   add(flavor: Flavor, text: string): boolean {
@@ -45,14 +50,11 @@ export class Position {
         this.#insert(key, [first, Number(interval[2] ?? first)]);
       }
     }
-    while (this.#intervals > MAX_INTERVALS) this.#dropOldest();
     return true;
   }
 
   #insert(key: string, added: Interval): void {
     const known = this.#sets.get(key);
-    // Behind all others of its source: it goes last.
-    this.#sets.delete(key);
     const kept: Interval[] = [];
     let [first, last] = added;
     for (const one of known ?? []) {
@@ -66,15 +68,6 @@ export class Position {
     kept.splice(at < 0 ? kept.length : at, 0, [first, last]);
     this.#intervals += kept.length - (known?.length ?? 0);
     this.#sets.set(key, kept);
-  }
-
-  #dropOldest(): void {
-    for (const [key, intervals] of this.#sets) {
-      intervals.shift();
-      this.#intervals--;
-      if (intervals.length === 0) this.#sets.delete(key);
-      return;
-    }
   }
 
   #addDomains(text: string): boolean {
@@ -122,6 +115,10 @@ export class Causality {
   #dirty = false;
   /** One was told since the statement began. */
   #told = false;
+  /** Of what the primary said of itself. */
+  #base = 0;
+  /** There is more than is kept. */
+  #overflows = false;
   /** The primary's epoch that the position is of. */
   #epoch: number;
   /** Which servers were seen to have reached the position. */
@@ -141,19 +138,22 @@ export class Causality {
   /** A server named what was committed. */
   tell(text: string): void {
     if (text === '') return;
+    if (this.#overflows || this.#add(text)) this.#told = true;
+    else this.#dirty = true;
+  }
+
+  #add(text: string): boolean {
     this.#position ??= new Position();
     this.#reached = null;
-    if (this.#position.add(this.flavor, text)) this.#told = true;
-    else this.#dirty = true;
+    const added = this.#position.add(this.flavor, text);
+    // None is left out: replicas might not have it.
+    this.#overflows = this.#position.intervals > this.#base + MAX_MORE;
+    return added;
   }
 
   /** What a client wants to see from now on, whoever wrote it. False: it is not understood. */
   mustSee(text: string): boolean {
-    const own = this.#position ?? new Position();
-    if (!own.add(this.flavor, text)) return false;
-    this.#position = own;
-    this.#reached = null;
-    return true;
+    return new Position().add(this.flavor, text) && (this.#overflows || this.#add(text));
   }
 
   /** The statement has had its answer. `clean`: it did not fail, and no transaction is open. */
@@ -166,7 +166,7 @@ export class Causality {
     const position = new Position();
     if (text === '' || text.length > MAX_TEXT_CHARS || !position.add(this.flavor, text)) return false;
     if (position.text !== this.#position?.text) this.#reached = null;
-    this.#position = position;
+    this.#replace(position);
     this.#dirty = false;
     return true;
   }
@@ -181,13 +181,19 @@ export class Causality {
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     if (this.#position !== null) this.#dirty = true;
-    this.#position = null;
+    this.#replace(null);
     this.#reached = null;
+  }
+
+  #replace(position: Position | null): void {
+    this.#position = position;
+    this.#base = position?.intervals ?? 0;
+    this.#overflows = false;
   }
 
   /** No replica can be known to have all of it. */
   get dirty(): boolean {
-    return this.#dirty;
+    return this.#dirty || this.#overflows;
   }
 
   /** What a server must have executed before it is read from; null where it is known to have. */

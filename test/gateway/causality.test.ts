@@ -19,7 +19,7 @@ describe('a position', () => {
     assert.equal(positionOf('mysql', `${U}:5`, `${U}:7`), `${U}:5:7`);
     assert.equal(positionOf('mysql', `${U}:5`, `${U}:7`, `${U}:6`), `${U}:5-7`);
     assert.equal(positionOf('mysql', `${U}:1-5:9-12`, `${U}:3-10`), `${U}:1-12`);
-    assert.equal(positionOf('mysql', `${U}:1-5,\n${V}:8`, `${U.toUpperCase()}:6`), `${V}:8,${U}:1-6`);
+    assert.equal(positionOf('mysql', `${U}:1-5,\n${V}:8`, `${U.toUpperCase()}:6`), `${U}:1-6,${V}:8`);
     assert.equal(positionOf('mysql', `${U}:1:tag:4-5`, `${U}:tag:6`), `${U}:1,${U}:tag:4-6`);
   });
 
@@ -30,16 +30,6 @@ describe('a position', () => {
   test('takes nothing that no server prints', () => {
     for (const text of ['x', `${U}:x-1`, `${U}:1')`, '0-1-5']) assert.ok(!new Position().add('mysql', text), text);
     for (const text of ['0-1', "0-1-5'", `${U}:1`]) assert.ok(!new Position().add('mariadb', text), text);
-  });
-
-  test('does not grow without end: the oldest of the least used source go first', () => {
-    const position = new Position();
-    position.add('mysql', `${V}:1`);
-    for (let n = 1; n <= 10_000; n++) position.add('mysql', `${U}:${2 * n}`);
-    const intervals = position.text.split(':').slice(1);
-    assert.equal(intervals.length, 256);
-    assert.equal(intervals.at(-1), '20000');
-    assert.ok(!position.text.includes(V));
   });
 
   test('joined of many pieces holds exactly what was put in', () => {
@@ -63,6 +53,59 @@ describe('a position', () => {
         assert.deepEqual(found, all);
       }),
     );
+  });
+});
+
+describe('what a session must see', () => {
+  const server = { incarnation: 1 };
+  const scattered = (count: number): string[] => Array.from({ length: count }, (_, n) => `${U}:${2 * n + 1}`);
+
+  test('is left out nowhere: with too many pieces it is to be asked for, whatever is told meanwhile', () => {
+    const causality = new Causality('mysql', 1);
+    for (const gtid of scattered(256)) {
+      causality.begins(true);
+      causality.tell(gtid);
+      causality.ends(true);
+    }
+    assert.ok(!causality.dirty);
+    assert.equal(causality.missing(server)?.split(':').length, 257);
+    for (const gtid of [`${U}:1001`, `${U}:1002`]) {
+      causality.begins(true);
+      causality.tell(gtid);
+      causality.ends(true);
+      assert.ok(causality.dirty);
+    }
+    assert.ok(causality.resolve(`${U}:1-1002`));
+    assert.ok(!causality.dirty);
+    assert.equal(causality.missing(server), `${U}:1-1002`);
+  });
+
+  test('is all that the primary says, of however many sources, and as much again of what is told', () => {
+    const causality = new Causality('mysql', 1);
+    const uuid = (n: number): string => `e7e14ee1-0000-4000-a000-${String(n).padStart(12, '0')}`;
+    const all = Array.from({ length: 300 }, (_, n) => `${uuid(n)}:1`).join(',');
+    assert.ok(causality.resolve(all));
+    assert.equal(causality.missing(server), all);
+    for (const gtid of scattered(256)) causality.tell(gtid);
+    assert.ok(!causality.dirty);
+    assert.ok(causality.missing(server)?.startsWith(all));
+  });
+
+  test('a token of many pieces sends reads to the primary; one that is no list of GTIDs changes nothing', () => {
+    const causality = new Causality('mysql', 1);
+    assert.ok(!causality.mustSee(`${U}:1,${V}:x-1`));
+    assert.equal(causality.missing(server), null);
+    assert.ok(
+      causality.mustSee(
+        `${U}:${scattered(257)
+          .map((each) => each.split(':')[1])
+          .join(':')}`,
+      ),
+    );
+    assert.ok(causality.dirty);
+    assert.ok(!causality.mustSee('x y'));
+    assert.ok(causality.mustSee(`${U}:1`));
+    assert.ok(causality.dirty);
   });
 });
 
