@@ -119,8 +119,7 @@ export function bringUp(
     into.commands.push({ packet: link.query(session.settledInsertId()), what: 'LAST_INSERT_ID()' });
   }
   // Asked for, it may be asked for again, and this connection may be gone by then.
-  const only = !flags.asksCounts && !flags.asksDiagnostics;
-  if (flags.asksInsertId && only && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
+  if (readsInsertIdAhead(sql) && session.insertIdOn === link) into.commands.push(readInsertId(link, session));
   if (setsInsertId && !settles) addInsertId(into, link, session);
   if (session.oneShot !== null && session.oneShotOn !== link) {
     into.commands.push({ packet: link.query(session.oneShot), what: 'SET TRANSACTION' });
@@ -182,6 +181,16 @@ export interface BringUpFor {
 function seesInsertId({ kind, flags }: Classification): boolean {
   if (flags.asksInsertId || flags.setsLastInsertId || flags.unknownFunction) return true;
   return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare';
+}
+
+/** Or where a function does, which we do not see. */
+export function mayAskInsertId({ flags }: Classification): boolean {
+  return flags.asksInsertId || flags.unknownFunction;
+}
+
+/** LAST_INSERT_ID() is read ahead of it where nobody has: that would leave it neither the counts of the statement before nor its warnings. */
+export function readsInsertIdAhead(sql: Classification): boolean {
+  return mayAskInsertId(sql) && !sql.flags.asksCounts && !sql.flags.asksDiagnostics;
 }
 
 function runAgain(link: ServerConnection, packet: Buffer): QuietCommand {

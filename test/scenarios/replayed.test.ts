@@ -1,6 +1,7 @@
 // What a transaction that is run again must bring along, and what it must not leave behind; that a kept transaction ends as it would
 // without Evenkeel, whatever ends it; and that nobody waits for a connection that is gone.
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import mysql, { type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
 import { application, directly, type Evenkeel, stories, through, until } from './harness/index.ts';
@@ -256,6 +257,57 @@ stories(
       const answer = await Promise.race([rowsOf(client, 'SELECT n FROM s'), delay(20_000).then(() => 'no answer')]);
       assert.deepEqual(answer, []);
       await client.query('COMMIT');
+      await client.end();
+    },
+
+    'has the id of its first run in a function as well, or does not go on': async (evenkeel) => {
+      await directly(
+        evenkeel,
+        await evenkeel.primary(),
+        'CREATE FUNCTION app.newest() RETURNS BIGINT NO SQL RETURN LAST_INSERT_ID()',
+      );
+      const client = await application(evenkeel);
+      const [{ insertId: first }] = await client.query<ResultSetHeader>('INSERT INTO made (x) VALUES (1)');
+      for (const [n, asks] of [
+        [900, `INSERT INTO s SELECT 900 WHERE newest() = ${first}`],
+        [901, `INSERT INTO s SELECT 901 WHERE LAST_INSERT_ID() = ${first} AND ROW_COUNT() < 9`],
+      ] as const) {
+        await client.query(`SET @a = LAST_INSERT_ID(${first})`);
+        await client.query('BEGIN');
+        await client.query(asks);
+        const [{ insertId: second }] = await client.query<ResultSetHeader>('INSERT INTO made (x) VALUES (2)');
+        assert.deepEqual(await rowsOf(client, 'SELECT LAST_INSERT_ID() AS id'), [{ id: second }]);
+        await cut(evenkeel);
+        const committed = await client.query('COMMIT').then(
+          () => [{ n }],
+          (error: { errno: number }) => (error.errno === 1213 ? [] : [{ errno: error.errno }]),
+        );
+        assert.deepEqual(await rowsOf(client, `SELECT n FROM s WHERE n = ${n}`), committed);
+        if (n === 900) assert.equal(committed.length, 1);
+      }
+      await client.query('DELETE FROM s');
+      await client.end();
+    },
+
+    'takes a file wherever its text says so': async (evenkeel) => {
+      await directly(evenkeel, await evenkeel.primary(), 'SET GLOBAL local_infile = ON');
+      const client = await mysql.createConnection({ ...evenkeel.login('writer'), flags: ['LOCAL_FILES'] });
+      const load = "LOAD DATA LOCAL INFILE 'given' INTO TABLE s";
+      const texts = [
+        load,
+        `/* a */ ${load}`,
+        `/*!50000 ${load} */`,
+        `/*!50000 LOAD */ DATA LOCAL INFILE 'given' INTO TABLE s`,
+      ];
+      if (evenkeel.sandbox.flavor === 'mariadb') texts.push(`SET STATEMENT max_statement_time = 10 FOR ${load}`);
+      for (const sql of texts) {
+        const infileStreamFactory = (): Readable => Readable.from(['801\n802\n'], { objectMode: false });
+        const answer = client
+          .query<ResultSetHeader>({ sql, infileStreamFactory })
+          .then(([{ affectedRows }]) => affectedRows);
+        assert.equal(await Promise.race([answer, delay(20_000).then(() => 'no answer')]), 2, sql);
+        await client.query('DELETE FROM s');
+      }
       await client.end();
     },
 

@@ -4,7 +4,6 @@
 // answered is known before its commit is sent.
 //
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
-import { randomInt } from 'node:crypto';
 import { broken } from '../../messages/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
@@ -20,9 +19,10 @@ import { CHOOSES_GTID, Chosen, NOTHING } from './chosen.ts';
 import { whatNow } from './commit.ts';
 import { type Next, whenLost, whenTold } from './course.ts';
 import { commits, endOf, whatMayEnd } from './ends.ts';
+import { Found } from './found.ts';
 import { beginsReadOnly, mayWrite, type Opening, opens } from './opens.ts';
 import { parses } from './parses.ts';
-import { type Circumstances, chanceFor, Recording, repeatable } from './recording.ts';
+import { Recording, repeatable } from './recording.ts';
 import { type Replayed, replay } from './replay.ts';
 import { type Guarded, interrupted, type Transaction } from './types.ts';
 import { commitWithLedger, verb, type Witnesses } from './witness.ts';
@@ -42,12 +42,9 @@ export class Guard {
   #transaction: Transaction | null = null;
   #witnesses: Witnesses;
   #chosen: Chosen;
-  /** What was set for the RAND() of the statement under way. */
-  #chance: string | null = null;
+  #found = new Found();
   /** Its last statement failed in a way that may have ended it. */
   #mayBeOver = false;
-  /** What was to be had of the statement before it. */
-  #counts = { foundRows: 0, rowCount: 0n };
 
   constructor(client: Client) {
     this.#client = client;
@@ -166,12 +163,11 @@ export class Guard {
 
   /** A replay must draw the same. */
   #drawLots(link: ServerConnection, { request }: Guarded, recording: Recording): void {
-    const { foundRows, rowCount } = this.#client.session;
-    this.#counts = { foundRows, rowCount };
-    this.#chance = recording.fault === null ? chanceFor(request.text, randomInt) : null;
-    if (this.#chance === null) return;
+    if (recording.fault !== null) return;
+    const chance = this.#found.before(request, this.#client.session);
+    if (chance === null) return;
     // Where that is not allowed the replay differs.
-    const command = { packet: link.query(this.#chance), what: 'rand_seed1', failed: () => {} };
+    const command = { packet: link.query(chance), what: 'rand_seed1', failed: () => {} };
     this.#chosen.opening = [...this.#chosen.opening, command];
   }
 
@@ -312,18 +308,11 @@ export class Guard {
     if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun) {
       // A local file comes once.
       if (flight.file !== 'none') transaction.recording?.spoil('a statement that cannot be repeated');
-      const was = this.#circumstances(flight, request);
-      transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
+      const was = this.#found.after(flight.sentAtMs, request, this.#client.session);
+      if (was === null) transaction.recording?.spoil('a statement that cannot be repeated');
+      else transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
     }
     return false;
-  }
-
-  /** What the statement has found beside its tables. */
-  #circumstances({ sentAtMs }: Flight, { sql }: ServerRequest): Circumstances {
-    const { asksCounts, asksDiagnostics, asksInsertId } = sql.flags;
-    // Whoever asks for that alone has had it read ahead (bring-up.ts).
-    const insertId = asksInsertId && !asksCounts && !asksDiagnostics ? this.#client.session.insertId : null;
-    return { sentAtMs, chance: this.#chance, insertId, ...this.#counts };
   }
 
   /** An autocommit write has answered: what it has done is made permanent, or taken back. */

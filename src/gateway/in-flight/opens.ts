@@ -1,5 +1,4 @@
 // Which statements open a transaction that can be kept through the loss of its server, and which may write.
-import { beginningOf } from '../../sql/index.ts';
 import { Command } from '../../wire/index.ts';
 import { areReadOnly } from '../answered-here.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -9,7 +8,7 @@ import { repeatable } from './recording.ts';
 /** With these a session's writes are not what they seem, or GTIDs are its own business. */
 const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
 /** A local file comes once; rows of an answer that is kept back could be any number. */
-const LOADS = /^load\b/i;
+const LOADS = /\bload\b.*\binfile\b/is;
 const RETURNS = /\breturning\b/i;
 
 /** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
@@ -50,7 +49,9 @@ export function opens({ sql, command, options, text }: ServerRequest, session: S
   }
   // What SET TRANSACTION said for the next one would be used up where the write fails.
   if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
-  return LOADS.test(beginningOf(text, 5)) || RETURNS.test(text.toString('latin1')) ? null : 'own';
+  // Wherever: behind SET STATEMENT … FOR, or in a comment that runs.
+  const words = text.toString('latin1');
+  return LOADS.test(words) || RETURNS.test(words) ? null : 'own';
 }
 
 /** What is chained to it, or begun in it, would be as this one is, and no SET TRANSACTION has said how. */
