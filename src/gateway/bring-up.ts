@@ -269,7 +269,7 @@ function wantedOn(link: ServerConnection, { state }: SessionState, command: numb
 }
 
 /** A reset takes more than state: what nobody has read yet is read before, and what was prepared is gone after it. */
-function addReset(into: BringUp, link: ServerConnection): void {
+function addReset(into: Pick<BringUp, 'commands' | 'sureForReads'>, link: ServerConnection): void {
   const { insertIdOf } = link;
   if (insertIdOf?.hasUnreadInsertIdOn(link) === true) into.commands.push(readInsertId(link, insertIdOf));
   link.insertIdOf = null;
@@ -453,18 +453,24 @@ function finish(link: ServerConnection, result: QuietResult, ready: () => void):
   else link.lose({ kind: 'connect-failed', detail: 'the server does not report session changes' });
 }
 
+/** Makes the link as a login leaves it: clears all that sessions left behind, an open transaction and pins as well. Null: that cannot be. */
+export function asNew(link: ServerConnection, options: BringUpOptions): QuietCommand[] | null {
+  const terms = termsFor(link, options);
+  if (terms.asAtLogin === null) return null;
+  const into = { commands: [] as QuietCommand[], sureForReads: true };
+  addReset(into, link);
+  into.commands.push({ packet: commandPacket(Command.RESET_CONNECTION), what: 'reset' });
+  for (const sql of [terms.tracking, ...terms.asAtLogin]) {
+    into.commands.push({ packet: link.query(sql), what: 'what a login sets' });
+  }
+  link.state = asReset(link.state);
+  return into.commands;
+}
+
 /** Clears all that a session left behind: an open transaction, pins. Calls back once where that worked. */
 export function recycle(link: ServerConnection, options: BringUpOptions, done: () => void): void {
-  const terms = termsFor(link, options);
-  if (terms.asAtLogin === null) return link.lose({ kind: 'closed', detail: 'released' });
-  const sqls = [terms.tracking, ...terms.asAtLogin];
-  const commands = [{ packet: commandPacket(Command.RESET_CONNECTION), what: 'reset' }];
-  for (const sql of sqls) commands.push({ packet: link.query(sql), what: 'what a login sets' });
-  link.prepared.clear();
-  link.insertIdOf = null;
-  link.insertIdValue = 0n;
-  link.lastWriter = null;
-  link.state = asReset(link.state);
+  const commands = asNew(link, options);
+  if (commands === null) return link.lose({ kind: 'closed', detail: 'released' });
   runQuietly(link, commands, (result) => {
     if (result.kind === 'done') done();
     else link.lose({ kind: 'closed', detail: 'released' });

@@ -46,7 +46,9 @@ const told = async (
     'SELECT @@global.super_read_only': [{ row: '0' }],
     ...says,
   });
-  const answer = await new Promise<Answer>((resolve) => ask(link, { ...server, witness, timeoutMs: 5_000 }, resolve));
+  const answer = await new Promise<Answer>((resolve) =>
+    ask(link, { ...server, witness, timeoutMs: 5_000, ahead: [] }, resolve),
+  );
   return [answer, asked];
 };
 

@@ -178,7 +178,7 @@ async function askedBehind(evenkeel: Evenkeel, member: SandboxNode, number: 'use
     }
     const { link, answered } = bridgeTo(connection);
     const answer = new Promise<Answer>((resolve) => {
-      ask(link, { flavor: 'mysql', group: 'group', witness, timeoutMs: 20_000 }, resolve);
+      ask(link, { flavor: 'mysql', group: 'group', witness, timeoutMs: 20_000, ahead: [] }, resolve);
     });
     await until('the member to be asked', 10_000, () => answered.some((sql) => sql.endsWith("='BEFORE'")));
     await lock.query('UNLOCK TABLES');

@@ -311,6 +311,42 @@ stories(
       await client.end();
     },
 
+    'is asked about on a connection of which no stranger has a say': async (evenkeel) => {
+      const primary = await evenkeel.primary();
+      const [one, stranger] = [await application(evenkeel), await application(evenkeel)];
+      const settings = [
+        'SESSION TRANSACTION READ ONLY',
+        'sql_select_limit = 0',
+        'sql_big_selects = 0, max_join_size = 1',
+      ];
+      for (const [at, setting] of settings.entries()) {
+        await cut(evenkeel);
+        const locker = await mysql.createConnection(evenkeel.direct(primary));
+        await stranger.query(`SET ${setting}`);
+        await one.query('BEGIN');
+        await one.query(`INSERT INTO s VALUES (${950 + at})`);
+        // A connection with the setting that is free for anybody.
+        await stranger.query('SELECT n FROM s WHERE n = 1');
+        await locker.query('FLUSH TABLES WITH READ LOCK');
+        const committed = one.query('COMMIT').then(
+          () => 'OK',
+          (error: Error) => error.message,
+        );
+        await until('the COMMIT to be lost', 10_000, async () => {
+          const [rows] = await locker.query<RowDataPacket[]>('SHOW FULL PROCESSLIST');
+          const waits = rows.filter(
+            (row) => /commit|ledger/i.test(String(row['Info'])) && row['Id'] !== locker.threadId,
+          );
+          for (const row of waits) await locker.query(`KILL ${row['Id']}`);
+          return waits.length > 0;
+        }).finally(() => locker.destroy());
+        assert.equal(await committed, 'OK', setting);
+        assert.deepEqual(await rowsOf(one, `SELECT n FROM s WHERE n = ${950 + at}`), [{ n: 950 + at }], setting);
+      }
+      await one.query('DELETE FROM s');
+      await Promise.all([one.end(), stranger.end()]);
+    },
+
     'waits for no connection that is gone': async (evenkeel) => {
       const slow = `WITH RECURSIVE counted AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM counted WHERE n < 900)
         SELECT COUNT(*) AS pairs FROM counted AS a JOIN counted AS b JOIN (SELECT 1 AS x UNION SELECT 2) AS c ON a.n + b.n + c.x <> -1`;

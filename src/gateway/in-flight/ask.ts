@@ -38,6 +38,8 @@ export interface Asked {
   witness: Witness | null;
   /** Then the connection is given up. */
   timeoutMs: number;
+  /** Makes the connection as a login leaves it: what whoever had it before has set is not to have a say. */
+  ahead: QuietCommand[];
 }
 
 /** Calls back once. */
@@ -49,8 +51,8 @@ export function ask(link: ServerConnection, asked: Asked, callback: (answer: Ans
     clearTimeout(timer);
     callback(answer);
   };
-  if (witness === null) return askNow(link, asked, askedAt, end);
-  const first: Question = { told: 'untold', conflict: null, commands: [] };
+  if (witness === null) return askNow(link, asked, askedAt, end, asked.ahead);
+  const first: Question = { told: 'untold', conflict: null, commands: [...asked.ahead] };
   const add = adder(link, first);
   let asSaid = false;
   let takesPart = true;
@@ -79,9 +81,19 @@ function untold(link: ServerConnection, err: ErrPacket): Answer {
   return { kind: 'told', told: 'untold', covered: true, why: `${err.errno} ${err.message}` };
 }
 
-function askNow(link: ServerConnection, asked: Asked, askedAt: number, end: (answer: Answer) => void): void {
+function askNow(
+  link: ServerConnection,
+  asked: Asked,
+  askedAt: number,
+  end: (answer: Answer) => void,
+  ahead: QuietCommand[] = [],
+): void {
   const { flavor, group, timeoutMs, witness } = asked;
-  const question: Question = { told: witness === null ? 'not-executed' : 'untold', conflict: null, commands: [] };
+  const question: Question = {
+    told: witness === null ? 'not-executed' : 'untold',
+    conflict: null,
+    commands: [...ahead],
+  };
   const leftMs = (): number => timeoutMs - (performance.now() - askedAt);
   let covered = flavor === 'mysql';
   let takesPart = true;
@@ -141,15 +153,14 @@ function afterWhoeverHas(link: ServerConnection, witness: Witness): string[] {
  */
 function askGroup(link: ServerConnection, question: Question, witness: Extract<Witness, { kind: 'gtid' }>): void {
   const add = adder(link, question);
-  const ofSession = link.state.variables.get(CONSISTENCY);
-  // Whoever had the link before may have left another one, with which no GTID can be chosen.
+  // With another one no GTID can be chosen.
   add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
   for (const sql of afterWhoeverHas(link, witness)) add(sql);
   add(`SET SESSION ${CONSISTENCY}='BEFORE'`);
   add(BEGIN);
   add(wasExecuted(witness), { row: toldByGtid(question) });
   add(verb(link, 'COMMIT'));
-  add(`SET SESSION ${CONSISTENCY}=${ofSession === undefined ? 'DEFAULT' : `'${ofSession}'`}`);
+  add(`SET SESSION ${CONSISTENCY}=DEFAULT`);
 }
 
 function toldByGtid(question: Question): NonNullable<QuietCommand['row']> {

@@ -7,6 +7,7 @@
 import { broken } from '../../messages/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
+import { asNew } from '../bring-up.ts';
 import type { Client } from '../client.ts';
 import { executes, type ServerRequest } from '../command.ts';
 import { gatewayError, withoutVerdict } from '../errors.ts';
@@ -566,7 +567,12 @@ export class Guard {
     link.lastSession = null;
     const { flavor, group } = worker.directory.greeting(this.#client.cluster);
     const timeoutMs = statement.deadlineMs - worker.nowMs();
-    ask(link, { flavor, group, witness: transaction.witness, timeoutMs }, (answer) => {
+    const ahead = asNew(link, worker.backend(this.#client.cluster).bringUp);
+    if (ahead === null) {
+      link.lose({ kind: 'closed', detail: 'it cannot be made as new' });
+      return statement.again(null);
+    }
+    ask(link, { flavor, group, witness: transaction.witness, timeoutMs, ahead }, (answer) => {
       if (statement.over) return;
       if (answer.kind === 'lost') return statement.again(answer.loss);
       const { covered, why } = answer;
