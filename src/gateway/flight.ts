@@ -203,7 +203,7 @@ export class Flight implements Exchange {
     this.#flags = ok.status;
     if (shareable) {
       // A read that may share changes nothing: what is told here is a stranger's doing, told late.
-      session.status = ok.status;
+      session.status = ok.status & ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
       if (cameBack(changes, session.state.schema)) this.#wasElsewhere = true;
       else this.#strange ||= changes.some(({ kind }) => kind === 'schema' || kind === 'state');
       return;
@@ -312,6 +312,10 @@ export class Flight implements Exchange {
     const { session } = client;
     const { sql, command } = request;
     const { link } = this;
+    // Whoever left that open is gone: nobody is to write in it.
+    if (shareable && link.scanner.inTransaction) {
+      setImmediate(() => link.lose({ kind: 'closed', detail: 'a transaction was left open on it' }));
+    }
     if (this.digests) {
       this.mark.digest = link.scanner.digest;
       this.mark.errno = this.errno;

@@ -568,7 +568,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     }
     if (this.#step !== 'bringing-up') return; // its client left
     if (this.#stopped) {
-      if (result.kind === 'error') this.client.tether.giveUp(link);
+      // A transaction of its own may have begun ahead of it.
+      if (result.kind === 'error' || this.course === 'own') this.client.tether.giveUp(link);
       return this.#fail(INTERRUPTED);
     }
     if (result.kind === 'done' && wait?.behind === true) return this.#leavesReplica();
@@ -580,7 +581,9 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #fetchInsertId(link: ServerConnection, from: ServerConnection): void {
     this.#step = 'bringing-up';
     this.client.tether.fetchInsertId(from, () => {
-      if (this.#step === 'bringing-up') this.#linked(link);
+      if (this.#step !== 'bringing-up') return;
+      if (this.#stopped) this.#fail(INTERRUPTED);
+      else this.#linked(link);
     });
   }
 

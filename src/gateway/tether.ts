@@ -221,7 +221,7 @@ export class Tether implements LinkOwner {
       this.#idleSinceMs = this.worker.nowMs();
       return;
     }
-    if (session.halfBegun || this.guard?.owes(link) === true) {
+    if (session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction) {
       this.#readingBack = true;
       return this.#clean(link, () => {
         if (this.link !== link) return;
@@ -319,7 +319,7 @@ export class Tether implements LinkOwner {
   #giveBack(link: ServerConnection, between: boolean): void {
     const pool = this.worker.pool(this.#client.cluster, link.node);
     const { hold } = this.session;
-    const owes = this.session.halfBegun || this.guard?.owes(link) === true;
+    const owes = this.session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction;
     const clean = !owes && (hold === null || hold === 'diagnostics' || hold === 'counts');
     if (between && !link.busy && clean && !this.session.unread) {
       return pool.release(link, true);
@@ -380,6 +380,11 @@ export class Tether implements LinkOwner {
     if (link === null) return;
     if (link.busy) link.lose({ kind: 'closed', detail: reason });
     else this.dropLink(reason);
+  }
+
+  /** What user variables had become in a transaction went with its server. */
+  loseVariables(): void {
+    this.#lostPins.push('user-variable');
   }
 
   forgetLostTransaction(): void {

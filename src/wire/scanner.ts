@@ -77,8 +77,9 @@ export class ResponseScanner {
   #digests = false;
   #digestFrom = 0;
   #hidesTransaction = false;
+  /** What the last OK said, of whomever its answer was. An error tells nothing of it. */
+  inTransaction = false;
   #opensCursor = false;
-
   /** Rows of the last result set of this answer, whether its end has come or not. */
   get rows(): number {
     return this.#rows;
@@ -421,6 +422,7 @@ export class ResponseScanner {
     } catch (error) {
       throw asScanError(error);
     }
+    this.inTransaction = (ok.status & ServerStatus.IN_TRANS) !== 0;
     if (this.#hidesTransaction) {
       ok.status &= ~(ServerStatus.IN_TRANS | ServerStatus.IN_TRANS_READONLY);
       data.writeUInt16LE(ok.status, ok.statusAt);

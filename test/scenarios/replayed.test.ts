@@ -347,6 +347,66 @@ stories(
       await Promise.all([one.end(), stranger.end()]);
     },
 
+    'is none that a KILL QUERY left to strangers': async (evenkeel) => {
+      const primary = await evenkeel.primary();
+      const { user, password } = evenkeel.sandbox.app;
+      const login = { ...evenkeel.login('writer'), user, password };
+      const [one, killer] = [await application(evenkeel), await application(evenkeel)];
+      const stranger = await mysql.createConnection({ ...login, database: 'information_schema' });
+      for (let n = 970; n < 973; n++) {
+        await cut(evenkeel);
+        // The one connection that is free has another schema: what goes ahead of the write is awaited.
+        await stranger.query('SELECT 1 FROM tables LIMIT 1');
+        await evenkeel.signalNode(primary, 'SIGSTOP');
+        const write = one.query(`INSERT INTO s VALUES (${n})`).then(
+          () => 'OK',
+          (error: { errno: number }) => error.errno,
+        );
+        await delay(50);
+        const kill = killer.query(`KILL QUERY ${one.threadId}`);
+        await delay(100);
+        await evenkeel.signalNode(primary, 'SIGCONT');
+        await kill;
+        const told = await write;
+        assert.ok(told === 1317 || told === 'OK', `${told}`);
+        // Whoever gets that connection next writes what stays.
+        const next = [await application(evenkeel), await application(evenkeel)];
+        for (const [at, client] of next.entries()) {
+          await client.query('SELECT n FROM s WHERE n = 1');
+          await client.query(`INSERT INTO s VALUES (${n * 10 + at})`);
+        }
+        const stays = await past(evenkeel);
+        assert.deepEqual(await rowsOf(stays, `SELECT n FROM s WHERE n DIV 10 = ${n} OR n = ${n} ORDER BY n`), [
+          ...(told === 'OK' ? [{ n }] : []),
+          { n: n * 10 },
+          { n: n * 10 + 1 },
+        ]);
+        for (const client of [...next, stays]) await client.end();
+      }
+      await one.query('DELETE FROM s');
+      for (const client of [one, killer, stranger]) await client.end();
+    },
+
+    'tells of user variables that went with its server': async (evenkeel) => {
+      const client = await application(evenkeel);
+      await client.query('INSERT INTO s VALUES (980)');
+      await client.query('SET @x = 1');
+      await client.query('BEGIN');
+      await client.query('SELECT n INTO @x FROM s WHERE n = 980');
+      await cut(evenkeel);
+      await client.query('ROLLBACK');
+      await assert.rejects(client.query('INSERT INTO s VALUES (@x)'), { errno: 9106 });
+      await client.query('SET @x = 1');
+      await client.query('BEGIN');
+      await client.query('SELECT n INTO @x FROM s WHERE n = 980');
+      await cut(evenkeel);
+      await client.query('UPDATE s SET n = @x + 1 WHERE n = 980');
+      await client.query('COMMIT');
+      assert.deepEqual(await rowsOf(client, 'SELECT n, @x AS x FROM s'), [{ n: 981, x: 980 }]);
+      await client.query('DELETE FROM s');
+      await client.end();
+    },
+
     'waits for no connection that is gone': async (evenkeel) => {
       const slow = `WITH RECURSIVE counted AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM counted WHERE n < 900)
         SELECT COUNT(*) AS pairs FROM counted AS a JOIN counted AS b JOIN (SELECT 1 AS x UNION SELECT 2) AS c ON a.n + b.n + c.x <> -1`;

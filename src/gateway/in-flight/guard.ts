@@ -156,6 +156,7 @@ export class Guard {
       unwitnessed: false,
       refused: null,
       held: [],
+      variables: [],
       after: () => statement.succeed(),
     };
     this.#chosen.choose(link, witness, own);
@@ -479,8 +480,9 @@ export class Guard {
   #end(): void {
     const transaction = this.#transaction;
     if (transaction !== null) {
-      const { link, recording, reserved, witness } = transaction;
+      const { link, recording, reserved, variables, witness } = transaction;
       recording?.forget();
+      if (variables.length > 0) this.#client.tether.loseVariables();
       // It was lost, and is asked about no more.
       if (link === null && witness?.kind === 'gtid')
         this.#witnesses.abandon(witness, this.#client.profile as LoginProfile);
@@ -507,6 +509,8 @@ export class Guard {
     if (transaction === null) return false;
     transaction.link = null;
     transaction.opener = null;
+    const { dirtyVariables } = this.#client.session;
+    if (dirtyVariables.size > 0) transaction.variables = [...dirtyVariables];
     if (this.#client.session.pins.size > 0) transaction.recording?.spoil('a statement that cannot be repeated');
     if (transaction.sent !== 'statement') return true;
     if (transaction.recording?.fault === null) return true;
@@ -607,6 +611,8 @@ export class Guard {
         this.#end();
         return transaction.after(link);
       case 'run-again': {
+        const { userVariables } = statement.request.sql;
+        transaction.variables = transaction.variables.filter((name) => !userVariables.includes(name));
         this.#end();
         const lost = tether.takeLostState(statement.request.sql.kind);
         if (lost !== null && 'error' in lost) return statement.fail(lost.error);
@@ -672,6 +678,7 @@ export class Guard {
     }
     worker.count('replays', same ? 'same' : 'differs');
     if (same) {
+      transaction.variables = [];
       return transaction.sent === 'commit'
         ? this.#commit(link, statement, transaction, transaction.after)
         : this.linked(link, statement);

@@ -53,6 +53,8 @@ export interface Transaction {
   refused: { node: NodeAddress; err: ErrPacket } | null;
   /** What an autocommit write answered. */
   held: readonly Buffer[];
+  /** User variables whose values went with its server. */
+  variables: readonly string[];
   /** What follows its commit. */
   after: (link: ServerConnection) => void;
 }
