@@ -1,6 +1,7 @@
 // What a session's last statement left behind on its server connection, and may be asked for: warnings, or its error, and
 // how many rows SQL_CALC_FOUND_ROWS found. Where others need the connection it is read first and kept with the session.
 import type { Flavor } from '../messages/index.ts';
+import { beginningOf } from '../sql/index.ts';
 import { Command } from '../wire/index.ts';
 import { executes, type ServerRequest } from './command.ts';
 import { type QuietCommand, runQuietly } from './quiet.ts';
@@ -77,6 +78,12 @@ export function keepsWarnings({ sql, text, command }: ServerRequest, flavor: Fla
   }
 }
 
+/** SHOW WARNINGS, SHOW ERRORS, GET DIAGNOSTICS: what they ask about stays as it is. */
+export function leavesWarnings({ sql, text }: ServerRequest): boolean {
+  if (!sql.flags.asksDiagnostics || sql.kind === 'multi' || text === null) return false;
+  return /^(show|get)\b/i.test(beginningOf(text, 5));
+}
+
 function readsTables(text: string): boolean {
   if (/^\s*show\b/i.test(text)) return !/processlist/i.test(text);
   return (
@@ -86,18 +93,23 @@ function readsTables(text: string): boolean {
 
 /**
  * What FOUND_ROWS() says after a statement that has sent this many rows: -1 where that is not known, null where it is what
- * it was before.
+ * it was before. `affected`: by what it did last, where that sent none; null: it sent rows.
  */
-export function foundRows({ sql, text, reads, command }: ServerRequest, rows: number): number | null {
+export function foundRows(
+  { sql, text, reads, command }: ServerRequest,
+  rows: number,
+  affected: number | null = null,
+): number | null {
   if (text === null || command === Command.STMT_PREPARE) return null;
   if (reads && !selects(text))
     return /^\s*show\s+(create|warnings|errors)\b/i.test(text.toString('latin1', 0, 64)) ? null : -1;
-  if (reads) return sql.flags.calcFoundRows ? -1 : rows;
+  // SELECT … INTO @a sends none.
+  if (reads) return sql.flags.calcFoundRows || finds(text) ? -1 : (affected ?? rows);
   switch (sql.kind) {
     case 'call':
     case 'multi':
     case 'prepare':
-      return rows > 0 ? rows : -1;
+      return affected === null && rows > 0 && !finds(text) ? rows : -1;
     case 'set':
       return sql.flags.setsUserVariable && /\b(select|table|values)\b/i.test(text.toString('latin1')) ? -1 : null;
     case 'begin':
@@ -110,6 +122,37 @@ export function foundRows({ sql, text, reads, command }: ServerRequest, rows: nu
     default:
       return leavesFoundRows(text) ? null : -1;
   }
+}
+
+/** It may find others than it sends: OFFSET, `LIMIT 1, 2`, and queries that are put together. Every read is looked at, so it is not read as text. */
+function finds(text: Buffer): boolean {
+  for (let at = 7; at < text.length; at++) {
+    switch ((text[at] as number) | 0x20) {
+      case 0x6f: // o
+        if (isWord(text, at, 'offset')) return true;
+        break;
+      case 0x75: // u
+        if (isWord(text, at, 'union')) return true;
+        break;
+      case 0x65: // e
+        if (isWord(text, at, 'except')) return true;
+        break;
+      case 0x69: // i
+        if (isWord(text, at, 'intersect')) return true;
+        break;
+      case 0x6c: // l
+        if (isWord(text, at, 'limit') && text.includes(0x2c, at)) return true;
+        break;
+      default:
+        break;
+    }
+  }
+  return false;
+}
+
+function isWord(text: Buffer, at: number, word: string): boolean {
+  for (let n = 1; n < word.length; n++) if (((text[at + n] ?? 0) | 0x20) !== word.charCodeAt(n)) return false;
+  return true;
 }
 
 /** What reads no rows leaves it alone, but for what creates a table from a query. Of INSERT, which comes often, it is not asked. */

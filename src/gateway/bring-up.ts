@@ -8,7 +8,7 @@ import { executes, type ServerRequest } from './command.ts';
 import { defaultsSetBy, readDefaults } from './defaults.ts';
 import type { Directory } from './directory.ts';
 import { gatewayError } from './errors.ts';
-import { mustChangePassword } from './evidence.ts';
+import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { learnOfFailedRoutine } from './learn.ts';
 import {
   asPrepared,
@@ -357,7 +357,7 @@ function canSettleInsertId(link: ServerConnection, session: SessionState): boole
 }
 
 function hasInsertIdOf(link: ServerConnection, session: SessionState): boolean {
-  if (session.insertIdOn === link && session.insertIdClaim !== 0n) return false;
+  if (session.insertIdOn === link && (session.insertIdClaim !== 0n || session.insertIdInDoubt)) return false;
   return link.insertIdOf === session && link.insertIdVersion === session.insertIdVersion;
 }
 
@@ -449,8 +449,11 @@ export function setUp(link: ServerConnection, options: BringUpOptions, ready: ()
 
 function finish(link: ServerConnection, result: QuietResult, ready: () => void): void {
   if (result.kind === 'done') ready();
-  else if (result.kind === 'error' && mustChangePassword(result.err)) link.lose({ kind: 'refused', err: result.err });
-  else link.lose({ kind: 'connect-failed', detail: 'the server does not report session changes' });
+  else if (result.kind === 'lost') link.lose(result.loss);
+  else if (isShutdown(result.err)) link.lose({ kind: 'shutdown', detail: result.err.message });
+  else if (isReadOnlyNode(result.err)) link.lose({ kind: 'connect-failed', detail: result.err.message });
+  // An expired password, MAX_QUERIES_PER_HOUR: it says nothing of the node.
+  else link.lose({ kind: 'refused', err: result.err });
 }
 
 /** Makes the link as a login leaves it: clears all that sessions left behind, an open transaction and pins as well. Null: that cannot be. */

@@ -39,6 +39,8 @@ export class Position {
       if (uuid === '' && fields.length === 0) continue;
       if (!UUID.test(uuid)) return false;
       let key = uuid;
+      // A name by itself names nothing.
+      if (fields.length === 0 || TAG.test(fields.at(-1) ?? '')) return false;
       for (const field of fields) {
         const interval = INTERVAL.exec(field);
         if (interval === null) {
@@ -47,7 +49,9 @@ export class Position {
           continue;
         }
         const first = Number(interval[1]);
-        this.#insert(key, [first, Number(interval[2] ?? first)]);
+        const last = Number(interval[2] ?? first);
+        if (first === 0 || last < first) return false;
+        this.#insert(key, [first, last]);
       }
     }
     return true;
@@ -76,6 +80,7 @@ export class Position {
       const match = GTID.exec(part.trim());
       if (match === null) return false;
       const [domain, server, seq] = [Number(match[1]), Number(match[2]), Number(match[3])];
+      if (domain > MAX_UINT32 || server > MAX_UINT32) return false;
       if (seq >= (this.#domains.get(domain)?.seq ?? 0)) this.#domains.set(domain, { server, seq });
     }
     return true;
@@ -94,6 +99,7 @@ export class Position {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const TAG = /^[a-z_][a-z0-9_]{0,31}$/;
 const INTERVAL = /^(\d{1,15})(?:-(\d{1,15}))?$/;
+const MAX_UINT32 = 0xffff_ffff;
 const GTID = /^(\d{1,10})-(\d{1,10})-(\d{1,15})$/;
 
 function shown([first, last]: Interval): string {
@@ -153,7 +159,8 @@ export class Causality {
 
   /** What a client wants to see from now on, whoever wrote it. False: it is not understood. */
   mustSee(text: string): boolean {
-    return new Position().add(this.flavor, text) && (this.#overflows || this.#add(text));
+    const said = new Position();
+    return said.add(this.flavor, text) && said.text !== '' && (this.#overflows || this.#add(text));
   }
 
   /** The statement has had its answer. `clean`: it did not fail, and no transaction is open. */

@@ -10,13 +10,13 @@ import {
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
-import { foundRows, keepsWarnings } from './aftermath.ts';
+import { foundRows, keepsWarnings, leavesWarnings } from './aftermath.ts';
 import type { Client } from './client.ts';
 import { executes, type ServerRequest } from './command.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
 import { bulkExecutePacket, executePacket, patchStatementId } from './execute-packet.ts';
 import type { AnswerMark } from './in-flight/index.ts';
-import { learnFromFailure, learnFromText } from './learn.ts';
+import { changesThatStay, learnFromFailure, learnFromText } from './learn.ts';
 import { withHidden } from './link-state.ts';
 import type { LinkStatement } from './prepared.ts';
 import type { Exchange, Loss, ServerConnection } from './server-connection.ts';
@@ -122,6 +122,9 @@ export class Flight implements Exchange {
   #unfit: Unfit | null = null;
   #warnings = 0;
   #flags = 0;
+  /** Of the last result. */
+  #endsRows = false;
+  #affectedRows = 0n;
   #changedState = false;
   #explained = false;
   #set = false;
@@ -199,7 +202,12 @@ export class Flight implements Exchange {
     if (this.dropped) return;
     const { client, shareable } = this.#passenger;
     const { session } = client;
-    this.#warnings = ok.warnings;
+    this.#endsRows = ok.endsRows === true;
+    this.#affectedRows = ok.affectedRows;
+    const { flags, kind } = this.#passenger.request.sql;
+    // What comes last of several statements may be the question for the warnings of those before it, or keep them.
+    const keeps = kind === 'multi' && (flags.asksDiagnostics || client.worker.flavor(client.cluster) === 'mariadb');
+    this.#warnings = keeps ? Math.max(this.#warnings, ok.warnings) : ok.warnings;
     this.#flags = ok.status;
     if (shareable) {
       // A read that may share changes nothing: what is told here is a stranger's doing, told late.
@@ -209,13 +217,15 @@ export class Flight implements Exchange {
       return;
     }
     this.#wasElsewhere ||= cameBack(changes, session.state.schema);
-    session.learn(ok, changes);
+    session.learn(ok, flags.setsUnreported ? changesThatStay(this.#passenger.request, changes) : changes);
     if (this.digests) {
       this.mark.affectedRows += ok.affectedRows;
       this.mark.insertId = ok.insertId;
     }
     if (!this.#keepsRowCount) session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
+    // INSERT … RETURNING tells none.
+    else if (this.#endsRows && kind === 'write') session.insertIdIsOn(this.link);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
@@ -325,12 +335,11 @@ export class Flight implements Exchange {
     if (session.inTransaction && sql.flags.release) session.transactionEnded();
     const diagnostics = this.failed || this.#warnings > 0;
     const { tether } = client;
-    const left =
-      !diagnostics &&
-      (link.hasDiagnostics || tether.mayRunAgain) &&
-      keepsWarnings(request, client.worker.flavor(client.cluster));
+    const flavor = client.worker.flavor(client.cluster);
+    const left = !diagnostics && (link.hasDiagnostics || tether.mayRunAgain) && keepsWarnings(request, flavor);
     link.hasDiagnostics = diagnostics || (link.hasDiagnostics && left);
-    if (!sql.flags.asksPrevious && !left) {
+    const asks = flavor === 'mysql' ? leavesWarnings(request) : sql.flags.asksPrevious;
+    if (!asks && !left) {
       const repeats = command === Command.QUERY || command === Command.STMT_PREPARE;
       const again = repeats ? packet.raw : 'on-its-connection';
       tether.rememberWarned(diagnostics && shareable ? again : null);
@@ -350,16 +359,15 @@ export class Flight implements Exchange {
 
   /** GET DIAGNOSTICS leaves it as it is. */
   get #keepsRowCount(): boolean {
-    const { sql, reads } = this.#passenger.request;
-    return sql.flags.asksDiagnostics && !reads && sql.kind !== 'multi';
+    return !this.#endsRows && leavesWarnings(this.#passenger.request);
   }
 
   #learn(): void {
     const { client, packet, request, shareable } = this.#passenger;
     const { session } = client;
     const { command, reads, sql } = request;
-    if (reads) session.rowCount = -1n;
-    const found = foundRows(request, this.link.scanner.rows);
+    if (reads && this.#endsRows) session.rowCount = -1n;
+    const found = foundRows(request, this.link.scanner.rows, this.#endsRows ? null : Number(this.#affectedRows));
     if (found !== null) session.foundRows = found;
     // Of others it is not sure that they set it.
     if (command !== Command.STMT_PREPARE) session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);

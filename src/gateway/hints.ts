@@ -27,6 +27,9 @@ export function hintsOf(text: Buffer, attributes: Attributes | null): Hints | { 
   const told = attributes === null ? [] : [...attributes].filter(([name]) => ATTRIBUTE.test(name));
   const said = comments.filter((comment) => comment !== null);
   if (said.length === 0 && told.length === 0) return null;
+  if (said.some((each) => each.length > MAX_HINT_CHARS) || told.some(([, value]) => value.length > MAX_HINT_CHARS)) {
+    return { wrong: 'more than 16 KiB; write route=primary, or after= and GTIDs without blanks' };
+  }
   const items = said.flatMap((comment) => comment.replace(MARK, '').split(/[\s;]+/));
   const all = [...told.map(([name, value]) => `${name.replace(ATTRIBUTE, '')}=${value}`), ...items];
   const hints: Hints = { primary: false, after: null };
@@ -58,7 +61,7 @@ function last(text: Buffer): string | null {
 }
 
 function hint(text: Buffer, start: number, end: number): string | null {
-  if (start < 0 || end < start + 2 || text[start + 1] !== 0x2a || end - start > MAX_HINT_CHARS) return null;
-  const inside = text.toString('latin1', start + 2, end);
+  if (start < 0 || end < start + 2 || text[start + 1] !== 0x2a) return null;
+  const inside = text.toString('latin1', start + 2, Math.min(end, start + 3 + MAX_HINT_CHARS));
   return MARK.test(inside) ? inside : null;
 }

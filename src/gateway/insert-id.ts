@@ -35,6 +35,8 @@ export class InsertId {
   insertIdBefore: DoubtfulInsertId | null = null;
   /** It was lost with its server connection. */
   insertIdLost = false;
+  /** It was, and something has run since that may have set it: where the connection has none, it is lost still. */
+  #lostIfNone = false;
   /** Grows with every new value. */
   insertIdVersion = 0;
   /** Grows with every `settledInsertId`: what was asked before is of what was there before. */
@@ -43,6 +45,7 @@ export class InsertId {
   /** The server connection has a value that was not read yet. `claim`: what an OK packet called it, where it may not be. */
   insertIdIsOn(link: InsertIdHolder, claim = 0n): void {
     const had = link.insertIdOf === this && link.insertIdVersion === this.insertIdVersion;
+    const lost = this.insertIdLost || this.#lostIfNone;
     if (claim === 0n || (had && this.insertIdClaim === 0n)) {
       this.#certain();
     } else if (had) {
@@ -55,6 +58,7 @@ export class InsertId {
       this.#earlier = [];
       this.#insertIdThere = link.insertIdValue;
     }
+    this.#lostIfNone = lost && (claim === 0n || had);
     this.insertIdOn = link;
     link.insertIdOf = this;
     link.insertIdVersion = ++this.insertIdVersion;
@@ -75,7 +79,13 @@ export class InsertId {
     return this.#earlier.length >= MAX_EARLIER;
   }
 
+  /** What the connection has is not to be taken for the session's before it was read. */
+  get insertIdInDoubt(): boolean {
+    return this.#lostIfNone;
+  }
+
   #certain(): void {
+    this.#lostIfNone = false;
     this.insertIdClaim = 0n;
     this.#earlier = [];
     this.insertIdBefore = null;
@@ -99,6 +109,7 @@ export class InsertId {
   /** It was read. */
   readInsertId(link: object, value: bigint): void {
     if (this.insertIdOn === link) {
+      if (this.#lostIfNone && value === 0n) return this.loseInsertId();
       if (isOwn(value, this.insertIdClaim, this.#earlier, this.#insertIdThere)) return this.knowInsertId(value);
       const before = this.insertIdBefore;
       this.insertIdVersion++; // no connection has it

@@ -10,6 +10,7 @@ import {
   setRole,
   type TableName,
 } from '../sql/index.ts';
+import type { SessionChange } from '../wire/index.ts';
 import type { ServerRequest } from './command.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionState } from './session.ts';
@@ -183,6 +184,15 @@ function mayHide({ sql, text }: ServerRequest): boolean {
     default:
       return false;
   }
+}
+
+/** MariaDB tells what SET STATEMENT … FOR sets as if it stayed, and inside a transaction never that it did not. */
+export function changesThatStay({ text }: ServerRequest, changes: readonly SessionChange[]): readonly SessionChange[] {
+  const words = (text?.toString('latin1') ?? '').replace(/'[^']*'|"[^"]*"/g, "''");
+  const list = /\bset\s+statement\b(.*?)\bfor\b/is.exec(words)?.[1];
+  if (list === undefined) return changes;
+  const names = new Set([...list.matchAll(/(\w+)`?\s*:?=/g)].map(([, name = '']) => name.toLowerCase()));
+  return changes.filter((change) => change.kind !== 'variable' || !names.has(change.name));
 }
 
 /** IS_FREE_LOCK() and IS_USED_LOCK() only look. */

@@ -86,6 +86,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   #careful = false;
   /** The transaction begins with it: BEGIN goes ahead of it. */
   begins = false;
+  committed = false;
 
   constructor(client: Client, packet: Packet, request: ServerRequest) {
     this.client = client;
@@ -350,8 +351,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       this.client.tether.dropLink('the route changed', way === 'replica');
       if (this.#askedBefore()) return;
     }
-    // What was pinned to a connection that is gone is gone; that is said before anything runs without it.
-    if (this.client.tether.guard?.inDoubt !== true) {
+    // What was pinned to a connection that is gone is gone; that is said before anything runs without it, or with the next statement.
+    if (!this.committed && this.client.tether.guard?.inDoubt !== true) {
       const lost = this.client.tether.takeLostState(this.request.sql.kind);
       if (lost !== null) return 'rolledBack' in lost ? this.#answerOk() : this.#fail(lost.error);
     }
@@ -701,7 +702,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         return this.lost({ kind: 'shutdown', detail: err.message }, true);
       case 'read-only':
         this.client.suspect(node, 'read-only', err.message);
-        if (this.client.tether.guard?.lost({ kind: 'closed', detail: err.message }, false, this) === true) return;
+        if (this.client.tether.guard?.lost({ kind: 'closed', detail: err.message }, false, this, false) === true)
+          return;
         if (this.#flight?.inTransaction !== true || this.begins) return this.#again();
         this.client.tether.dropLink('the node became read-only');
         this.client.session.transactionEnded();
@@ -733,7 +735,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if (
       !this.shareable &&
       flight?.file !== 'sending' &&
-      this.client.tether.guard?.lost(loss, flight?.shown ?? false, this)
+      this.client.tether.guard?.lost(loss, flight?.shown ?? false, this, sent && this.#step === 'sent')
     )
       return;
     this.#blame(loss);

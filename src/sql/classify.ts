@@ -127,9 +127,10 @@ function statements(): Classification {
   let calls = false;
   cursor.next();
   while (cursor.token !== T.end) {
-    // The server drops semicolons at the end of a text, and refuses an empty statement in front of another one.
+    // The server drops semicolons at the end of a text, and refuses an empty statement elsewhere.
     if (cursor.token === T.semicolon) {
-      if (count === 0) doubtful = true;
+      if (count > 0 && !doubtful && cursor.lexer.restIsDropped()) break;
+      doubtful = true;
     } else {
       // In a comment that may not run, the verb itself is in doubt.
       const verbInDoubt = cursor.lexer.mayRunSeen;

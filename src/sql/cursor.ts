@@ -99,6 +99,8 @@ export class Cursor {
   #chainDotted = false;
   #inSystemVariable = false;
   #intoList = false;
+  /** The last token was the mark of `SQL%`. */
+  #sqlMark = false;
   /** Where the parenthesis of a LAST_INSERT_ID( stands whose argument comes next; -1 for none. */
   #lastInsertIdOpen = -1;
 
@@ -127,6 +129,7 @@ export class Cursor {
     this.#inSystemVariable = false;
     this.#intoList = false;
     this.#lastInsertIdOpen = -1;
+    this.#sqlMark = false;
   }
 
   /** The number of the current token if it is a word, else 0; a name behind a dot is no word. */
@@ -187,6 +190,7 @@ export class Cursor {
       default:
         break;
     }
+    this.#sqlMark = token === T.other && this.#previousWord === W.sql;
     if (this.#previousWord === W.into && token !== T.userVariable && (this.noted & F.writes) === 0)
       this.noted |= F.into;
     if (this.#lastInsertIdOpen >= 0 && this.#lastInsertIdOpen !== this.lexer.start) {
@@ -258,6 +262,10 @@ export class Cursor {
         break;
       case W.sql_calc_found_rows:
         this.noted |= F.calcFoundRows;
+        break;
+      case W.rowcount:
+        // SQL%ROWCOUNT of MariaDB's Oracle mode.
+        if (this.mariadb && this.#sqlMark) this.noted |= ASKS.counts;
         break;
       case W.value:
         // NEXT VALUE FOR s, PREVIOUS VALUE FOR s.

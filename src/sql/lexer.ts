@@ -150,6 +150,15 @@ export class Lexer {
     return false;
   }
 
+  /** From the current token on there is nothing but semicolons and blanks. */
+  restIsDropped(): boolean {
+    for (let at = this.start; at < this.#length; at++) {
+      const byte = this.#text[at] ?? 0;
+      if (byte !== 0x3b && byte !== 0x20 && (byte < 0x09 || byte > 0x0d)) return false;
+    }
+    return true;
+  }
+
   #peek(at: number): number {
     return at < this.#length ? (this.#text[at] ?? 0) : EOF;
   }

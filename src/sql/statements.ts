@@ -194,19 +194,36 @@ function beginStatement(cursor: Cursor): StatementKind {
 function startStatement(cursor: Cursor): StatementKind {
   cursor.next();
   if (cursor.word !== W.transaction) return admin(cursor);
-  for (;;) {
-    cursor.next();
-    if (cursor.ended) break;
-    const word = cursor.word;
-    if (word === W.only && cursor.previousWord === W.read) cursor.noted |= F.readOnly;
-    const known = cursor.token === T.comma || START_OPTIONS.has(word);
-    if (!known) return unknown(cursor);
+  cursor.next();
+  let writes = false;
+  for (let first = true; !cursor.ended; first = false) {
+    if (!first && (!stepOver(cursor, T.comma) || cursor.ended)) return unknown(cursor);
+    if (cursor.word === W.with) {
+      cursor.next();
+      if (!word(cursor, W.consistent) || !word(cursor, W.snapshot)) return unknown(cursor);
+    } else if (!word(cursor, W.read)) return unknown(cursor);
+    else if (word(cursor, W.only)) cursor.noted |= F.readOnly;
+    else if (word(cursor, W.write)) writes = true;
+    else return unknown(cursor);
   }
+  // Servers read no text that says both.
+  if (writes && (cursor.noted & F.readOnly) !== 0) return unknown(cursor);
   cursor.noted |= F.implicitCommit;
   return 'begin';
 }
 
-const START_OPTIONS: ReadonlySet<number> = new Set([W.read, W.only, W.write, W.with, W.consistent, W.snapshot]);
+/** True: it was the current one, and the cursor has gone on. */
+function word(cursor: Cursor, expected: number): boolean {
+  if (cursor.word !== expected) return false;
+  cursor.next();
+  return true;
+}
+
+function stepOver(cursor: Cursor, token: number): boolean {
+  if (cursor.token !== token) return false;
+  cursor.next();
+  return true;
+}
 
 /** COMMIT and ROLLBACK: [WORK] [AND [NO] CHAIN] [[NO] RELEASE]. */
 function ending(kind: 'commit' | 'rollback'): Handler {

@@ -56,6 +56,8 @@ const NAMED_ROWS = [
     'last_gtid',
     'wait',
     'nowait',
+    'sql',
+    'rowcount',
   ],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
@@ -109,7 +111,7 @@ const MARIADB_ADJACENT = `
   row_number trim_oracle
 `;
 
-const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait`;
+const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait rowcount`;
 const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
 const OF_SERVER = `

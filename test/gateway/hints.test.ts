@@ -55,7 +55,7 @@ describe('a hint', () => {
       '/* not evenkeel: route=primary */ SELECT 1',
       '/*! evenkeel: route=primary */',
       'SELECT 1 -- evenkeel: route=primary',
-      `/* evenkeel: after=${'x'.repeat(20_000)} */ SELECT 1`,
+      `/* ${'x'.repeat(20_000)} evenkeel: route=primary */ SELECT 1`,
     ]) {
       assert.equal(of(text), null, text);
     }

@@ -236,7 +236,7 @@ const BOTH: [string, string][] = [
   ['SELECT * FROM (DELETE FROM t RETURNING a) x', 'unknown'],
   // Several statements
   ['SELECT 1;', 'read again'],
-  ['SELECT 1 ; ; -- end', 'read again'],
+  ['SELECT 1 ; ; ', 'read again'],
   ['SELECT 1; SELECT 2', 'multi'],
   ['SELECT 1; SET @a = 1; SELECT 2 INTO @b', `multi ${SETS} @a @b`],
   ['BEGIN; UPDATE t SET a = 1; COMMIT AND CHAIN', 'multi chain implicitCommit'],

@@ -1,6 +1,7 @@
 // How a kept transaction ends by what its client says: by COMMIT and ROLLBACK, by what commits without a word, and by the first
 // statement of a text of several, which can be done ahead of the whole text.
 import { type Classification, classifyFirst } from '../../sql/index.ts';
+import { Capability } from '../../wire/index.ts';
 import type { ServerRequest } from '../command.ts';
 import type { SessionState } from '../session.ts';
 
@@ -9,9 +10,19 @@ const SETS_AUTOCOMMIT = /(^|[\s,`.]|@@)autocommit`?\s*:?=\s*(['"]?)(1|on|true)\2
 const NO_CHAIN = /\bno\s+chain\b/i;
 const NO_RELEASE = /\bno\s+release\b/i;
 
-/** The statement, or the first one of a text of several: what it ends can be ended ahead of it. Null: that is not sure. */
-export function whatMayEnd({ options, sql, text }: ServerRequest): { sql: Classification; text: Buffer | null } | null {
+/**
+ * The statement, or the first one of a text of several: what it ends can be ended ahead of it. Null: that is not sure, or the server
+ * will not take it. `capabilities`: the client's.
+ */
+export function whatMayEnd(
+  { options, sql, text }: ServerRequest,
+  { state }: SessionState,
+  capabilities: number,
+): { sql: Classification; text: Buffer | null } | null {
   if (sql.kind !== 'multi') return { sql, text };
+  const several =
+    state.multiStatements === null ? capabilities & Capability.MULTI_STATEMENTS : state.multiStatements === 0;
+  if (!several) return null;
   const first = text === null ? null : classifyFirst(text, options);
   return first === null || text === null ? null : { sql: first.sql, text: text.subarray(0, first.end) };
 }

@@ -156,6 +156,7 @@ export class Guard {
       unwitnessed: false,
       refused: null,
       held: [],
+      unanswered: false,
       variables: [],
       after: () => statement.succeed(),
     };
@@ -194,6 +195,7 @@ export class Guard {
           at.hasDiagnostics = true;
         }
         this.#chain(chain, oneShot);
+        statement.committed = kind === 'commit';
         if (release) statement.proceed(at);
         else statement.succeed(warnings);
       };
@@ -201,7 +203,7 @@ export class Guard {
       else this.#rollback(link, statement, then);
       return;
     }
-    const ends = whatMayEnd(statement.request);
+    const ends = whatMayEnd(statement.request, session, this.#client.capabilities);
     if (kind === 'multi' && ends?.sql.kind === 'rollback') {
       return this.#rollback(link, statement, (at) => this.linked(at, statement));
     }
@@ -239,6 +241,7 @@ export class Guard {
   #commitAhead(link: ServerConnection, statement: Guarded, transaction: Transaction, text: Buffer | null): void {
     const { sql, command } = statement.request;
     const goOn = (at: ServerConnection): void => {
+      statement.committed = true;
       if (statement.way === 'replica') statement.again(null);
       else this.linked(at, statement);
     };
@@ -519,9 +522,10 @@ export class Guard {
   }
 
   /** The server was lost under a statement. True: the guard has seen to it. */
-  lost(loss: Loss, shown: boolean, statement: Guarded): boolean {
+  lost(loss: Loss, shown: boolean, statement: Guarded, sent: boolean): boolean {
     const transaction = this.#transaction;
     if (transaction === null) return false;
+    transaction.unanswered = transaction.own && sent;
     const next = whenLost(interrupted(transaction, shown));
     // What was on its way may have committed by itself, or done what no rollback undoes.
     const again = transaction.sent !== 'statement' || repeatable(statement.request.sql);
@@ -559,7 +563,8 @@ export class Guard {
   /** Whether the statement's own outcome is not known: it must not be called unexecuted. */
   get inDoubt(): boolean {
     const transaction = this.#transaction;
-    return transaction !== null && transaction.link === null && transaction.sent === 'commit' && transaction.wrote;
+    if (transaction === null || transaction.link !== null) return false;
+    return transaction.unanswered || (transaction.sent === 'commit' && transaction.wrote);
   }
 
   /** On the next server. */
@@ -646,7 +651,7 @@ export class Guard {
     session.oneShotOn = null;
     session.begun = recording.begun && broken !== 'replay-without-begin';
     transaction.link = link;
-    transaction.witness = this.#flavor === 'mysql' ? this.#witnesses.take('mysql') : null;
+    transaction.witness = this.#flavor === 'mysql' && !transaction.readOnly ? this.#witnesses.take('mysql') : null;
     this.#chosen.choose(link, transaction.witness, false);
     statement.busy();
     replay(this.#client, link, recording.statements, (result) => {

@@ -17,6 +17,8 @@ export interface Guarded {
   readonly way: Way;
   /** Its client left, or it has had its answer. */
   readonly over: boolean;
+  /** It has committed what was open before it: it is not undone any more, whatever becomes of the rest of it. */
+  committed: boolean;
   /** The guard does something of its own on the link; what becomes of the statement it says itself. */
   busy(): void;
   /** On to the server with it. */
@@ -53,6 +55,8 @@ export interface Transaction {
   refused: { node: NodeAddress; err: ErrPacket } | null;
   /** What an autocommit write answered. */
   held: readonly Buffer[];
+  /** A write that was sent, of which nobody knows. A table without transactions may have it. */
+  unanswered: boolean;
   /** User variables whose values went with its server. */
   variables: readonly string[];
   /** What follows its commit. */
