@@ -124,30 +124,40 @@ export function foundRows(
   }
 }
 
-/** It may find others than it sends: OFFSET, `LIMIT 1, 2`, and queries that are put together. Every read is looked at, so it is not read as text. */
+/**
+ * It may find others than it sends: OFFSET, `LIMIT 1, 2`, a limit of queries that are put together. Every read is looked at, so it is not
+ * read as text.
+ */
 function finds(text: Buffer): boolean {
+  let limited = false;
+  let joined = false;
   for (let at = 7; at < text.length; at++) {
     switch ((text[at] as number) | 0x20) {
       case 0x6f: // o
         if (isWord(text, at, 'offset')) return true;
         break;
       case 0x75: // u
-        if (isWord(text, at, 'union')) return true;
+        joined ||= isWord(text, at, 'union');
         break;
       case 0x65: // e
-        if (isWord(text, at, 'except')) return true;
+        joined ||= isWord(text, at, 'except');
         break;
       case 0x69: // i
-        if (isWord(text, at, 'intersect')) return true;
+        joined ||= isWord(text, at, 'intersect');
+        break;
+      case 0x66: // f
+        limited ||= isWord(text, at, 'fetch');
         break;
       case 0x6c: // l
-        if (isWord(text, at, 'limit') && text.includes(0x2c, at)) return true;
+        if (!isWord(text, at, 'limit')) break;
+        if (text.includes(0x2c, at)) return true;
+        limited = true;
         break;
       default:
         break;
     }
   }
-  return false;
+  return joined && limited;
 }
 
 function isWord(text: Buffer, at: number, word: string): boolean {

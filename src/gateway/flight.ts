@@ -105,6 +105,7 @@ export class Flight implements Exchange {
   killed = false;
   /** Nobody wants the answer: it is read and dropped. */
   dropped = false;
+  over = false;
   readonly digests: boolean;
   readonly hidesTransaction: boolean;
   opensCursor = false;
@@ -313,6 +314,7 @@ export class Flight implements Exchange {
   // ---- learn ----------------------------------------------------------------------------------------------------
 
   end(): void {
+    this.over = true;
     if (this.dropped) return;
     if (this.#unfit !== null) {
       this.link.hasDiagnostics = true;

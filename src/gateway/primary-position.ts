@@ -61,6 +61,8 @@ export class PrimaryPosition {
       this.#asking = [];
       this.#advance(flavor); // on its way while these go on
       for (const take of takers) take(position);
+      // It may be the account's own limit: whoever asks next asks by its own.
+      if (kind === 'error') this.close();
     });
   }
 

@@ -27,6 +27,8 @@ interface Suspicion {
 
 export type Pick = { node: NodeAddress } | { closed: HoldReason };
 
+type Fit = (node: NodeAddress) => boolean;
+const ANY: Fit = () => true;
 const NOBODY: ReadonlySet<NodeAddress> = new Set();
 
 /** The way for an endpoint's statements. */
@@ -75,8 +77,8 @@ export class Gate {
     );
   }
 
-  /** `last`: where the session was before; it stays there where no other is less busy. */
-  pick(last: NodeAddress | null = null): Pick {
+  /** `last`: where the session was before; it stays there where no other is less busy. `fit`: of the replicas or fixed members. */
+  pick(last: NodeAddress | null = null, fit: Fit = ANY): Pick {
     if (this.#pausedUntilMs !== null) return { closed: 'paused' };
     const route = this.#route;
     switch (route.kind) {
@@ -84,9 +86,9 @@ export class Gate {
       case 'auto':
         return this.cluster.pickPrimary();
       case 'replica':
-        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary, this.#near, last);
+        return this.cluster.pickReplica(route.maxLagMs, route.fallbackToPrimary, this.#near, last, fit);
       case 'fixed':
-        return this.cluster.pickAmong(route.nodes, last);
+        return this.cluster.pickAmong(route.nodes, last, fit);
     }
   }
 
@@ -192,14 +194,17 @@ export class ClusterRouting {
     fallbackToPrimary: boolean,
     near: ReadonlySet<NodeAddress>,
     last: NodeAddress | null,
+    fit: Fit = ANY,
   ): Pick {
-    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs), near, last);
+    const node = this.leastLoaded((each) => this.able(each, false, maxLagMs) && fit(each.node), near, last);
     if (node !== null) return { node };
     return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
   }
 
-  pickAmong(nodes: readonly NodeAddress[], last: NodeAddress | null): Pick {
-    const node = this.leastLoaded((each) => nodes.includes(each.node) && this.able(each, true, null), NOBODY, last);
+  pickAmong(nodes: readonly NodeAddress[], last: NodeAddress | null, fit: Fit = ANY): Pick {
+    const able = (each: RouteNode): boolean =>
+      nodes.includes(each.node) && this.able(each, true, null) && fit(each.node);
+    const node = this.leastLoaded(able, NOBODY, last);
     return node === null ? { closed: 'no-replica' } : { node };
   }
 

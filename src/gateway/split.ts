@@ -59,7 +59,7 @@ function asksNothingElse({ text }: ServerRequest): boolean {
 /** Not where its client wants it so, a routine may have left something on the primary that is nowhere else, where the schema is every server's own, where writes do not replicate, or where reads see or wait for others' transactions. */
 function carries(state: LinkState): boolean {
   const { schema, variables, userVariables } = state;
-  if (hides(state) || userVariables.get(ROUTE_VARIABLE)?.includes(PRIMARY_AS_HEX) === true) return false;
+  if (hides(state) || !NOTHING.test(userVariables.get(ROUTE_VARIABLE) ?? '')) return false;
   if (schema !== null && SYSTEM_SCHEMAS.test(schema)) return false;
   if (/^(off|0)$/i.test(variables.get('sql_log_bin') ?? '')) return false;
   return !/^(serializable|read-uncommitted)$/i.test(
@@ -67,9 +67,9 @@ function carries(state: LinkState): boolean {
   );
 }
 
-/** `SET @evenkeel_route = 'primary'`: a client's word for all of its statements from then on. */
+/** `SET @evenkeel_route = 'primary'`: a client's word for all of its statements from then on. Whatever the word, it is not taken for none. */
 const ROUTE_VARIABLE = 'evenkeel_route';
-const PRIMARY_AS_HEX = Buffer.from('primary').toString('hex').toUpperCase();
+const NOTHING = /^$|^(_\w+ )?[Xx]?''/;
 
 const SYSTEM_SCHEMAS = /^(information_schema|performance_schema|mysql|sys)$/i;
 

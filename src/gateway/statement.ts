@@ -16,6 +16,7 @@ import type { Waiter } from './hold.ts';
 import { CHOOSES_GTID, endOf, type Guarded, mayWrite } from './in-flight/index.ts';
 import type { Inbox } from './inbox.ts';
 import { killVictim } from './kill.ts';
+import { killThread } from './kill-thread.ts';
 import { changed, type LinkState } from './link-state.ts';
 import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
@@ -339,7 +340,13 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
       if (this.#goesAside()) return;
     }
     const { gate } = this.client;
-    const pick = gate.pick(this.client.tether.lastLink?.node);
+    const last = this.client.tether.lastLink?.node ?? null;
+    let pick = gate.pick(last);
+    // One that refuses the account is asked again where no other is there.
+    if ('node' in pick && !gate.wantsPrimary && !this.#takesAccount(pick.node)) {
+      const other = gate.pick(last, this.#takesAccount);
+      if ('node' in other) pick = other;
+    }
     if ('closed' in pick) {
       gate.hold.close(pick.closed, this.client.worker.nowMs());
       return this.#hold();
@@ -435,7 +442,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if ((loss.kind === 'refused' || loss.kind === 'protocol') && this.#leavesAside()) return;
     switch (loss.kind) {
       case 'refused':
-        return this.#fail(loss.err);
+        return this.#refused(loss.err);
       case 'protocol':
         return this.#fail(gatewayError('server-protocol', loss.detail));
       case 'connect-failed':
@@ -449,6 +456,20 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
         return this.#again();
     }
   }
+
+  /** Of replicas, or fixed members, another one may take the account. */
+  #refused(err: ErrPacket): void {
+    const { gate, tether } = this.client;
+    if (gate.wantsPrimary) return this.#fail(err);
+    tether.refusedBy(tether.poolNode);
+    if ('closed' in gate.pick(null, this.#takesAccount)) return this.#fail(err);
+    this.#again();
+  }
+
+  readonly #takesAccount = (node: NodeAddress): boolean => {
+    const { cluster, profileKey, worker } = this.client;
+    return worker.pool(cluster, node).takes(profileKey, worker.nowMs());
+  };
 
   // ---- bring up -------------------------------------------------------------------------------------------------
 
@@ -866,8 +887,8 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
   }
 
   /**
-   * KILL QUERY of it. True: nothing of it was sent, or it is a read that shares its connection: the client has been told, and strangers are
-   * left alone; false: the server is to be asked.
+   * KILL QUERY of it. True: nothing of it was sent, or it is a read that waits behind strangers' on the server: the client has been told;
+   * false: the server is to be asked, now. A stranger's read that is hit instead runs again.
    */
   interrupt(): boolean {
     const flight = this.#flight;
@@ -875,11 +896,23 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     this.#stopped ||= this.#step === 'bringing-up';
     if (flight === null || this.#step !== 'sent') return false;
     flight.killed = true;
-    if (!this.shareable || this.#link?.depth === 1 || flight.shown) return false;
+    const link = this.#link;
+    if (link === null || !this.shareable || link.depth === 1 || flight.shown) return false;
     flight.dropped = true;
     this.client.write(frame(encodeErr(INTERRUPTED), 1));
     this.#finish();
+    if (link.head === flight) return false;
+    this.#stopOnceItRuns(link, flight);
     return true;
+  }
+
+  /** Nobody wants its answer any more, and the server is still to begin with it. */
+  #stopOnceItRuns(link: ServerConnection, flight: Flight): void {
+    setTimeout(() => {
+      if (flight.over || !link.ready) return;
+      if (link.head === flight) killThread(this.client.worker, this.client, link, true, () => {});
+      this.#stopOnceItRuns(link, flight);
+    }, OVERDUE_AGAIN_MS);
   }
 
   /**

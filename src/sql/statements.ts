@@ -63,8 +63,30 @@ function loadStatement(cursor: Cursor): StatementKind {
   cursor.next();
   // A user variable in LOAD DATA's list of columns receives a value.
   if (cursor.word === W.data || cursor.word === W.xml) cursor.variablesAreWritten = true;
-  else cursor.noted |= F.implicitCommit;
+  else noteCommitOfMysql(cursor);
   return write(cursor);
+}
+
+/** MariaDB does not commit for it. */
+function noteCommitOfMysql(cursor: Cursor): void {
+  if (!cursor.mariadb) cursor.noted |= F.implicitCommit;
+}
+
+function cacheStatement(cursor: Cursor): StatementKind {
+  noteCommitOfMysql(cursor);
+  return write(cursor);
+}
+
+/** STOP REPLICA, which MariaDB refuses in a transaction. */
+function stopStatement(cursor: Cursor): StatementKind {
+  noteCommitOfMysql(cursor);
+  return plainAdmin(cursor);
+}
+
+/** RESET PERSIST forgets what was persisted, and commits nothing. */
+function resetStatement(cursor: Cursor): StatementKind {
+  cursor.next();
+  return cursor.word === W.persist ? plainAdmin(cursor) : admin(cursor);
 }
 
 function definition(cursor: Cursor): StatementKind {
@@ -419,7 +441,8 @@ register(loadStatement, W.load);
 register(renameStatement, W.rename);
 register(handlerStatement, W.handler);
 register(definition, W.alter, W.truncate, W.grant, W.revoke, W.optimize, W.repair, W.check);
-register(definition, W.install, W.uninstall, W.cache, W.import);
+register(definition, W.install, W.uninstall, W.import);
+register(cacheStatement, W.cache);
 register(createStatement, W.create);
 register(dropStatement, W.drop);
 register(analyzeStatement, W.analyze);
@@ -445,5 +468,7 @@ register(callStatement, W.call);
 register(constant('call'), W.do);
 register(prepared, W.prepare, W.deallocate);
 register(executeStatement, W.execute);
-register(admin, W.change, W.stop, W.reset);
+register(admin, W.change);
+register(stopStatement, W.stop);
+register(resetStatement, W.reset);
 register(plainAdmin, W.purge, W.shutdown, W.restart, W.clone, W.binlog);

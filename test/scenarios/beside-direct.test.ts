@@ -76,6 +76,9 @@ const BOTH: Record<string, Case> = {
   'an end with semicolons': {
     sqls: ['BEGIN', 'INSERT INTO kept VALUES (7)', 'COMMIT ; ;', 'ROLLBACK', 'SELECT n FROM kept'],
   },
+  'keys that are loaded into a cache': {
+    sqls: ['BEGIN', 'INSERT INTO kept VALUES (7)', 'LOAD INDEX INTO CACHE five', 'ROLLBACK', 'SELECT n FROM kept'],
+  },
   'an id that was set by a query': { sqls: ['SELECT LAST_INSERT_ID(42)', 'SELECT LAST_INSERT_ID()'] },
 };
 

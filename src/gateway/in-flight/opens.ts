@@ -1,4 +1,5 @@
 // Which statements open a transaction that can be kept through the loss of its server, and which may write.
+import { beginningOf } from '../../sql/index.ts';
 import { Command } from '../../wire/index.ts';
 import { areReadOnly } from '../answered-here.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -10,6 +11,8 @@ const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 
 /** A local file comes once; rows of an answer that is kept back could be any number. */
 const LOADS = /\bload\b.*\binfile\b/is;
 const RETURNS = /\breturning\b/i;
+const QUERIES =
+  /^(\(|(select|table|values|analyze|explain|describe|desc)\b|with\b(?!.*\b(insert|update|delete|replace)\b))/is;
 
 /** A transaction that waits for its group at its beginning cannot have a GTID that was chosen (3797). */
 const WAITS_FOR_GROUP = /^before(_and_after)?$/i;
@@ -51,7 +54,7 @@ export function opens({ sql, command, options, text }: ServerRequest, session: S
   if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
   // Wherever: behind SET STATEMENT … FOR, or in a comment that runs.
   const words = text.toString('latin1');
-  return LOADS.test(words) || RETURNS.test(words) ? null : 'own';
+  return LOADS.test(words) || RETURNS.test(words) || QUERIES.test(beginningOf(text, words.length)) ? null : 'own';
 }
 
 /** What is chained to it, or begun in it, would be as this one is, and no SET TRANSACTION has said how. */

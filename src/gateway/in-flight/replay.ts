@@ -179,7 +179,10 @@ class Rerun implements Passenger {
     const { was, mark } = this.#recorded;
     const { sentAtMs, chance } = was;
     if (this.request.sql.flags.asksDiagnostics) return [];
-    const sqls = this.#hasTime ? [] : [`SET timestamp=${Math.floor(sentAtMs / 1000)}`];
+    // The end of that second, in which MariaDB keeps history: no row that the statement changes is newer then.
+    const { client } = this;
+    const fraction = client.worker.flavor(client.cluster) === 'mariadb' ? '.999999' : '';
+    const sqls = this.#hasTime ? [] : [`SET timestamp=${Math.floor(sentAtMs / 1000)}${fraction}`];
     if (setsInsertId(this.#recorded)) sqls.push(`SET insert_id=${mark.insertId}`);
     if (chance !== null) sqls.push(chance);
     return sqls.map((sql) => ({ packet: this.#link.query(sql), what: 'as then', failed: () => {} }));
