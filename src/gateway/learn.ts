@@ -271,7 +271,9 @@ const UNSETS_TIME = /\btimestamp[`\s]*:?=\s*(default|0)\b/i;
 /** Of `SET NAMES … COLLATE …` servers tell the character set only. */
 function learnNames(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {
   const names = text === null ? null : setNames(text, options);
-  if (names === null || names.collation === 'default') session.collationUnknown = true;
+  // MariaDB takes `uca1400_ai_ci` for that of the character set: alone it names none.
+  const whole = names?.collation === 'binary' || names?.collation?.startsWith(`${names.charset}_`) !== false;
+  if (names === null || names.collation === 'default' || !whole) session.collationUnknown = true;
   else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
 }
 

@@ -87,6 +87,9 @@ const MARIADB: Record<string, Case> = {
     sqls: ["SET sql_mode = 'ORACLE'", 'INSERT INTO kept VALUES (1), (2), (3)', 'SELECT SQL%ROWCOUNT'],
     mayBeLost: true,
   },
+  'a collation by its short name': {
+    sqls: ['SET NAMES utf8mb4 COLLATE uca1400_ai_ci', 'SELECT n FROM five', 'SELECT @@collation_connection'],
+  },
   'a block in Oracle mode': { sqls: ["SET sql_mode = 'ORACLE'", 'BEGIN'] },
   'a setting for one statement in a transaction': {
     sqls: [
