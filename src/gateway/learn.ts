@@ -1,5 +1,6 @@
 // What a statement's text says about the session after it: the part that no server tells (design.md section 5).
 import {
+  beginningOf,
   type Classification,
   type ClassifyOptions,
   literalUserVariableSet,
@@ -188,8 +189,8 @@ function mayHide({ sql, text }: ServerRequest): boolean {
 
 /** MariaDB tells what SET STATEMENT … FOR sets as if it stayed, and inside a transaction never that it did not. */
 export function changesThatStay({ text }: ServerRequest, changes: readonly SessionChange[]): readonly SessionChange[] {
-  const words = (text?.toString('latin1') ?? '').replace(/'[^']*'|"[^"]*"/g, "''");
-  const list = /\bset\s+statement\b(.*?)\bfor\b/is.exec(words)?.[1];
+  const words = text === null ? '' : beginningOf(text, text.length).replace(/'[^']*'|"[^"]*"/g, "''");
+  const list = /^set\s+statement\b(.*?)\bfor\b/is.exec(words)?.[1];
   if (list === undefined) return changes;
   const names = new Set([...list.matchAll(/(\w+)`?\s*:?=/g)].map(([, name = '']) => name.toLowerCase()));
   return changes.filter((change) => change.kind !== 'variable' || !names.has(change.name));

@@ -22,6 +22,7 @@ import { outcomeOfLoss } from './outcome.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LinkStatement } from './prepared.ts';
 import { type QuietResult, runQuietly } from './quiet.ts';
+import type { Pick } from './routes.ts';
 import { describeLoss, type Loss, type ServerConnection } from './server-connection.ts';
 import { staysOnReplica, type Way } from './split.ts';
 import { numberMayBeTaken } from './taken-number.ts';
@@ -344,7 +345,7 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     let pick = gate.pick(last);
     // One that refuses the account is asked again where no other is there.
     if ('node' in pick && !gate.wantsPrimary && !this.#takesAccount(pick.node)) {
-      const other = gate.pick(last, this.#takesAccount);
+      const other = this.#pickAnother(last);
       if ('node' in other) pick = other;
     }
     if ('closed' in pick) {
@@ -462,14 +463,18 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     const { gate, tether } = this.client;
     if (gate.wantsPrimary) return this.#fail(err);
     tether.refusedBy(tether.poolNode);
-    if ('closed' in gate.pick(null, this.#takesAccount)) return this.#fail(err);
+    if ('closed' in this.#pickAnother(null)) return this.#fail(err);
     this.#again();
   }
 
-  readonly #takesAccount = (node: NodeAddress): boolean => {
+  #takesAccount(node: NodeAddress): boolean {
     const { cluster, profileKey, worker } = this.client;
     return worker.pool(cluster, node).takes(profileKey, worker.nowMs());
-  };
+  }
+
+  #pickAnother(last: NodeAddress | null): Pick {
+    return this.client.gate.pick(last, (node) => this.#takesAccount(node));
+  }
 
   // ---- bring up -------------------------------------------------------------------------------------------------
 

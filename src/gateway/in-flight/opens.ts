@@ -9,7 +9,8 @@ import { repeatable } from './recording.ts';
 /** With these a session's writes are not what they seem, or GTIDs are its own business. */
 const STANDS_ASIDE: readonly Pin[] = ['table-lock', 'xa', 'unmovable-variable', 'session-tracking', 'unknown-effect'];
 /** A local file comes once; rows of an answer that is kept back could be any number. */
-const LOADS = /\bload\b.*\binfile\b/is;
+const LOADS = /\bload\b/i;
+const FILE = /\binfile\b/i;
 const RETURNS = /\breturning\b/i;
 const QUERIES =
   /^(\(|(select|table|values|analyze|explain|describe|desc)\b|with\b(?!.*\b(insert|update|delete|replace)\b))/is;
@@ -54,7 +55,9 @@ export function opens({ sql, command, options, text }: ServerRequest, session: S
   if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
   // Wherever: behind SET STATEMENT … FOR, or in a comment that runs.
   const words = text.toString('latin1');
-  return LOADS.test(words) || RETURNS.test(words) || QUERIES.test(beginningOf(text, words.length)) ? null : 'own';
+  return (LOADS.test(words) && FILE.test(words)) || RETURNS.test(words) || QUERIES.test(beginningOf(text, words.length))
+    ? null
+    : 'own';
 }
 
 /** What is chained to it, or begun in it, would be as this one is, and no SET TRANSACTION has said how. */
