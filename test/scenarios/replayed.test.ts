@@ -218,8 +218,11 @@ stories(
       await one.query('INSERT INTO waits VALUES (2, 0)');
       await assert.rejects(one.query('UPDATE waits SET x = 2 WHERE n = 1'), { errno: 1205 });
       await one.query('INSERT INTO waits VALUES (3, 0)');
-      await one.query('COMMIT');
       await other.query('ROLLBACK');
+      // Run again it would wait for nobody.
+      await cut(evenkeel);
+      await one.query('COMMIT');
+      assert.deepEqual(await rowsOf(one, 'SELECT x FROM waits WHERE n = 1'), [{ x: 0 }]);
       assert.deepEqual(await rowsOf(one, 'SELECT n FROM waits ORDER BY n'), [{ n: 1 }, { n: 2 }, { n: 3 }]);
       await Promise.all([one.end(), other.end()]);
     },

@@ -33,6 +33,15 @@ import { commitWithLedger, verb, type Witnesses } from './witness.ts';
  * rolled the transaction back, and an error tells no status.
  */
 const MAY_HAVE_ENDED = new Set([1205, 1020, 1206]);
+/** ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT: where the transaction goes on, it is as it was before the statement. */
+const LEFT_NOTHING = new Set([1205, 1317, 3024, 1969]);
+
+/** All that it does it does to tables. */
+function isPlainDml({ sql: { flags, kind } }: ServerRequest): boolean {
+  if (flags.unknownFunction || flags.setsUserVariable || flags.setsLastInsertId || flags.calcFoundRows) return false;
+  return kind === 'write' || kind === 'read' || kind === 'locking-read';
+}
+
 /**
  * ER_GTID_NEXT_TYPE_UNDEFINED_GTID, ER_CANT_DO_IMPLICIT_COMMIT_IN_TRX_WHEN_GTID_NEXT_IS_SET,
  * ER_GTID_UNSAFE_NON_TRANSACTIONAL_TABLE: something committed inside the transaction.
@@ -310,7 +319,9 @@ export class Guard {
     this.#mayBeOver = MAY_HAVE_ENDED.has(errno);
     if (COMMITS_INSIDE.has(errno)) this.#client.worker.witnessed.learn(this.#client, 'commits-inside', String(errno));
     // Of what has not begun for sure its client has seen an error and nothing else.
-    if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun) {
+    // Nor is what waited in vain, or was stopped, run again: it might not be this time.
+    const nothing = LEFT_NOTHING.has(errno) && isPlainDml(request);
+    if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun && !nothing) {
       // A local file comes once.
       if (flight.file !== 'none') transaction.recording?.spoil('a statement that cannot be repeated');
       const was = this.#found.after(flight.sentAtMs, request, this.#client.session);
