@@ -124,52 +124,27 @@ export function foundRows(
   }
 }
 
-/**
- * It may find others than it sends: OFFSET, `LIMIT 1, 2`, a limit of queries that are put together. Every read is looked at, so it is not
- * read as text.
- */
+/** It may find others than it sends: OFFSET, `LIMIT 1, 2`, a limit of queries that are put together. */
 function finds(text: Buffer): boolean {
-  let limited = false;
-  let joined = false;
-  for (let at = 7; at < text.length; at++) {
-    switch ((text[at] as number) | 0x20) {
-      case 0x6f: // o
-        if (isWord(text, at, 'offset')) return true;
-        break;
-      case 0x75: // u
-        joined ||= isWord(text, at, 'union');
-        break;
-      case 0x65: // e
-        joined ||= isWord(text, at, 'except');
-        break;
-      case 0x69: // i
-        joined ||= isWord(text, at, 'intersect');
-        break;
-      case 0x66: // f
-        limited ||= isWord(text, at, 'fetch');
-        break;
-      case 0x6c: // l
-        if (!isWord(text, at, 'limit')) break;
-        if (text.includes(0x2c, at)) return true;
-        limited = true;
-        break;
-      default:
-        break;
-    }
-  }
-  return joined && limited;
+  if (text.length > MAX_READ_BYTES) return true;
+  const words = text.toString('latin1');
+  if (!/limit|fetch|offset/i.test(words)) return false;
+  return /\b(offset|union|except|intersect)\b|\blimit\s+(\d+|\?)\s*,/i.test(words);
 }
 
-function isWord(text: Buffer, at: number, word: string): boolean {
-  for (let n = 1; n < word.length; n++) if (((text[at + n] ?? 0) | 0x20) !== word.charCodeAt(n)) return false;
-  return true;
-}
+/** Every read is looked at; a longer one is not. */
+const MAX_READ_BYTES = 16 * 1024;
 
 /** What reads no rows leaves it alone, but for what creates a table from a query. Of INSERT, which comes often, it is not asked. */
 function leavesFoundRows(text: Buffer): boolean {
   const start = text.toString('latin1', 0, 64);
   if (!/^\s*(create|drop|alter|truncate|rename|grant|revoke|lock|unlock|flush|kill)\b/i.test(start)) return false;
   return !/\b(select|with)\b|\btable\b.*\b(table|values)\b/is.test(text.toString('latin1'));
+}
+
+/** It sets FOUND_ROWS() on its connection, whatever that is then. */
+export function isQuery(text: Buffer | null): boolean {
+  return text !== null && selects(text);
 }
 
 /** Most of SHOW, DESCRIBE and EXPLAIN change it or not, each in its own way. */

@@ -1,5 +1,7 @@
 // One sending of a statement on one server connection: its answer is forwarded to the client, and learnt from. A
 // statement that is sent again has another flight; one whose answer nobody wants any more is dropped, and reads on.
+
+import { beginningOf } from '../sql/index.ts';
 import {
   type AnswerShape,
   Command,
@@ -10,7 +12,7 @@ import {
   ServerStatus,
   type SessionChange,
 } from '../wire/index.ts';
-import { foundRows, keepsWarnings, leavesWarnings } from './aftermath.ts';
+import { foundRows, isQuery, keepsWarnings, leavesWarnings } from './aftermath.ts';
 import type { Client } from './client.ts';
 import { executes, type ServerRequest } from './command.ts';
 import { isReadOnlyNode, isShutdown } from './evidence.ts';
@@ -86,6 +88,11 @@ const CHANGES_ACCOUNTS =
 const CHANGES_PASSWORD = /^\s*(set\s+password|alter\s+user)/i;
 const NOTHING_HELD: Buffer[] = [];
 const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
+
+/** INSERT … RETURNING answers rows, and tells no id. */
+function insertsRows({ text }: ServerRequest): boolean {
+  return text !== null && /^(insert|replace|analyze|set|\/\*)/i.test(beginningOf(text, 8));
+}
 
 export class Flight implements Exchange {
   readonly shape: AnswerShape;
@@ -225,8 +232,8 @@ export class Flight implements Exchange {
     }
     if (!this.#keepsRowCount) session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
-    // INSERT … RETURNING tells none.
-    else if (this.#endsRows && kind === 'write') session.insertIdIsOn(this.link);
+    else if (this.#endsRows && kind === 'write' && insertsRows(this.#passenger.request))
+      session.insertIdMayBeOn(this.link);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;
@@ -372,7 +379,7 @@ export class Flight implements Exchange {
     const found = foundRows(request, this.link.scanner.rows, this.#endsRows ? null : Number(this.#affectedRows));
     if (found !== null) session.foundRows = found;
     // Of others it is not sure that they set it.
-    if (command !== Command.STMT_PREPARE) session.foundRowsThere = reads && (found !== -1 || sql.flags.calcFoundRows);
+    if (command !== Command.STMT_PREPARE) session.foundRowsThere = reads && (found !== -1 || isQuery(request.text));
     if (this.#keepsRowCount) this.link.lastSession = null; // it may still be a stranger's
     if (sql.flags.globalScope && session.replaced !== null) {
       client.worker.defaultsReplaced(client.cluster, this.link.node, session.replaced);

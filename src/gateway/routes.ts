@@ -198,7 +198,8 @@ export class ClusterRouting {
   ): Pick {
     const node = this.leastLoaded((each) => this.able(each, false, maxLagMs) && fit(each.node), near, last);
     if (node !== null) return { node };
-    return fallbackToPrimary ? this.pickPrimary() : { closed: 'no-replica' };
+    const primary = fallbackToPrimary ? this.pickPrimary() : null;
+    return primary === null || ('node' in primary && !fit(primary.node)) ? { closed: 'no-replica' } : primary;
   }
 
   pickAmong(nodes: readonly NodeAddress[], last: NodeAddress | null, fit: Fit = ANY): Pick {

@@ -25,6 +25,12 @@ const BOTH: Record<string, Case> = {
     sqls: ['(SELECT n FROM five) UNION (SELECT n FROM five) LIMIT 1', 'SET @z = 1', 'SELECT FOUND_ROWS()'],
     mayBeLost: true,
   },
+  'rows found behind an offset, at once': {
+    sqls: ['BEGIN', 'SELECT n FROM five LIMIT 2 OFFSET 2', 'SELECT FOUND_ROWS()', 'COMMIT'],
+  },
+  'rows found beside a name like it': {
+    sqls: ['SELECT n AS tz_offset FROM five', 'SET @z = 1', 'SELECT FOUND_ROWS()'],
+  },
   'rows found of a limit': { sqls: ['SELECT n FROM five LIMIT 2', 'SET @z = 1', 'SELECT FOUND_ROWS()'] },
   'rows found into a variable': { sqls: ['SELECT n INTO @a FROM five LIMIT 1', 'SELECT FOUND_ROWS()'] },
   'the count of what went into a variable': {
@@ -112,6 +118,13 @@ const MARIADB: Record<string, Case> = {
       'SELECT n FROM kept',
     ],
   },
+  'the id beside rows that go': {
+    sqls: ['INSERT INTO ids (x) VALUES (1)', 'DELETE FROM kept RETURNING n', 'SELECT LAST_INSERT_ID()'],
+  },
+  'the id beside rows that come with theirs': {
+    sqls: ['INSERT INTO ids (x) VALUES (1)', 'INSERT INTO ids VALUES (77, 1) RETURNING x', 'SELECT LAST_INSERT_ID()'],
+    mayBeLost: true,
+  },
   'warnings that an end among others keeps': {
     sqls: ['START TRANSACTION READ ONLY; SELECT 1/0; COMMIT', 'SHOW WARNINGS'],
     several: true,
@@ -136,8 +149,9 @@ async function tell(client: Connection, sql: string): Promise<Told> {
 async function disturb(strangers: readonly Connection[]): Promise<void> {
   const [one, other] = strangers as [Connection, Connection];
   await one.query('BEGIN');
+  await one.query('INSERT INTO strangers (x) VALUES (1)');
   await one.query("SELECT 'x' FROM five LIMIT 4");
-  await other.query('DELETE FROM five WHERE n < 0');
+  await other.query('INSERT INTO strangers (x) VALUES (1)');
   await other.query('SELECT COUNT(*) FROM five');
   await one.query('ROLLBACK');
 }
@@ -173,6 +187,7 @@ stories(
         'INSERT INTO five VALUES (1), (2), (3), (4), (5)',
         'CREATE TABLE kept (n BIGINT)',
         'CREATE TABLE ids (id INT AUTO_INCREMENT PRIMARY KEY, x INT)',
+        'CREATE TABLE strangers (id INT AUTO_INCREMENT PRIMARY KEY, x INT) AUTO_INCREMENT = 900',
       );
       const strangers = [
         await mysql.createConnection(evenkeel.login()),
