@@ -1,7 +1,6 @@
 // One sending of a statement on one server connection: its answer is forwarded to the client, and learnt from. A
 // statement that is sent again has another flight; one whose answer nobody wants any more is dropped, and reads on.
 
-import { beginningOf } from '../sql/index.ts';
 import {
   type AnswerShape,
   Command,
@@ -88,11 +87,6 @@ const CHANGES_ACCOUNTS =
 const CHANGES_PASSWORD = /^\s*(set\s+password|alter\s+user)/i;
 const NOTHING_HELD: Buffer[] = [];
 const NO_MARK: AnswerMark = Object.freeze({ digest: 0, affectedRows: 0n, insertId: 0n, errno: 0 });
-
-/** INSERT … RETURNING answers rows, and tells no id. */
-function insertsRows({ text }: ServerRequest): boolean {
-  return text !== null && /^(insert|replace|analyze|set|\/\*)/i.test(beginningOf(text, 8));
-}
 
 export class Flight implements Exchange {
   readonly shape: AnswerShape;
@@ -232,8 +226,6 @@ export class Flight implements Exchange {
     }
     if (!this.#keepsRowCount) session.rowCount = ok.endsRows === true ? -1n : ok.affectedRows;
     if (ok.insertId !== 0n) session.insertIdIsOn(this.link, ok.insertId);
-    else if (this.#endsRows && kind === 'write' && insertsRows(this.#passenger.request))
-      session.insertIdMayBeOn(this.link);
     for (const change of changes) {
       if (change.kind === 'state') this.#changedState = true;
       else if (change.kind === 'variable' || change.kind === 'schema') this.#explained = true;

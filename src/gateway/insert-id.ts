@@ -20,9 +20,6 @@ interface InsertIdHolder {
 /** Claims that are remembered while nothing tells them apart; then the value is read. */
 const MAX_EARLIER = 8;
 
-/** No row has that number. */
-const NO_CLAIM = 1n << 64n;
-
 export class InsertId {
   /** LAST_INSERT_ID(), as far as it was read. */
   insertId = 0n;
@@ -66,16 +63,6 @@ export class InsertId {
     link.insertIdOf = this;
     link.insertIdVersion = ++this.insertIdVersion;
     link.insertIdValue = null;
-  }
-
-  /** A statement may have set it on the connection, and did not tell. */
-  insertIdMayBeOn(link: InsertIdHolder): void {
-    const had = link.insertIdOf === this && link.insertIdVersion === this.insertIdVersion;
-    // What is there is the session's, before and after.
-    if (had && this.insertIdClaim === 0n) this.insertIdIsOn(link);
-    // It is another's, and known: if it is another one then, it is the session's.
-    else if (!had && link.insertIdValue !== null) this.insertIdIsOn(link, NO_CLAIM);
-    else this.loseInsertId();
   }
 
   #claimAgain(claim: bigint): void {

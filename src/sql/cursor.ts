@@ -273,6 +273,10 @@ export class Cursor {
         if (before === W.next) this.noted |= F.writes;
         else if (before === W.previous) this.noted |= ASKS.written;
         break;
+      case W.returning:
+        // Of an INSERT of MariaDB, whose answer then tells no id.
+        if (this.mariadb) this.noted |= F.setsLastInsertId;
+        break;
       case W.wait:
       case W.nowait:
         // DDL and locking reads of MariaDB: other time-outs for one statement, which it reports as if they stayed.

@@ -51,7 +51,7 @@ export interface StatementFlags {
   release: boolean;
   /** START TRANSACTION READ ONLY. */
   readOnly: boolean;
-  /** LAST_INSERT_ID(expr). */
+  /** LAST_INSERT_ID(expr), MariaDB's … RETURNING: the answer does not tell what it is then. */
   setsLastInsertId: boolean;
   /** Implicitly commits an open transaction (DDL, LOCK TABLES …). */
   implicitCommit: boolean;

@@ -58,6 +58,7 @@ const NAMED_ROWS = [
     'nowait',
     'sql',
     'rowcount',
+    'returning',
   ],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
@@ -111,7 +112,7 @@ const MARIADB_ADJACENT = `
   row_number trim_oracle
 `;
 
-const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait rowcount`;
+const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait rowcount returning`;
 const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
 const OF_SERVER = `

@@ -239,7 +239,6 @@ const BOTH: [string, string][] = [
   ['DELIMITER ;;', 'unknown'],
   ['garbage', 'unknown'],
   ['(UPDATE t SET a = 1)', 'unknown'],
-  ['SELECT * FROM (DELETE FROM t RETURNING a) x', 'unknown'],
   // Several statements
   ['SELECT 1;', 'read again'],
   ['SELECT 1 ; ; ', 'read again'],
@@ -279,6 +278,8 @@ const DIFFERENT: [string, string, string][] = [
   ['SELECT POINT(1, 2)', 'read again', 'read unknownFunction'],
   ['SELECT hash(1)', 'read again', 'read unknownFunction'],
   ['LOAD INDEX INTO CACHE t', 'write implicitCommit', 'write'],
+  ['SELECT * FROM (DELETE FROM t RETURNING a) x', 'unknown', 'unknown setsLastInsertId'],
+  ['INSERT INTO t VALUES (1) RETURNING a', 'write', 'write setsLastInsertId'],
   ['CACHE INDEX t IN c', 'write implicitCommit', 'write'],
   ['STOP REPLICA', 'admin implicitCommit', 'admin'],
   ['SELECT SQL%ROWCOUNT', 'read again', 'read asksPrevious asksCounts'],
