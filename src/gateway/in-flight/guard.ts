@@ -5,6 +5,7 @@
 //
 // Where the account may not be witnessed (accounts.ts) or the session holds what breaks the scheme, it stands aside.
 import { broken } from '../../messages/index.ts';
+import type { StatementKind } from '../../sql/index.ts';
 import { Command, type ErrPacket } from '../../wire/index.ts';
 import { askAftermath } from '../aftermath.ts';
 import { asNew } from '../bring-up.ts';
@@ -35,6 +36,9 @@ import { commitWithLedger, verb, type Witnesses } from './witness.ts';
 const MAY_HAVE_ENDED = new Set([1205, 1020, 1206]);
 /** ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT: where the transaction goes on, it is as it was before the statement. */
 const LEFT_NOTHING = new Set([1205, 1317, 3024, 1969]);
+
+/** What was pinned to a connection is nothing to them: it is said with the next statement. */
+const GOES_ON: ReadonlySet<StatementKind> = new Set(['begin', 'set', 'admin', 'commit']);
 
 /** All that it does it does to tables. */
 function isPlainDml({ sql: { flags, kind } }: ServerRequest): boolean {
@@ -167,6 +171,7 @@ export class Guard {
       held: [],
       unanswered: false,
       variables: [],
+      unreadBefore: own ? [...session.dirtyVariables] : [],
       after: () => statement.succeed(),
     };
     this.#chosen.choose(link, witness, own);
@@ -234,13 +239,13 @@ export class Guard {
 
   #askWhetherOver(link: ServerConnection, statement: Guarded): void {
     const { session } = this.#client;
-    this.#mayBeOver = false;
     const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
     statement.busy();
     link.lastSession = null;
     runQuietly(link, [{ packet: link.query('DO 0'), what: 'whether a transaction is open', ok }], (result) => {
       if (statement.over) return;
       if (result.kind === 'lost') return statement.again(result.loss);
+      this.#mayBeOver = false;
       if (!session.inTransaction) this.#end();
       this.linked(link, statement);
     });
@@ -250,7 +255,10 @@ export class Guard {
   #commitAhead(link: ServerConnection, statement: Guarded, transaction: Transaction, text: Buffer | null): void {
     const { sql, command } = statement.request;
     const goOn = (at: ServerConnection): void => {
-      statement.committed = true;
+      statement.committed = GOES_ON.has(sql.kind);
+      // What the rest of it might need: another table may have the name of a temporary one.
+      const lost = statement.committed ? null : this.#client.tether.takeLostState(sql.kind);
+      if (lost !== null && 'error' in lost) return statement.fail(lost.error);
       if (statement.way === 'replica') statement.again(null);
       else this.linked(at, statement);
     };
@@ -523,6 +531,8 @@ export class Guard {
     if (transaction === null) return false;
     transaction.link = null;
     transaction.opener = null;
+    // Its server may have rolled it back, and nobody can ask it any more.
+    if (this.#mayBeOver) transaction.recording?.spoil('a statement that cannot be repeated');
     const { dirtyVariables } = this.#client.session;
     if (dirtyVariables.size > 0) transaction.variables = [...dirtyVariables];
     if (this.#client.session.pins.size > 0) transaction.recording?.spoil('a statement that cannot be repeated');
@@ -628,7 +638,10 @@ export class Guard {
         return transaction.after(link);
       case 'run-again': {
         const { userVariables } = statement.request.sql;
-        transaction.variables = transaction.variables.filter((name) => !userVariables.includes(name));
+        const { unreadBefore, variables } = transaction;
+        transaction.variables = variables.filter(
+          (name) => unreadBefore.includes(name) || !userVariables.includes(name),
+        );
         this.#end();
         const lost = tether.takeLostState(statement.request.sql.kind);
         if (lost !== null && 'error' in lost) return statement.fail(lost.error);

@@ -179,13 +179,21 @@ class Rerun implements Passenger {
     const { was, mark } = this.#recorded;
     const { sentAtMs, chance } = was;
     if (this.request.sql.flags.asksDiagnostics) return [];
-    // The end of that second, in which MariaDB keeps history: no row that the statement changes is newer then.
-    const { client } = this;
-    const fraction = client.worker.flavor(client.cluster) === 'mariadb' ? '.999999' : '';
-    const sqls = this.#hasTime ? [] : [`SET timestamp=${Math.floor(sentAtMs / 1000)}${fraction}`];
+    const sqls = this.#hasTime ? [] : [`SET timestamp=${this.#timeOf(sentAtMs)}`];
     if (setsInsertId(this.#recorded)) sqls.push(`SET insert_id=${mark.insertId}`);
     if (chance !== null) sqls.push(chance);
     return sqls.map((sql) => ({ packet: this.#link.query(sql), what: 'as then', failed: () => {} }));
+  }
+
+  /**
+   * The second in which it ran first. On MariaDB, which keeps history by it, the end of that, or now: no row that the statement changes is newer
+   * then, nor is what it writes newer than what others write later.
+   */
+  #timeOf(sentAtMs: number): string {
+    const second = Math.floor(sentAtMs / 1000);
+    const { cluster, worker } = this.client;
+    if (worker.flavor(cluster) === 'mysql') return String(second);
+    return Math.min(second + 0.999999, Date.now() / 1000).toFixed(6);
   }
 
   /** It has the one that its client was shown. */

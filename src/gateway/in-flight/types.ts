@@ -59,6 +59,8 @@ export interface Transaction {
   unanswered: boolean;
   /** User variables whose values went with its server. */
   variables: readonly string[];
+  /** Those of which nobody knew when it began. */
+  readonly unreadBefore: readonly string[];
   /** What follows its commit. */
   after: (link: ServerConnection) => void;
 }
