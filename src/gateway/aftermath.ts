@@ -96,7 +96,7 @@ function readsTables(text: string): boolean {
  * it was before. `affected`: by what it did last, where that sent none; null: it sent rows.
  */
 export function foundRows(
-  { sql, text, reads, command }: ServerRequest,
+  { sql, text, reads, command, findsMore }: ServerRequest,
   rows: number,
   affected: number | null = null,
 ): number | null {
@@ -104,12 +104,12 @@ export function foundRows(
   if (reads && !selects(text))
     return /^\s*show\s+(create|warnings|errors)\b/i.test(text.toString('latin1', 0, 64)) ? null : -1;
   // SELECT … INTO @a sends none.
-  if (reads) return sql.flags.calcFoundRows || finds(text) ? -1 : (affected ?? rows);
+  if (reads) return sql.flags.calcFoundRows || findsMore ? -1 : (affected ?? rows);
   switch (sql.kind) {
     case 'call':
     case 'multi':
     case 'prepare':
-      return affected === null && rows > 0 && !finds(text) ? rows : -1;
+      return affected === null && rows > 0 && !findsMore ? rows : -1;
     case 'set':
       return sql.flags.setsUserVariable && /\b(select|table|values)\b/i.test(text.toString('latin1')) ? -1 : null;
     case 'begin':
@@ -123,17 +123,6 @@ export function foundRows(
       return leavesFoundRows(text) ? null : -1;
   }
 }
-
-/** It may find others than it sends: OFFSET, `LIMIT 1, 2`, a limit of queries that are put together. */
-function finds(text: Buffer): boolean {
-  if (text.length > MAX_READ_BYTES) return true;
-  const words = text.toString('latin1');
-  if (!/limit|fetch|offset/i.test(words)) return false;
-  return /\b(offset|union|except|intersect)\b|\blimit\s+(\d+|\?)\s*,/i.test(words);
-}
-
-/** Every read is looked at; a longer one is not. */
-const MAX_READ_BYTES = 16 * 1024;
 
 /** What reads no rows leaves it alone, but for what creates a table from a query. Of INSERT, which comes often, it is not asked. */
 function leavesFoundRows(text: Buffer): boolean {

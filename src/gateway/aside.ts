@@ -96,7 +96,7 @@ export function endsAside(client: Client, request: ServerRequest, then: (became:
   if (kind !== 'begin' && !(flags.chain && (kind === 'commit' || kind === 'rollback'))) return false;
   link.lastSession = null;
   const ok: QuietCommand['ok'] = (answer, changes) => session.learn(answer, changes);
-  runQuietly(link, [{ packet: link.query(verb(link, 'COMMIT')), what: 'commit', ok }], (result) => {
+  runQuietly(link, [{ packet: link.query(verb('COMMIT')), what: 'commit', ok }], (result) => {
     if (result.kind === 'error') link.lose({ kind: 'closed', detail: result.err.message });
     session.transactionEnded();
     tether.guard?.forget();

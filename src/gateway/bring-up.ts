@@ -183,14 +183,9 @@ function seesInsertId({ kind, flags }: Classification): boolean {
   return kind === 'call' || kind === 'multi' || kind === 'unknown' || kind === 'prepare';
 }
 
-/** Or where a function does, which we do not see. */
-export function mayAskInsertId({ flags }: Classification): boolean {
-  return flags.asksInsertId || flags.unknownFunction;
-}
-
 /** LAST_INSERT_ID() is read ahead of it where nobody has: that would leave it neither the counts of the statement before nor its warnings. */
-export function readsInsertIdAhead(sql: Classification): boolean {
-  return mayAskInsertId(sql) && !sql.flags.asksCounts && !sql.flags.asksDiagnostics;
+export function readsInsertIdAhead({ flags }: Classification): boolean {
+  return flags.asksInsertId && !flags.asksCounts && !flags.asksDiagnostics;
 }
 
 function runAgain(link: ServerConnection, packet: Buffer): QuietCommand {

@@ -7,6 +7,7 @@ import {
   type ClassifyOptions,
   classify,
   lastDigest,
+  lastFindsMore,
   rewriteConnectionId,
   scopeSystemVariables,
 } from '../sql/index.ts';
@@ -63,6 +64,8 @@ export interface ServerRequest {
   costSlot: number;
   /** Of its text's shape (`lastDigest`); 0: none. */
   digest: number;
+  /** FOUND_ROWS() may be another number than that of the rows that are sent. */
+  findsMore: boolean;
 }
 
 /** Nothing that a second look would have to find out, and nothing that only the last connection could tell. */
@@ -166,6 +169,7 @@ function server(command: number, shape: AnswerShape, sql: Classification): Serve
     executesPlainly: false,
     costSlot: -1,
     digest: 0,
+    findsMore: false,
   };
 }
 
@@ -182,6 +186,7 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
   const options = optionsFor(text, session, flavor);
   const sql = classify(text, options);
   const digest = lastDigest();
+  const findsMore = lastFindsMore();
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
   if (sql.kind === 'kill' && sql.flags.connectionId) {
     const rewritten = rewriteConnectionId(text, options, 0);
@@ -201,6 +206,7 @@ function textRequest(command: number, text: Buffer, session: SessionState, flavo
     executesPlainly: false,
     costSlot: slotOf(digest),
     digest,
+    findsMore,
   };
 }
 
@@ -267,6 +273,7 @@ interface Known {
   reads: boolean;
   costSlot: number;
   digest: number;
+  findsMore: boolean;
 }
 
 const knownStatements = new WeakMap<LogicalStatement, Known>();
@@ -279,7 +286,7 @@ function knownOf(logical: LogicalStatement): Known {
   const reads = sql.kind === 'read' || sql.kind === 'locking-read';
   const digest = lastDigest();
   // Executing what is prepared costs less than running its text.
-  const fresh = { sql, plain: isPlain(sql), reads, costSlot: slotOf(~digest), digest };
+  const fresh = { sql, plain: isPlain(sql), reads, costSlot: slotOf(~digest), digest, findsMore: lastFindsMore() };
   knownStatements.set(logical, fresh);
   return fresh;
 }
@@ -316,7 +323,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
     const shape = command === Command.STMT_FETCH ? 'rows' : 'result';
     return { ...server(command, shape, READ), text: logical.sql, statement };
   }
-  const { sql, plain: isPlainText, reads, costSlot, digest } = knownOf(logical);
+  const { sql, plain: isPlainText, reads, costSlot, digest, findsMore } = knownOf(logical);
   if (sql.kill !== undefined) return { kind: 'kill', ...sql.kill };
   const cursor = ((payload[5] ?? 0) & CURSOR_FLAGS) !== 0;
   return {
@@ -332,6 +339,7 @@ function statementRequest(command: number, payload: Buffer, session: SessionStat
     executesPlainly: command === Command.STMT_EXECUTE && !cursor && statement.longData === null,
     costSlot,
     digest,
+    findsMore,
   };
 }
 

@@ -138,6 +138,7 @@ export class InsertId {
 
   /** The connection that had it is gone, or the session. */
   loseInsertId(): void {
+    this.insertIdVersion++; // no connection has it
     this.knowInsertId(0n);
     this.insertIdLost = true;
   }

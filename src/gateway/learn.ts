@@ -190,9 +190,9 @@ function mayHide({ sql, text }: ServerRequest): boolean {
 /** MariaDB tells what SET STATEMENT … FOR sets as if it stayed, and inside a transaction never that it did not. */
 export function changesThatStay({ text }: ServerRequest, changes: readonly SessionChange[]): readonly SessionChange[] {
   const words = text === null ? '' : beginningOf(text, text.length).replace(/'[^']*'|"[^"]*"/g, "''");
-  const list = /^set\s+statement\b(.*?)\bfor\b/is.exec(words)?.[1];
-  if (list === undefined) return changes;
-  const names = new Set([...list.matchAll(/(\w+)`?\s*:?=/g)].map(([, name = '']) => name.toLowerCase()));
+  const lists = [...words.matchAll(/(?:^|;)\s*set\s+statement\b([^;]*?)\bfor\b/gi)].map(([, list = '']) => list);
+  if (lists.length === 0) return changes;
+  const names = new Set([...lists.join().matchAll(/(\w+)`?\s*:?=/g)].map(([, name = '']) => name.toLowerCase()));
   return changes.filter((change) => change.kind !== 'variable' || !names.has(change.name));
 }
 
@@ -272,10 +272,12 @@ const UNSETS_TIME = /\btimestamp[`\s]*:?=\s*(default|0)\b/i;
 /** Of `SET NAMES … COLLATE …` servers tell the character set only. */
 function learnNames(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {
   const names = text === null ? null : setNames(text, options);
-  // MariaDB takes `uca1400_ai_ci` for that of the character set: alone it names none.
-  const whole = names?.collation === 'binary' || names?.collation?.startsWith(`${names.charset}_`) !== false;
-  if (names === null || names.collation === 'default' || !whole) session.collationUnknown = true;
-  else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
+  if (names === null || names.collation === 'default') session.collationUnknown = true;
+  // MariaDB takes that for the one of the character set: alone it names none.
+  else if (names.collation?.startsWith('uca1400_') === true) {
+    const charset = names.charset === 'utf8' ? 'utf8mb3' : names.charset;
+    session.setVariable('collation_connection', `${charset}_${names.collation}`);
+  } else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
 }
 
 function learnRole(session: SessionState, text: Buffer | null, options: ClassifyOptions): void {

@@ -902,7 +902,10 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     if (flight === null || this.#step !== 'sent') return false;
     flight.killed = true;
     const link = this.#link;
-    if (link === null || !this.shareable || link.depth === 1 || flight.shown) return false;
+    if (link === null || !this.shareable) return false;
+    // Nobody else is to be where the KILL hits.
+    this.client.worker.pool(this.client.cluster, link.node).leaveAlone(link);
+    if (link.depth === 1 || flight.shown) return false;
     flight.dropped = true;
     this.client.write(frame(encodeErr(INTERRUPTED), 1));
     this.#finish();

@@ -19,7 +19,7 @@ import type { ServerRequest } from './command.ts';
 import type { DigestGroup } from './digests.ts';
 import { gatewayError } from './errors.ts';
 import type { GatewayWorker } from './gateway.ts';
-import { Guard } from './in-flight/index.ts';
+import { Guard, verb } from './in-flight/index.ts';
 import type { Lane, LinkOwner, LinkRequest, NodePool } from './pool.ts';
 import type { LogicalStatement, StatementShape } from './prepared.ts';
 import { runQuietly } from './quiet.ts';
@@ -224,6 +224,7 @@ export class Tether implements LinkOwner {
     if (session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction) {
       this.#readingBack = true;
       return this.#clean(link, () => {
+        if (link.scanner.inTransaction) link.lose({ kind: 'closed', detail: 'a transaction stays open on it' });
         if (this.link !== link) return;
         this.#readingBack = false;
         if (this.#client.statement === null) this.settle();
@@ -245,7 +246,7 @@ export class Tether implements LinkOwner {
     this.session.halfBegun = false;
     if (this.guard !== null) return this.guard.clean(link, callback);
     link.lastSession = null;
-    runQuietly(link, [{ packet: link.query('ROLLBACK'), what: 'rollback' }], (result) => {
+    runQuietly(link, [{ packet: link.query(verb('ROLLBACK')), what: 'rollback' }], (result) => {
       if (result.kind === 'error') link.lose({ kind: 'closed', detail: `rollback: ${result.err.message}` });
       callback();
     });
@@ -353,6 +354,8 @@ export class Tether implements LinkOwner {
     }
     if (!kept) session.halfBegun = false;
     if (session.dirtyVariables.size > 0 && !kept) session.pin('user-variable');
+    if (session.collationUnknown && !kept) session.pin('unknown-effect');
+    session.collationUnknown = false;
     this.#lostPins.push(...session.pins);
     session.clearPins();
     session.uncertain = false;

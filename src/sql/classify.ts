@@ -118,6 +118,11 @@ export function classifyFirst(text: Buffer, options: ClassifyOptions): { sql: Cl
   }
 }
 
+/** Whether what was classified last may find more rows than it sends. Sure where it says no. */
+export function lastFindsMore(): boolean {
+  return !digestRead || cursor.findsMore;
+}
+
 function statements(): Classification {
   let kind: StatementKind = 'empty';
   let count = 0;

@@ -99,6 +99,10 @@ export class Cursor {
   #chainDotted = false;
   #inSystemVariable = false;
   #intoList = false;
+  /** What is read may be more than what is sent: OFFSET, `LIMIT 1, 2`, a limit of queries that are put together. */
+  findsMore = false;
+  #limited = false;
+  #joined = false;
   /** The last token was the mark of `SQL%`. */
   #sqlMark = false;
   /** Where the parenthesis of a LAST_INSERT_ID( stands whose argument comes next; -1 for none. */
@@ -108,6 +112,9 @@ export class Cursor {
     this.lexer.open(text, dialect);
     this.mariadb = dialect.mariadb;
     this.noted = 0;
+    this.findsMore = false;
+    this.#limited = false;
+    this.#joined = false;
     this.written = [];
     this.doubtful = false;
     this.kill = undefined;
@@ -172,6 +179,9 @@ export class Cursor {
         break;
       case T.close:
         this.depth--;
+        break;
+      case T.comma:
+        this.findsMore ||= this.#limited;
         break;
       case T.userVariable:
         this.#onUserVariable();
@@ -272,6 +282,20 @@ export class Cursor {
         if (!this.mariadb) break;
         if (before === W.next) this.noted |= F.writes;
         else if (before === W.previous) this.noted |= ASKS.written;
+        break;
+      case W.limit:
+      case W.fetch:
+        this.#limited = true;
+        this.findsMore ||= this.#joined;
+        break;
+      case W.union:
+      case W.except:
+      case W.intersect:
+        this.#joined = true;
+        this.findsMore ||= this.#limited;
+        break;
+      case W.offset:
+        this.findsMore = true;
         break;
       case W.returning:
         // Of an INSERT of MariaDB, whose answer then tells no id.

@@ -2,7 +2,7 @@
 import { classify } from './classify.ts';
 import type { ClassifyOptions } from './types.ts';
 
-export { classify, classifyFirst, lastDigest } from './classify.ts';
+export { classify, classifyFirst, lastDigest, lastFindsMore } from './classify.ts';
 export { rewriteCalls, rewriteConnectionId } from './connection-id.ts';
 export { type LiteralAssignment, literalUserVariableSet } from './literals.ts';
 export { type SessionObjects, sessionObjects, type TableName } from './objects.ts';

@@ -59,6 +59,12 @@ const NAMED_ROWS = [
     'sql',
     'rowcount',
     'returning',
+    'limit',
+    'fetch',
+    'offset',
+    'union',
+    'except',
+    'intersect',
   ],
 ] as const;
 type Named = (typeof NAMED_ROWS)[number][number];
@@ -112,7 +118,8 @@ const MARIADB_ADJACENT = `
   row_number trim_oracle
 `;
 
-const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait rowcount returning`;
+const ACTIONS = `update share into outfile dumpfile delete procedure sql_calc_found_rows value nextval lastval wait nowait rowcount returning
+  limit fetch offset union except intersect`;
 const TELLING = `warning_count error_count identity last_insert_id last_gtid pseudo_thread_id`;
 
 const OF_SERVER = `

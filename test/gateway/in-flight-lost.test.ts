@@ -16,7 +16,7 @@ for (const flavor of ['mysql', 'mariadb'] as const) {
       if (/COMMIT/.test(text) && loses) {
         loses = false;
         ledger = /SET n=(\d+)/.exec(text)?.[1] ?? '';
-        answer(command, connection);
+        void answer(command, connection);
         connection.break();
       }
       if (/IF\(EXISTS/.test(text)) return { value: '1' };

@@ -107,6 +107,10 @@ const MARIADB: Record<string, Case> = {
       'SELECT @@sql_mode',
     ],
   },
+  'a setting for one statement among others': {
+    sqls: ["SELECT 1; SET STATEMENT sql_mode = '' FOR SELECT 1", 'SELECT n FROM five', 'SELECT @@sql_mode'],
+    several: true,
+  },
   'a setting for one statement': {
     sqls: ["SET STATEMENT sql_mode = '' FOR SELECT 1", 'SELECT n FROM five', 'SELECT @@sql_mode'],
   },

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { commitWithLedger, NOT_CLAIMED, questionOf, toldBy, Witnesses } from '../../src/gateway/in-flight/witness.ts';
-import { AT_LOGIN } from '../../src/gateway/link-state.ts';
 import { directly, type Evenkeel, through, until, withEvenkeel } from './harness/index.ts';
 
 type Ledger = ReturnType<Witnesses['take']>;
@@ -18,7 +17,7 @@ async function asked(connection: Connection, witness: Ledger): Promise<string> {
 }
 
 const commit = (connection: Connection, witness: Ledger) =>
-  connection.query(commitWithLedger(witness, { node: 'a node', state: AT_LOGIN }));
+  connection.query(commitWithLedger(witness, { node: 'a node' }));
 
 const shape = { flavor: 'mariadb', replication: 'async', nodes: 1, workers: 1 } as const;
 

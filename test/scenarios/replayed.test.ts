@@ -276,6 +276,7 @@ stories(
         [901, `INSERT INTO s SELECT 901 WHERE LAST_INSERT_ID() = ${first} AND ROW_COUNT() < 9`],
       ] as const) {
         await client.query(`SET @a = LAST_INSERT_ID(${first})`);
+        if (n === 900) await client.query('SELECT LAST_INSERT_ID()');
         await client.query('BEGIN');
         await client.query(asks);
         const [{ insertId: second }] = await client.query<ResultSetHeader>('INSERT INTO made (x) VALUES (2)');

@@ -137,13 +137,13 @@ function adder(link: ServerConnection, { commands }: Question) {
 
 function askForGtid(link: ServerConnection, question: Question, witness: Extract<Witness, { kind: 'gtid' }>): void {
   const add = adder(link, question);
-  for (const sql of afterWhoeverHas(link, witness)) add(sql);
+  for (const sql of afterWhoeverHas(witness)) add(sql);
   add(wasExecuted(witness), { row: toldByGtid(question) });
 }
 
 /** Waits for whoever has the number; it is released at once, unused. */
-function afterWhoeverHas(link: ServerConnection, witness: Witness): string[] {
-  return [chooseGtid(witness, false), verb(link, 'ROLLBACK'), putGtidAway(false)];
+function afterWhoeverHas(witness: Witness): string[] {
+  return [chooseGtid(witness, false), verb('ROLLBACK'), putGtidAway(false)];
 }
 
 /**
@@ -155,11 +155,11 @@ function askGroup(link: ServerConnection, question: Question, witness: Extract<W
   const add = adder(link, question);
   // With another one no GTID can be chosen.
   add(`SET SESSION ${CONSISTENCY}='EVENTUAL'`);
-  for (const sql of afterWhoeverHas(link, witness)) add(sql);
+  for (const sql of afterWhoeverHas(witness)) add(sql);
   add(`SET SESSION ${CONSISTENCY}='BEFORE'`);
   add(BEGIN);
   add(wasExecuted(witness), { row: toldByGtid(question) });
-  add(verb(link, 'COMMIT'));
+  add(verb('COMMIT'));
   add(`SET SESSION ${CONSISTENCY}=DEFAULT`);
 }
 
@@ -182,5 +182,5 @@ function askLedger(link: ServerConnection, question: Question, witness: Witness)
   for (const sql of claims) add(sql, { failed });
   add(read, { row: (row) => (found = toldBy(witness, row?.values[0] ?? null)) });
   // In Galera it fails where the cluster agreed on the other one first.
-  add(verb(link, 'COMMIT'), { ok: () => (question.told = found), failed });
+  add(verb('COMMIT'), { ok: () => (question.told = found), failed });
 }

@@ -57,7 +57,7 @@ export class Chosen {
 
   /** Ends what is open on the link; what the server numbers from then on it numbers itself. `ok`: of the ROLLBACK. */
   rollback(link: ServerConnection, ok?: QuietCommand['ok']): QuietCommand[] {
-    const rollback = { packet: link.query(verb(link, 'ROLLBACK')), what: 'rollback' };
+    const rollback = { packet: link.query(verb('ROLLBACK')), what: 'rollback' };
     const commands: QuietCommand[] = [ok === undefined ? rollback : { ...rollback, ok }];
     if (this.on !== link) return commands;
     commands.push(this.#away(link));

@@ -40,6 +40,9 @@ const LEFT_NOTHING = new Set([1205, 1317, 3024, 1969]);
 /** What was pinned to a connection is nothing to them: it is said with the next statement. */
 const GOES_ON: ReadonlySet<StatementKind> = new Set(['begin', 'set', 'admin', 'commit']);
 
+/** As if it were a user variable. */
+const COLLATION = '@@collation_connection';
+
 /** All that it does it does to tables. */
 function isPlainDml({ sql: { flags, kind } }: ServerRequest): boolean {
   if (flags.unknownFunction || flags.setsUserVariable || flags.setsLastInsertId || flags.calcFoundRows) return false;
@@ -332,7 +335,7 @@ export class Guard {
     if (request.command !== Command.STMT_PREPARE && !this.#client.session.halfBegun && !nothing) {
       // A local file comes once.
       if (flight.file !== 'none') transaction.recording?.spoil('a statement that cannot be repeated');
-      const was = this.#found.after(flight.sentAtMs, request, this.#client.session);
+      const was = this.#found.after(flight.sentAtMs, request, this.#client.session, transaction.recording);
       if (was === null) transaction.recording?.spoil('a statement that cannot be repeated');
       else transaction.recording?.add(packet, request, request.statement?.longData ?? null, was, mark);
     }
@@ -403,7 +406,7 @@ export class Guard {
     transaction.after = after;
     transaction.sent = 'commit';
     transaction.opener = null;
-    let sql = verb(link, 'COMMIT');
+    let sql = verb('COMMIT');
     const ledger = this.#flavor === 'mariadb' && transaction.wrote && !transaction.readOnly;
     if (ledger) {
       transaction.witness = transaction.reserved ?? this.#witnesses.take('mariadb');
@@ -413,7 +416,7 @@ export class Guard {
     // A COMMIT of the client's own leaves on MariaDB what the statement before it left.
     const ahead = transaction.own || ledger ? this.#aftermath(link) : [];
     // MySQL would log an empty transaction under the number.
-    if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = verb(link, 'ROLLBACK');
+    if (transaction.witness?.kind === 'gtid' && !transaction.wrote) sql = verb('ROLLBACK');
     const ok: QuietCommand['ok'] = (answer, changes) => {
       session.learn(answer, changes);
       session.transactionEnded();
@@ -480,7 +483,7 @@ export class Guard {
   #commitPlainly(link: ServerConnection, statement: Guarded, transaction: Transaction): void {
     transaction.witness = null;
     transaction.unwitnessed = true;
-    runQuietly(link, [{ packet: link.query(verb(link, 'COMMIT')), what: 'commit' }], (result) => {
+    runQuietly(link, [{ packet: link.query(verb('COMMIT')), what: 'commit' }], (result) => {
       if (statement.over) return;
       if (result.kind === 'lost') return this.#afterLoss(result.loss, statement, transaction);
       this.#client.session.transactionEnded();
@@ -533,8 +536,10 @@ export class Guard {
     transaction.opener = null;
     // Its server may have rolled it back, and nobody can ask it any more.
     if (this.#mayBeOver) transaction.recording?.spoil('a statement that cannot be repeated');
-    const { dirtyVariables } = this.#client.session;
-    if (dirtyVariables.size > 0) transaction.variables = [...dirtyVariables];
+    const { collationUnknown, dirtyVariables } = this.#client.session;
+    if (dirtyVariables.size > 0 || collationUnknown) {
+      transaction.variables = [...dirtyVariables, ...(collationUnknown ? [COLLATION] : [])];
+    }
     if (this.#client.session.pins.size > 0) transaction.recording?.spoil('a statement that cannot be repeated');
     if (transaction.sent !== 'statement') return true;
     if (transaction.recording?.fault === null) return true;
@@ -597,11 +602,7 @@ export class Guard {
     link.lastSession = null;
     const { flavor, group } = worker.directory.greeting(this.#client.cluster);
     const timeoutMs = statement.deadlineMs - worker.nowMs();
-    const ahead = asNew(link, worker.backend(this.#client.cluster).bringUp);
-    if (ahead === null) {
-      link.lose({ kind: 'closed', detail: 'it cannot be made as new' });
-      return statement.again(null);
-    }
+    const ahead = asNew(link, worker.backend(this.#client.cluster).bringUp) ?? [];
     ask(link, { flavor, group, witness: transaction.witness, timeoutMs, ahead }, (answer) => {
       if (statement.over) return;
       if (answer.kind === 'lost') return statement.again(answer.loss);

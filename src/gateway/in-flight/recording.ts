@@ -108,6 +108,11 @@ export class Recording {
     this.statements.push({ packet: detached(packet), request, longData, types, was, mark });
   }
 
+  /** One of its statements has told of an id that was given to a row. */
+  get gaveIds(): boolean {
+    return this.statements.some(({ mark }) => mark.insertId !== 0n);
+  }
+
   /** It cannot be run again any more; what was kept of it goes. */
   spoil(fault: ReplayFault): void {
     this.fault ??= fault;

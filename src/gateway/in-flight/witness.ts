@@ -142,15 +142,15 @@ export function wasExecuted({ gtid }: Extract<Witness, { kind: 'gtid' }>): strin
 }
 
 /** MariaDB: the last thing of the transaction and its commit, or none of both. One text, so that nothing comes in between. */
-export function commitWithLedger(witness: Witness, link: Pick<ServerConnection, 'node' | 'state'>): string {
-  const [commit, rollback] = [verb(link, 'COMMIT'), verb(link, 'ROLLBACK')];
+export function commitWithLedger(witness: Witness, link: Pick<ServerConnection, 'node'>): string {
+  const [commit, rollback] = [verb('COMMIT'), verb('ROLLBACK')];
   const body = `${claim(witness, link.node).join('; ')}; IF ROW_COUNT() = 1 THEN ${commit}; ELSE ${rollback}; ${RAISE}; END IF`;
   return `BEGIN NOT ATOMIC ${body}; END`;
 }
 
-/** Ends a transaction and nothing else, whatever the session has said of what is to follow that. */
-export function verb({ state }: Pick<ServerConnection, 'state'>, what: 'COMMIT' | 'ROLLBACK'): string {
-  return state.variables.has('completion_type') ? `${what} AND NO CHAIN NO RELEASE` : what;
+/** Ends a transaction and nothing else, whatever the session, or its server, says of what is to follow that (completion_type). */
+export function verb(what: 'COMMIT' | 'ROLLBACK'): string {
+  return `${what} AND NO CHAIN NO RELEASE`;
 }
 
 /** The ledger's row was not as it should be: the transaction was rolled back. */
