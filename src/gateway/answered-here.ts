@@ -67,7 +67,10 @@ export function defers(client: Client, request: ServerRequest): boolean {
     if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
     if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || areReadOnly(session.state)) return false;
     // There it begins a block.
-    if (/oracle/i.test(session.state.variables.get('sql_mode') ?? '') && /^\s*b/i.test(text.toString('latin1', 0, 40)))
+    if (
+      /oracle/i.test(session.state.variables.get('sql_mode') ?? session.sqlMode ?? '') &&
+      /^\s*b/i.test(text.toString('latin1', 0, 40))
+    )
       return false;
     session.begun = true;
   }

@@ -275,8 +275,9 @@ function learnNames(session: SessionState, text: Buffer | null, options: Classif
   if (names === null || names.collation === 'default') session.collationUnknown = true;
   // MariaDB takes that for the one of the character set: alone it names none.
   else if (names.collation?.startsWith('uca1400_') === true) {
-    const charset = names.charset === 'utf8' ? 'utf8mb3' : names.charset;
-    session.setVariable('collation_connection', `${charset}_${names.collation}`);
+    const charset = session.state.variables.get('character_set_connection');
+    if (charset === undefined) session.collationUnknown = true;
+    else session.setVariable('collation_connection', `${charset}_${names.collation}`);
   } else if (names.collation !== null) session.setVariable('collation_connection', names.collation);
 }
 

@@ -903,22 +903,30 @@ export class Statement implements Waiter, LinkRequest, Passenger, Guarded {
     flight.killed = true;
     const link = this.#link;
     if (link === null || !this.shareable) return false;
-    // Nobody else is to be where the KILL hits.
+    const heads = link.head === flight;
+    if (link.depth > 1 && !flight.shown) {
+      flight.dropped = true;
+      this.client.write(frame(encodeErr(INTERRUPTED), 1));
+      this.#finish();
+    }
+    if (heads) this.#clearForKill(link);
+    else this.#stopOnceItRuns(link, flight);
+    return !heads;
+  }
+
+  /** Nobody else is to be where it hits. */
+  #clearForKill(link: ServerConnection): void {
     this.client.worker.pool(this.client.cluster, link.node).leaveAlone(link);
-    if (link.depth === 1 || flight.shown) return false;
-    flight.dropped = true;
-    this.client.write(frame(encodeErr(INTERRUPTED), 1));
-    this.#finish();
-    if (link.head === flight) return false;
-    this.#stopOnceItRuns(link, flight);
-    return true;
   }
 
   /** Nobody wants its answer any more, and the server is still to begin with it. */
   #stopOnceItRuns(link: ServerConnection, flight: Flight): void {
     setTimeout(() => {
       if (flight.over || !link.ready) return;
-      if (link.head === flight) killThread(this.client.worker, this.client, link, true, () => {});
+      if (link.head === flight) {
+        this.#clearForKill(link);
+        killThread(this.client.worker, this.client, link, true, () => {});
+      }
       this.#stopOnceItRuns(link, flight);
     }, OVERDUE_AGAIN_MS);
   }
