@@ -65,13 +65,12 @@ export function defers(client: Client, request: ServerRequest): boolean {
     session.begun = false; // nothing was begun on any server
   } else {
     if (sql.kind !== 'begin' || session.inTransaction || link !== null || session.hold !== null) return false;
-    if (text === null || !PLAIN_BEGIN.test(text.toString('latin1', 0, 40)) || areReadOnly(session.state)) return false;
-    // There it begins a block.
-    if (
-      /oracle/i.test(session.state.variables.get('sql_mode') ?? session.sqlMode ?? '') &&
-      /^\s*b/i.test(text.toString('latin1', 0, 40))
-    )
+    const words = text?.toString('latin1', 0, 40) ?? '';
+    if (!PLAIN_BEGIN.test(words) || areReadOnly(session.state)) return false;
+    // In Oracle's mode it begins a block.
+    if (/^\s*b/i.test(words) && /oracle/i.test(session.state.variables.get('sql_mode') ?? session.sqlMode ?? '')) {
       return false;
+    }
     session.begun = true;
   }
   session.rowCount = 0n;

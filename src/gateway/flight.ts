@@ -1,6 +1,5 @@
 // One sending of a statement on one server connection: its answer is forwarded to the client, and learnt from. A
 // statement that is sent again has another flight; one whose answer nobody wants any more is dropped, and reads on.
-
 import {
   type AnswerShape,
   Command,

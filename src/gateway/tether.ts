@@ -221,7 +221,7 @@ export class Tether implements LinkOwner {
       this.#idleSinceMs = this.worker.nowMs();
       return;
     }
-    if (session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction) {
+    if (this.#owes(link)) {
       this.#readingBack = true;
       return this.#clean(link, () => {
         if (link.scanner.inTransaction) link.lose({ kind: 'closed', detail: 'a transaction stays open on it' });
@@ -239,6 +239,11 @@ export class Tether implements LinkOwner {
     if (!this.#readingBack || !this.session.unread) return false;
     this.#onceRead = next;
     return true;
+  }
+
+  /** It is not for others as it is: something is open on it, or may be. */
+  #owes(link: ServerConnection): boolean {
+    return this.session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction;
   }
 
   /** Nothing that anybody knows of is open on the link: then nothing shall be. */
@@ -320,8 +325,7 @@ export class Tether implements LinkOwner {
   #giveBack(link: ServerConnection, between: boolean): void {
     const pool = this.worker.pool(this.#client.cluster, link.node);
     const { hold } = this.session;
-    const owes = this.session.halfBegun || this.guard?.owes(link) === true || link.scanner.inTransaction;
-    const clean = !owes && (hold === null || hold === 'diagnostics' || hold === 'counts');
+    const clean = !this.#owes(link) && (hold === null || hold === 'diagnostics' || hold === 'counts');
     if (between && !link.busy && clean && !this.session.unread) {
       return pool.release(link, true);
     }

@@ -10,7 +10,7 @@ export { insertsOneRow } from './rows.ts';
 export { scopeSystemVariables } from './session-scope.ts';
 export { type NamesSetting, setNames, setRole } from './settings.ts';
 export { shapeOf } from './shape.ts';
-export { beginningOf } from './start.ts';
+export { beginningOf, startOf } from './start.ts';
 export type { Classification, ClassifyOptions, StatementFlags, StatementKind } from './types.ts';
 
 /** Whether a text sets a session_track_* variable, on which the data plane itself relies. */

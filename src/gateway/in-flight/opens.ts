@@ -1,5 +1,5 @@
 // Which statements open a transaction that can be kept through the loss of its server, and which may write.
-import { beginningOf } from '../../sql/index.ts';
+import { startOf } from '../../sql/index.ts';
 import { Command } from '../../wire/index.ts';
 import { areReadOnly } from '../answered-here.ts';
 import { executes, type ServerRequest } from '../command.ts';
@@ -55,7 +55,7 @@ export function opens({ sql, command, options, text }: ServerRequest, session: S
   if (kind !== 'write' || flags.handler || text === null || session.oneShot !== null) return null;
   // Wherever: behind SET STATEMENT … FOR, or in a comment that runs.
   const words = text.toString('latin1');
-  return (LOADS.test(words) && FILE.test(words)) || RETURNS.test(words) || QUERIES.test(beginningOf(text, words.length))
+  return (LOADS.test(words) && FILE.test(words)) || RETURNS.test(words) || QUERIES.test(words.slice(startOf(text)))
     ? null
     : 'own';
 }

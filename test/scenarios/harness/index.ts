@@ -12,6 +12,7 @@ export {
   valueOn,
   writableNodes,
 } from './load.ts';
+export { losesCommit } from './lost-commit.ts';
 export { autoEndpoints, holdBack, leavesPrimary, replicated, selectsOn } from './reads.ts';
 export { explained, type Story, stories } from './stories.ts';
 export { succeeds, until, within } from './until.ts';
